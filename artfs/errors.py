@@ -1,0 +1,202 @@
+"""Every error artfs raises on purpose, as one tree.
+
+The class is the cause, the attributes are the facts, `code` is the stable name that scripts may rely on. What an error
+becomes for its reader (an errno, an exit code, an HTTP status) is decided at the edges, each in one table.
+
+    ArtfsError
+    ├── UsageError            what was asked for cannot be meant
+    │   ├── InvalidName
+    │   ├── InvalidValue
+    │   └── UnsupportedFile   a version cannot hold this kind of file
+    ├── NotFound
+    │   ├── ProjectNotFound  ArtifactNotFound  VersionNotFound  AliasNotFound  PathNotFound  DraftNotFound
+    ├── Conflict              the registry's state does not allow it
+    │   ├── AlreadyExists  NotEmpty  TypeMismatch  StillAliased  DraftClosed  Busy  FileChanged
+    ├── AccessDenied
+    ├── Damaged               bytes are not what their digest or format says
+    │   ├── DamagedObject  DamagedPack  DamagedDatabase
+    │   └── ObjectMissing
+    ├── NewerFormat           written by a later artfs
+    ├── Unavailable           try again later
+    │   ├── StorageFull  StorageFailed  RegistryUnavailable
+    └── MachineNotReady       something is missing on this machine
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ArtfsError(Exception):
+    """Base of all deliberate errors.
+
+    Args:
+        message: what happened and to which thing, in one sentence.
+        hint: what to do next; may be empty.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(ArtfsError):
+    code = "usage"
+
+
+class InvalidName(UsageError):
+    """A project, artifact, alias, file name or reference that breaks the naming rules."""
+
+    code = "invalid-name"
+
+
+class InvalidValue(UsageError):
+    """A value (size, JSON, digest, option) that cannot be read as what it must be."""
+
+    code = "invalid-value"
+
+
+class UnsupportedFile(UsageError):
+    """A file that a version cannot hold: a device, a socket, a FIFO, an escaping symbolic link, a non-UTF-8 name."""
+
+    code = "unsupported-file"
+
+
+class NotFound(ArtfsError):
+    code = "not-found"
+
+
+class ProjectNotFound(NotFound):
+    code = "project-not-found"
+
+
+class ArtifactNotFound(NotFound):
+    code = "artifact-not-found"
+
+
+class VersionNotFound(NotFound):
+    code = "version-not-found"
+
+
+class AliasNotFound(NotFound):
+    code = "alias-not-found"
+
+
+class PathNotFound(NotFound):
+    code = "path-not-found"
+
+
+class DraftNotFound(NotFound):
+    """A draft that never was, was abandoned, or expired."""
+
+    code = "draft-not-found"
+
+
+class Conflict(ArtfsError):
+    code = "conflict"
+
+
+class AlreadyExists(Conflict):
+    code = "already-exists"
+
+
+class NotEmpty(Conflict):
+    code = "not-empty"
+
+
+class TypeMismatch(Conflict):
+    """A version's type differs from its artifact's."""
+
+    code = "type-mismatch"
+
+
+class StillAliased(Conflict):
+    """A version that is to be deleted still has aliases."""
+
+    code = "still-aliased"
+
+
+class DraftClosed(Conflict):
+    """A draft that is already sealed takes nothing more."""
+
+    code = "draft-closed"
+
+
+class Busy(Conflict):
+    """A file still open for writing, a staging directory held by another mount, a mount point in use."""
+
+    code = "busy"
+
+
+class FileChanged(Conflict):
+    """A source file changed while it was read."""
+
+    code = "file-changed"
+
+
+class AccessDenied(ArtfsError):
+    code = "access-denied"
+
+
+class Damaged(ArtfsError):
+    code = "damaged"
+
+
+class DamagedObject(Damaged):
+    """An object's bytes do not match its digest, or do not decode."""
+
+    code = "damaged-object"
+
+
+class DamagedPack(Damaged):
+    """A pack's header, index or footer is not what it must be, or the file is short."""
+
+    code = "damaged-pack"
+
+
+class DamagedDatabase(Damaged):
+    """The registry's database is unreadable or contradicts itself."""
+
+    code = "damaged-database"
+
+
+class ObjectMissing(Damaged):
+    """An object that something refers to is not stored."""
+
+    code = "object-missing"
+
+
+class NewerFormat(ArtfsError):
+    """Data written by a later artfs; this one does not guess at it."""
+
+    code = "newer-format"
+
+
+class Unavailable(ArtfsError):
+    code = "unavailable"
+
+
+class StorageFull(Unavailable):
+    code = "storage-full"
+
+
+class StorageFailed(Unavailable):
+    """Reading or writing storage failed for a reason other than space."""
+
+    code = "storage-failed"
+
+
+class RegistryUnavailable(Unavailable):
+    code = "registry-unavailable"
+
+
+class MachineNotReady(ArtfsError):
+    """/dev/fuse, fusermount3 or a needed extension module is missing."""
+
+    code = "machine-not-ready"

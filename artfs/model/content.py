@@ -1,0 +1,24 @@
+"""What a stored file is, whatever its name: one chunk, or a recipe of many."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from artfs.model.digest import Digest, ObjectKey
+from artfs.model.tree import OBJECT_KINDS, Entry, EntryKind
+
+
+class FileContent(NamedTuple):
+    """Content of a regular file; `kind` is FILE or LARGE_FILE, `digest` that of its chunk or recipe."""
+
+    kind: EntryKind
+    digest: Digest
+    size_bytes: int
+
+    @property
+    def key(self) -> ObjectKey:
+        return ObjectKey(OBJECT_KINDS[self.kind], self.digest)
+
+    @classmethod
+    def of(cls, entry: Entry) -> FileContent:
+        return cls(entry.kind, entry.digest, entry.size_bytes)

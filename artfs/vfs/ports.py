@@ -1,0 +1,76 @@
+"""What the filesystem needs from below, as protocols; `artfs.assemble` plugs the client in.
+
+Everything here is synchronous and safe from any thread. Methods named `peek_*` never block and may be called on the event
+loop; all others go through `door.Door`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from artfs.model.content import FileContent
+from artfs.model.digest import Digest, ObjectKey
+from artfs.model.tree import TreePage
+from artfs.wire.records import SealRequest, SealResult
+from artfs.wire.times import PageTimes
+
+Bytes = bytes | memoryview
+
+
+class DatedPage(NamedTuple):
+    """A tree page with the times its entries entered the project; `created_at_ns` is the page's own."""
+
+    page: TreePage
+    times: PageTimes
+    created_at_ns: int
+
+
+class ObjectSource(Protocol):
+    """Verified objects by digest. Raises ObjectMissing, DamagedObject, StorageFailed or RegistryUnavailable."""
+
+    def read(self, project: str, key: ObjectKey) -> Bytes: ...
+    def read_many(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
+        """Several objects with as few requests as possible, in the order of `keys`."""
+
+    def peek(self, project: str, key: ObjectKey) -> Bytes | None:
+        """The object if it is in memory."""
+
+    def page(self, project: str, digest: Digest) -> DatedPage: ...
+    def peek_page(self, project: str, digest: Digest) -> DatedPage | None: ...
+    def prepare(self, project: str, keys: Sequence[ObjectKey]) -> None:
+        """Learn where `keys` are stored: they are about to be read."""
+
+
+class UploadSession(Protocol):
+    """An upload into one draft of the registry: content goes in as it appears, `seal` makes a version of it.
+
+    An expired lease is renewed or the draft reopened inside; contents that the registry lost meanwhile are reported by
+    `ensure`.
+    """
+
+    def add_file(self, source: Path) -> FileContent:
+        """Hash, chunk and send a file. Raises FileChanged if it changed meanwhile."""
+
+    def ensure(self, contents: Sequence[FileContent]) -> list[FileContent]:
+        """Lease contents that were added before (perhaps by an earlier process) and return those that must be added
+        again because the registry does not hold them, or not all of their chunks."""
+
+    def store_page(self, data: bytes) -> Digest:
+        """Send a tree page; its children were sent before."""
+
+    def flush(self) -> None:
+        """Return when everything added is stored durably in the registry."""
+
+    def seal(self, request: SealRequest) -> SealResult:
+        """Flush and seal."""
+
+    def renew(self) -> None:
+        """Keep the draft's leases alive."""
+
+    def abandon(self) -> None: ...
+
+
+class Uploads(Protocol):
+    def open(self, project: str) -> UploadSession: ...

@@ -1,0 +1,130 @@
+"""Records that pass between a client and a registry. Times are nanoseconds since the epoch, sizes are bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from artfs.model.digest import Digest, ObjectKey, ObjectKind
+
+DEFAULT_TYPE = "dataset"
+
+
+class ProjectRecord(msgspec.Struct, frozen=True):
+    name: str
+    uid: bytes  # 16 random bytes, in the header of the project's packs
+    created_at_ns: int
+
+
+class ArtifactRecord(msgspec.Struct, frozen=True):
+    """`type` is None until the first version is sealed or somebody sets it."""
+
+    project: str
+    name: str
+    type: str | None
+    description: str
+    created_at_ns: int
+    version_count: int
+
+
+class VersionRecord(msgspec.Struct, frozen=True):
+    """A sealed version. `aliases` is as of the answer; all else but description and metadata never changes."""
+
+    project: str
+    artifact: str
+    number: int
+    root: bytes
+    type: str
+    description: str
+    metadata: dict[str, Any]
+    size_bytes: int
+    file_count: int
+    created_at_ns: int
+    created_by: str
+    aliases: list[str]
+
+    @property
+    def name(self) -> str:
+        return f"v{self.number}"
+
+    @property
+    def root_key(self) -> ObjectKey:
+        return ObjectKey(ObjectKind.TREE, Digest(self.root))
+
+    @property
+    def digest(self) -> Digest:
+        """The root tree's digest: equal for versions of equal content."""
+        return Digest(self.root)
+
+
+class DraftRecord(msgspec.Struct, frozen=True):
+    """An open upload. It holds leases on the objects it was told need not be sent, until `expires_at_ns`."""
+
+    id: str
+    project: str
+    project_uid: bytes
+    expires_at_ns: int
+
+
+class SealRequest(msgspec.Struct, frozen=True):
+    """What a draft becomes.
+
+    `aliases` are moved besides `latest`. `type` None takes the artifact's, or DEFAULT_TYPE for a new one. With
+    `keep_identical`, content equal to the newest version's makes no new version and only moves the aliases. With
+    `base`, the version a staging directory was drafted from, the description and metadata left None are inherited.
+    """
+
+    artifact: str
+    root: bytes
+    aliases: list[str] = []
+    type: str | None = None
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
+    created_by: str = ""
+    keep_identical: bool = True
+
+
+class SealResult(msgspec.Struct, frozen=True):
+    version: VersionRecord
+    created: bool  # False when identical content already was the newest version
+
+
+class Location(msgspec.Struct, frozen=True, gc=False):
+    """Where an object's stored bytes are.
+
+    `url` is `file:` and an absolute path, or http(s) for ranges. `times` is only set for tree pages: see `wire.times`.
+    `created_at_ns` is when the object entered the project.
+    """
+
+    size_bytes: int
+    codec: int
+    url: str
+    offset: int
+    stored_bytes: int
+    created_at_ns: int
+    times: bytes = b""
+
+
+class DeletionPlan(msgspec.Struct, frozen=True):
+    """What deleting versions would do, computed without doing it."""
+
+    project: str
+    artifact: str
+    numbers: list[int]
+    aliases: list[str]  # that point to them now
+    object_count: int  # that nothing else holds
+    freed_bytes: int  # stored bytes of those objects
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One visible change, numbered in the order of commits.
+
+    `kind` is one of `project`, `artifact`, `version`, `alias`; `name` is the version's or alias's directory name.
+    """
+
+    seq: int
+    kind: str
+    project: str
+    artifact: str = ""
+    name: str = ""

@@ -1,0 +1,148 @@
+"""The registry's services, as a client sees them, embedded or remote.
+
+All calls are synchronous, safe from any thread, and raise only errors of `artfs.errors`. A call that names something absent
+raises the matching NotFound. Batches are bounded by `KEYS_MAX`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from artfs.model.digest import ObjectKey
+from artfs.wire.records import (
+    ArtifactRecord,
+    Change,
+    DeletionPlan,
+    DraftRecord,
+    Location,
+    ProjectRecord,
+    SealRequest,
+    SealResult,
+    VersionRecord,
+)
+
+KEYS_MAX = 4096
+
+
+class Projects(Protocol):
+    def list(self) -> list[ProjectRecord]: ...
+    def get(self, project: str) -> ProjectRecord: ...
+    def create(self, project: str, *, exist_ok: bool = False) -> ProjectRecord: ...
+    def delete(self, project: str) -> None:
+        """Remove an empty project. Raises NotEmpty."""
+
+
+class Artifacts(Protocol):
+    def list(self, project: str) -> list[ArtifactRecord]: ...
+    def get(self, project: str, artifact: str) -> ArtifactRecord: ...
+    def create(
+        self, project: str, artifact: str, *, type: str | None = None, exist_ok: bool = False
+    ) -> ArtifactRecord: ...
+    def update(
+        self, project: str, artifact: str, *, type: str | None = None, description: str | None = None
+    ) -> ArtifactRecord:
+        """Set what is not None. Raises TypeMismatch when versions of another type exist."""
+
+    def delete(self, project: str, artifact: str) -> None:
+        """Remove an artifact that has no versions. Raises NotEmpty."""
+
+
+class Versions(Protocol):
+    def list(self, project: str, artifact: str) -> list[VersionRecord]:
+        """All versions, oldest first."""
+
+    def resolve(self, project: str, artifact: str, selector: str, *, as_of: int | None = None) -> VersionRecord:
+        """The version that an alias or version name means, at change number `as_of` if given."""
+
+    def update(
+        self,
+        project: str,
+        artifact: str,
+        number: int,
+        *,
+        description: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> VersionRecord: ...
+
+    def plan_delete(self, project: str, artifact: str, numbers: Sequence[int]) -> DeletionPlan: ...
+
+    def delete(
+        self, project: str, artifact: str, numbers: Sequence[int], *, delete_aliases: bool = False
+    ) -> DeletionPlan:
+        """Delete versions and, before returning, every stored byte that nothing else holds. Raises StillAliased."""
+
+
+class Aliases(Protocol):
+    def list(self, project: str, artifact: str, *, as_of: int | None = None) -> dict[str, int]:
+        """Version numbers by alias, at change number `as_of` if given."""
+
+    def move(self, project: str, artifact: str, alias: str, number: int) -> None:
+        """Make `alias` mean version `number`, creating it if need be."""
+
+    def remove(self, project: str, artifact: str, alias: str) -> None: ...
+
+
+class Drafts(Protocol):
+    def open(self, project: str) -> DraftRecord: ...
+    def renew(self, draft: str) -> DraftRecord:
+        """Extend the lease. Raises DraftNotFound once it expired: then open another and ask `missing` again."""
+
+    def missing(self, draft: str, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
+        """Which of `keys` (at most KEYS_MAX) must be sent. The others are leased to the draft until it ends."""
+
+    def put_pack(self, draft: str, pack: Path) -> None:
+        """Store a finished pack file and register its objects, all or none, leased to the draft.
+
+        The file is taken over (moved) when it can be. Repeating a pack that is already stored changes nothing.
+        Raises ObjectMissing if an object's child is neither stored nor earlier in the pack, DamagedPack if the
+        bytes are not what the index says.
+        """
+
+    def seal(self, draft: str, request: SealRequest) -> SealResult:
+        """Turn the draft into a version in one transaction. Repeating it returns the same result."""
+
+    def abandon(self, draft: str) -> None:
+        """End the draft; what only it held is deleted. Unknown drafts are no error."""
+
+
+class Objects(Protocol):
+    def locate(self, project: str, keys: Sequence[ObjectKey]) -> list[Location | None]:
+        """Where each of `keys` (at most KEYS_MAX) is stored now, None for what is not."""
+
+
+class Changes(Protocol):
+    def position(self) -> int:
+        """The number of the newest change; cheap enough to ask five times a second."""
+
+    def since(self, seq: int, limit: int = 1000) -> list[Change]:
+        """Changes after `seq`, oldest first."""
+
+
+class Registry(Protocol):
+    """Everything a client needs of a registry."""
+
+    @property
+    def identity(self) -> str:
+        """A stable id of this registry, the same from every client."""
+
+    @property
+    def spool(self) -> Path:
+        """A directory for packs under construction, on the same file system as the storage where that helps."""
+
+    @property
+    def projects(self) -> Projects: ...
+    @property
+    def artifacts(self) -> Artifacts: ...
+    @property
+    def versions(self) -> Versions: ...
+    @property
+    def aliases(self) -> Aliases: ...
+    @property
+    def drafts(self) -> Drafts: ...
+    @property
+    def objects(self) -> Objects: ...
+    @property
+    def changes(self) -> Changes: ...
+    def close(self) -> None: ...
