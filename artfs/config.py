@@ -1,0 +1,160 @@
+"""Where artfs keeps things and which registry it speaks to: read once, in one place, into one frozen object.
+
+For each setting the first of these that names it wins: the command line, the environment (`ARTFS_*`), the configuration file
+(`artfs/config.toml` in the XDG configuration directory, or what `ARTFS_CONFIG` names), the default. `Config.sources` remembers
+which it was, so that `artfs doctor` can say so.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from artfs.errors import InvalidValue, StorageFailed
+from artfs.model.sizes import parse_size
+
+DEFAULT_CACHE_SIZE = "10GiB"
+_SETTINGS = ("registry", "data_dir", "cache_dir", "cache_size", "cache", "state_dir", "runtime_dir", "log_level")
+_LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class CacheMode(Enum):
+    """When objects read from a registry are kept on local disk too."""
+
+    AUTO = "auto"  # unless the registry is a directory of this machine
+    ALWAYS = "always"  # also then: for a registry on a slow or network file system
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Every setting, resolved.
+
+    Attributes:
+        registry: a directory, or an http(s) URL.
+        data_dir: staging directories; what must not be lost.
+        cache_dir: what can be fetched again.
+        state_dir: logs and the records of running mounts.
+        runtime_dir: sockets; gone after a reboot.
+        sources: where each setting came from, by name.
+    """
+
+    registry: str
+    data_dir: Path
+    cache_dir: Path
+    cache_size_bytes: int
+    cache: CacheMode
+    state_dir: Path
+    runtime_dir: Path
+    log_level: str
+    config_file: Path
+    sources: Mapping[str, str]
+
+    @property
+    def is_remote(self) -> bool:
+        return "://" in self.registry and not self.registry.startswith("file://")
+
+    @property
+    def registry_dir(self) -> Path:
+        """The embedded registry's directory, absolute. Only for registries that are not remote."""
+        return Path(self.registry.removeprefix("file://")).expanduser().absolute()
+
+
+def load_config(overrides: Mapping[str, str | None], environ: Mapping[str, str]) -> Config:
+    """Resolve all settings.
+
+    Args:
+        overrides: settings given on the command line; None means not given.
+        environ: the environment.
+
+    Raises InvalidValue naming the setting and where it was found.
+    """
+    config_file = _config_file(environ)
+    from_file = _read_file(config_file)
+    values: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    defaults = _defaults(environ)
+    for name in _SETTINGS:
+        variable = f"ARTFS_{name.upper()}"
+        candidates = (
+            (overrides.get(name), "command line"),
+            (environ.get(variable) or None, variable),
+            (from_file.get(name), str(config_file)),
+            (defaults[name], "default"),
+        )
+        values[name], sources[name] = next((str(v), source) for v, source in candidates if v is not None)
+    return Config(
+        registry=values["registry"],
+        data_dir=_path(values["data_dir"]),
+        cache_dir=_path(values["cache_dir"]),
+        cache_size_bytes=_checked(parse_size, "cache_size", values, sources),
+        cache=CacheMode(_one_of([mode.value for mode in CacheMode], "cache", values, sources)),
+        state_dir=_path(values["state_dir"]),
+        runtime_dir=_path(values["runtime_dir"]),
+        log_level=_one_of(list(_LOG_LEVELS), "log_level", values, sources),
+        config_file=config_file,
+        sources=sources,
+    )
+
+
+def _config_file(environ: Mapping[str, str]) -> Path:
+    named = environ.get("ARTFS_CONFIG")
+    return Path(named).expanduser() if named else Path(platformdirs.user_config_dir("artfs")) / "config.toml"
+
+
+def _defaults(environ: Mapping[str, str]) -> dict[str, str]:
+    data = Path(platformdirs.user_data_dir("artfs"))
+    state = Path(platformdirs.user_state_dir("artfs"))
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    return {
+        "registry": str(data / "registry"),
+        "data_dir": str(data),
+        "cache_dir": platformdirs.user_cache_dir("artfs"),
+        "cache_size": DEFAULT_CACHE_SIZE,
+        "cache": CacheMode.AUTO.value,
+        "state_dir": str(state),
+        "runtime_dir": str(Path(runtime) / "artfs" if runtime else state / "run"),
+        "log_level": "info",
+    }
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StorageFailed(f"cannot read the configuration file {path}: {error.strerror}") from None
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidValue(f"{path} is not valid TOML: {error}", hint="mend or remove the file") from None
+    unknown = sorted(set(found) - set(_SETTINGS))
+    if unknown:
+        raise InvalidValue(f"{path} has an unknown setting {unknown[0]!r}", hint=f"known: {', '.join(_SETTINGS)}")
+    return found
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _checked(parse: Any, name: str, values: Mapping[str, str], sources: Mapping[str, str]) -> Any:
+    try:
+        return parse(values[name])
+    except InvalidValue as error:
+        raise InvalidValue(f"{name} from {sources[name]}: {error.message}", hint=error.hint) from None
+
+
+def _one_of(allowed: list[str], name: str, values: Mapping[str, str], sources: Mapping[str, str]) -> str:
+    if values[name] not in allowed:
+        raise InvalidValue(
+            f"{name} from {sources[name]} is {values[name]!r}", hint=f"it must be one of: {', '.join(allowed)}"
+        )
+    return values[name]
