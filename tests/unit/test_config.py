@@ -1,0 +1,60 @@
+"""Precedence of settings, and what a bad one says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from artfs.config import CacheMode, load_config
+from artfs.errors import InvalidValue
+
+
+def write(tmp_path: Path, text: str) -> dict[str, str]:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    return {"ARTFS_CONFIG": str(file)}
+
+
+def test_the_command_line_wins_over_the_environment_over_the_file_over_the_default(tmp_path: Path) -> None:
+    env = write(tmp_path, 'registry = "/from/file"\ncache_size = "5GB"\n')
+    assert load_config({}, {}).sources["registry"] == "default"
+    assert load_config({}, env).registry == "/from/file"
+    env["ARTFS_REGISTRY"] = "/from/environment"
+    assert load_config({"registry": None}, env).registry == "/from/environment"
+    config = load_config({"registry": "/from/command/line"}, env)
+    assert config.registry == "/from/command/line"
+    assert config.cache_size_bytes == 5_000_000_000
+    assert config.sources["registry"] == "command line"
+    assert config.sources["cache_size"] == env["ARTFS_CONFIG"]
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert load_config({}, {"ARTFS_REGISTRY": ""}).sources["registry"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("registry = ", "not valid TOML"),
+        ("regstry = '/x'", "unknown setting 'regstry'"),
+        ("cache_size = 'lots'", "cache_size from"),
+        ("cache = 'sometimes'", "cache from"),
+        ("log_level = 'loud'", "log_level from"),
+    ],
+)
+def test_a_bad_file_is_named_with_what_is_wrong_in_it(tmp_path: Path, text: str, said: str) -> None:
+    env = write(tmp_path, text)
+    with pytest.raises(InvalidValue, match=said) as raised:
+        load_config({}, env)
+    assert env["ARTFS_CONFIG"] in raised.value.message
+
+
+def test_paths_expand_and_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = load_config({"registry": "~/r"}, {"ARTFS_CACHE_DIR": "~/c"})
+    assert config.registry_dir == tmp_path / "r"
+    assert config.cache_dir == tmp_path / "c"
+    assert not config.is_remote
+    assert load_config({"registry": "https://example.org"}, {}).is_remote
+    assert config.cache is CacheMode.AUTO
