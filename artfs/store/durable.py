@@ -1,0 +1,81 @@
+"""What the operating system's errors mean, and writes that survive power loss.
+
+Every file that artfs relies on after a crash is created here or by the same steps: write, fsync, rename or link, fsync the
+directory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from artfs.errors import StorageFailed, StorageFull, Unavailable
+
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+
+_FULL = {errno.ENOSPC: "the file system is full", errno.EDQUOT: "the disk quota is used up"}
+
+
+def storage_error(error: OSError, doing: str, path: Path) -> Unavailable:
+    """The artfs error that `error` means while `doing` something to `path`."""
+    full = _FULL.get(error.errno or 0)
+    if full is not None:
+        return StorageFull(f"cannot {doing} {path}: {full}", hint="free some space and try again")
+    reason = error.strerror or str(error)
+    return StorageFailed(f"cannot {doing} {path}: {reason}", hint="check the disk and the permissions of that path")
+
+
+@contextmanager
+def reported(doing: str, path: Path, *, missing_passes: bool = False) -> Iterator[None]:
+    """Turn an OSError into StorageFull or StorageFailed saying what was done and where.
+
+    Args:
+        missing_passes: let FileNotFoundError through, for files that another process may have deleted.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        if missing_passes:
+            raise
+        raise storage_error(error, doing, path) from error
+    except OSError as error:
+        raise storage_error(error, doing, path) from error
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in `path` durable. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_directories(path: Path, root: Path) -> None:
+    """Create `path` below `root`, which exists, each new level durable and private to its owner. Raises OSError."""
+    if path == root or path.is_dir():
+        return
+    make_directories(path.parent, root)
+    with suppress(FileExistsError):
+        path.mkdir(mode=DIRECTORY_MODE)
+    sync_directory(path.parent)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replace `path` by a file holding `data`, all or nothing and durably. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_directory(path.parent)

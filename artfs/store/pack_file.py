@@ -1,0 +1,160 @@
+"""Writing a pack to a local file as a stream, and reading one back with everything checked.
+
+One `PackWriter` has one owner, who calls `finish` or `discard`. Clock and randomness are arguments: the header comes from
+the caller. What the bytes of a pack mean is `artfs.model.pack`'s business.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from artfs.errors import DamagedObject, DamagedPack
+from artfs.model import codec
+from artfs.model.digest import Digest, ObjectKey
+from artfs.model.pack import (
+    FOOTER_BYTES,
+    HEADER_BYTES,
+    PackedObject,
+    PackHeader,
+    decode_footer,
+    decode_header,
+    decode_index,
+    encode_header,
+    encode_tail,
+)
+from artfs.store.durable import FILE_MODE, reported
+
+Bytes = bytes | memoryview
+
+PACK_ID_BYTES = 16
+_BUFFER_BYTES = 1 << 20
+
+
+def new_pack_header(project_uid: bytes, now_ns: int, random_bytes: Callable[[int], bytes] = os.urandom) -> PackHeader:
+    """The header of a pack that begins now, under an id of its own."""
+    return PackHeader(random_bytes(PACK_ID_BYTES), project_uid, now_ns)
+
+
+class PackWriter:
+    """A pack under construction at `path`, which must not exist yet.
+
+    Attributes:
+        header: what the pack says of itself.
+        objects: what is in it so far, in order.
+        size_bytes: its length so far, without index and footer.
+
+    Raises StorageFull or StorageFailed; then `discard` it.
+    """
+
+    def __init__(self, path: Path, header: PackHeader) -> None:
+        self.path = path
+        self.header = header
+        self.objects: list[PackedObject] = []
+        self.size_bytes = HEADER_BYTES
+        with reported("create the pack", path):
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+            self._file = os.fdopen(fd, "wb", _BUFFER_BYTES)
+        self._write(encode_header(header))
+
+    def add(self, key: ObjectKey, data: Bytes) -> PackedObject:
+        """Append an object, compressed where that pays. `key.digest` is not recomputed."""
+        how, stored = codec.encode(data)
+        return self.add_encoded(key, len(data), how, stored)
+
+    def add_encoded(self, key: ObjectKey, size_bytes: int, how: int, stored: Bytes) -> PackedObject:
+        """Append an object that is already `stored` by codec `how`; `size_bytes` is its decoded length."""
+        placed = PackedObject(key, size_bytes, how, self.size_bytes, len(stored))
+        self._write(stored)
+        self.objects.append(placed)
+        self.size_bytes += len(stored)
+        return placed
+
+    def finish(self) -> Path:
+        """Write index and footer, make the file's content durable, close it and return its path."""
+        self._write(encode_tail(self.header, self.objects))
+        with reported("write the pack", self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        return self.path
+
+    def discard(self) -> None:
+        """Close and remove the file, finished or not. Repeatable."""
+        with suppress(OSError):  # a buffer that a full disk did not take
+            self._file.close()
+        with suppress(OSError):
+            self.path.unlink()
+
+    def _write(self, data: Bytes) -> None:
+        with reported("write the pack", self.path):
+            self._file.write(data)
+
+
+class PackReader:
+    """A finished pack, opened and its header and index checked.
+
+    Attributes:
+        header: what the pack says of itself.
+        objects: its objects, in the order of their bytes.
+        size_bytes: the file's length.
+
+    Raises DamagedPack, NewerFormat, StorageFailed, and FileNotFoundError when there is no such file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with reported("open the pack", path, missing_passes=True):
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._open()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _open(self) -> None:
+        self.size_bytes = os.fstat(self._fd).st_size
+        header = self._pread(HEADER_BYTES, 0)
+        self.header = decode_header(header)
+        footer = self._pread(FOOTER_BYTES, max(HEADER_BYTES, self.size_bytes - FOOTER_BYTES))
+        offset, length = decode_footer(footer, self.size_bytes)
+        self.objects = decode_index(header, self._pread(length, offset), footer)
+
+    def read_stored(self, placed: PackedObject) -> bytes:
+        """An object's bytes as stored, unverified. Raises DamagedPack when the file is short."""
+        stored = self._pread(placed.stored_bytes, placed.offset)
+        if len(stored) != placed.stored_bytes:
+            raise DamagedPack(f"{self.path} ends within an object")
+        return stored
+
+    def read(self, placed: PackedObject) -> Bytes:
+        """An object's bytes, decoded and verified. Raises DamagedObject."""
+        data = codec.decode(placed.codec, self.read_stored(placed), placed.size_bytes)
+        if Digest.of(data) != placed.key.digest:
+            raise DamagedObject(f"the bytes of {placed.key} in {self.path.name} do not match its digest")
+        return data
+
+    def verified(self) -> Iterator[tuple[PackedObject, Bytes]]:
+        """Every object with its verified bytes, in order."""
+        return ((placed, self.read(placed)) for placed in self.objects)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _pread(self, length: int, offset: int) -> bytes:
+        with reported("read the pack", self.path):
+            return os.pread(self._fd, length, offset)
