@@ -1,0 +1,205 @@
+"""Projects and artifacts: names, types, descriptions.
+
+Functions that take a transaction are shared by the other services; the classes are the services of `artfs.wire.service`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from artfs.errors import AlreadyExists, ArtifactNotFound, NotEmpty, ProjectNotFound, TypeMismatch
+from artfs.model.names import check_name
+from artfs.registry.changes import append_change
+from artfs.registry.database import Transaction, allocate
+from artfs.registry.resources import Resources
+from artfs.store.packs import ID_BYTES
+from artfs.wire.records import ArtifactRecord, ProjectRecord
+
+
+class Project(NamedTuple):
+    """A project's row."""
+
+    id: int
+    uid: bytes
+    name: str
+    created_at_ns: int
+
+    @property
+    def record(self) -> ProjectRecord:
+        return ProjectRecord(self.name, self.uid, self.created_at_ns)
+
+
+class Artifact(NamedTuple):
+    """An artifact's row; `version_count` is counted."""
+
+    id: int
+    name: str
+    type: str | None
+    description: str
+    created_at_ns: int
+    version_count: int
+
+    def record(self, project: str) -> ArtifactRecord:
+        return ArtifactRecord(project, self.name, self.type, self.description, self.created_at_ns, self.version_count)
+
+
+_PROJECT = "SELECT id, uid, name, created_at FROM projects"
+_ARTIFACT = (
+    "SELECT a.id, a.name, a.type, a.description, a.created_at,"
+    " (SELECT count(*) FROM versions v WHERE v.artifact_id = a.id) FROM artifacts a WHERE a.project_id = ?"
+)
+
+
+def find_project(tx: Transaction, name: str) -> Project:
+    """Raises ProjectNotFound."""
+    row = tx.row(f"{_PROJECT} WHERE name = ?", (name,))
+    if row is None:
+        raise ProjectNotFound(f"there is no project {name!r}", hint="artfs ls lists the projects")
+    return Project(*row)
+
+
+def peek_artifact(tx: Transaction, project: Project, name: str) -> Artifact | None:
+    row = tx.row(f"{_ARTIFACT} AND a.name = ?", (project.id, name))
+    return None if row is None else Artifact(*row)
+
+
+def find_artifact(tx: Transaction, project: Project, name: str) -> Artifact:
+    """Raises ArtifactNotFound."""
+    artifact = peek_artifact(tx, project, name)
+    if artifact is None:
+        raise ArtifactNotFound(
+            f"there is no artifact {name!r} in project {project.name!r}", hint=f"artfs ls {project.name} lists them"
+        )
+    return artifact
+
+
+def create_artifact(tx: Transaction, project: Project, name: str, type_: str | None, now_ns: int) -> Artifact:
+    """Add an artifact that is known to be absent."""
+    check_name("artifact", name)
+    artifact = Artifact(allocate(tx, "artifacts"), name, type_, "", now_ns, 0)
+    tx.run(
+        "INSERT INTO artifacts (id, project_id, name, type, description, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+        (artifact.id, project.id, name, type_, "", now_ns),
+    )
+    append_change(tx, "artifact", project.name, name)
+    return artifact
+
+
+def next_version_number(tx: Transaction, project: Project, artifact: str) -> int:
+    """A number that no version of an artifact of this name had before."""
+    row = tx.row(
+        "INSERT INTO version_numbers (project_id, artifact, next) VALUES (?, ?, 1)"
+        " ON CONFLICT (project_id, artifact) DO UPDATE SET next = version_numbers.next + 1 RETURNING next",
+        (project.id, artifact),
+    )
+    assert row is not None
+    return int(row[0]) - 1
+
+
+class Projects:
+    """The `Projects` service."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._database = resources.database
+
+    def list(self) -> list[ProjectRecord]:
+        with self._database.read() as tx:
+            return [Project(*row).record for row in tx.rows(f"{_PROJECT} ORDER BY name")]
+
+    def get(self, project: str) -> ProjectRecord:
+        with self._database.read() as tx:
+            return find_project(tx, project).record
+
+    def create(self, project: str, *, exist_ok: bool = False) -> ProjectRecord:
+        check_name("project", project)
+        with self._database.write() as tx:
+            row = tx.row(f"{_PROJECT} WHERE name = ?", (project,))
+            if row is not None:
+                if exist_ok:
+                    return Project(*row).record
+                raise AlreadyExists(f"the project {project!r} exists", hint="choose another name")
+            now_ns = self._resources.clock()
+            record = ProjectRecord(project, self._resources.random_bytes(ID_BYTES), now_ns)
+            tx.run(
+                "INSERT INTO projects (id, uid, name, created_at) VALUES (?, ?, ?, ?)",
+                (allocate(tx, "projects"), record.uid, project, now_ns),
+            )
+            append_change(tx, "project", project)
+            return record
+
+    def delete(self, project: str) -> None:
+        raise NotEmpty("not yet")
+
+
+class Artifacts:
+    """The `Artifacts` service."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._database = resources.database
+
+    def list(self, project: str) -> list[ArtifactRecord]:
+        with self._database.read() as tx:
+            found = find_project(tx, project)
+            rows = tx.rows(f"{_ARTIFACT} ORDER BY a.name", (found.id,))
+            return [Artifact(*row).record(found.name) for row in rows]
+
+    def get(self, project: str, artifact: str) -> ArtifactRecord:
+        with self._database.read() as tx:
+            return find_artifact(tx, find_project(tx, project), artifact).record(project)
+
+    def create(self, project: str, artifact: str, *, type: str | None = None, exist_ok: bool = False) -> ArtifactRecord:
+        check_name("artifact", artifact)
+        if type is not None:
+            check_name("type", type)
+        with self._database.write() as tx:
+            found = find_project(tx, project)
+            existing = peek_artifact(tx, found, artifact)
+            if existing is None:
+                return create_artifact(tx, found, artifact, type, self._resources.clock()).record(project)
+            if not exist_ok:
+                raise AlreadyExists(f"the artifact {project}/{artifact} exists", hint="choose another name")
+            check_type(project, existing, type)
+            return existing.record(project)
+
+    def update(
+        self, project: str, artifact: str, *, type: str | None = None, description: str | None = None
+    ) -> ArtifactRecord:
+        if type is not None:
+            check_name("type", type)
+        with self._database.write() as tx:
+            found = find_project(tx, project)
+            existing = find_artifact(tx, found, artifact)
+            if existing.version_count:
+                check_type(project, existing, type)
+            changed = existing._replace(
+                type=existing.type if type is None else type,
+                description=existing.description if description is None else description,
+            )
+            if changed != existing:
+                tx.run(
+                    "UPDATE artifacts SET type = ?, description = ? WHERE id = ?",
+                    (changed.type, changed.description, changed.id),
+                )
+                append_change(tx, "artifact", project, artifact)
+            return changed.record(project)
+
+    def delete(self, project: str, artifact: str) -> None:
+        with self._database.write() as tx:
+            existing = find_artifact(tx, find_project(tx, project), artifact)
+            if existing.version_count:
+                raise NotEmpty(
+                    f"{project}/{artifact} has {existing.version_count} version(s)", hint="delete its versions first"
+                )
+            tx.run("DELETE FROM artifacts WHERE id = ?", (existing.id,))
+            append_change(tx, "artifact", project, artifact)
+
+
+def check_type(project: str, artifact: Artifact, type_: str | None) -> None:
+    """Raises TypeMismatch when the artifact has another type already."""
+    if type_ is not None and artifact.type is not None and type_ != artifact.type:
+        raise TypeMismatch(
+            f"{project}/{artifact.name} has the type {artifact.type!r}, not {type_!r}",
+            hint="use that type, or another artifact",
+        )

@@ -1,0 +1,45 @@
+"""The journal of visible changes, which mounts follow to see aliases move.
+
+A row is appended in the transaction that makes the change, so its number is its place in the order of commits.
+"""
+
+from __future__ import annotations
+
+from artfs.registry.database import Database, Transaction, allocate
+from artfs.wire.records import Change
+
+SINCE_MAX = 10_000
+
+
+def append_change(tx: Transaction, kind: str, project: str, artifact: str = "", name: str = "") -> int:
+    """Note a change and return its number."""
+    seq = allocate(tx, "change")
+    tx.run(
+        "INSERT INTO changes (seq, kind, project, artifact, name) VALUES (?, ?, ?, ?, ?)",
+        (seq, kind, project, artifact, name),
+    )
+    return seq
+
+
+class ChangeLog:
+    """The `Changes` service. Owns the cached position, a pair that is replaced as a whole."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._cached: tuple[object, int] | None = None
+
+    def position(self) -> int:
+        stamp = self._database.stamp()
+        cached = self._cached
+        if cached is not None and cached[0] == stamp:
+            return cached[1]
+        with self._database.read() as tx:
+            row = tx.row("SELECT max(seq) FROM changes")
+        position = int(row[0] or 0) if row else 0
+        self._cached = (stamp, position)  # read after the stamp was taken: at worst newer than it, and asked again
+        return position
+
+    def since(self, seq: int, limit: int = 1000) -> list[Change]:
+        sql = "SELECT seq, kind, project, artifact, name FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
+        with self._database.read() as tx:
+            return [Change(*row) for row in tx.rows(sql, (seq, min(limit, SINCE_MAX)))]

@@ -1,0 +1,58 @@
+"""The database's format: numbered scripts in `sql/`, each run forward once, in its own transaction."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import resources
+
+from artfs.errors import NewerFormat
+from artfs.registry.database import Database, Transaction
+
+_SCRIPT = re.compile(r"(\d{4})_\w+\.sql")
+_COMMENT = re.compile(r"--[^\n]*")
+
+
+@cache
+def scripts() -> dict[int, str]:
+    """The migrations by number."""
+    found = {}
+    for file in resources.files("artfs.registry.sql").iterdir():
+        match = _SCRIPT.fullmatch(file.name)
+        if match:
+            found[int(match[1])] = file.read_text(encoding="utf-8")
+    return found
+
+
+def migrate(database: Database) -> None:
+    """Bring the database to the newest format. Raises NewerFormat when a later artfs was there before."""
+    newest = max(scripts())
+    with database.read() as tx:
+        if _has_table(tx) and _current(tx, newest) == newest:
+            return
+    for number in sorted(scripts()):
+        with database.write() as tx:
+            tx.run("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY)")
+            if _current(tx, newest) < number:
+                for statement in statements(scripts()[number]):
+                    tx.run(statement)
+                tx.run("INSERT INTO migrations (number) VALUES (?)", (number,))
+
+
+def statements(script: str) -> list[str]:
+    """The statements of a script: none of ours holds a semicolon or a comment within a string."""
+    return [statement for part in _COMMENT.sub("", script).split(";") if (statement := part.strip())]
+
+
+def _has_table(tx: Transaction) -> bool:
+    return bool(tx.rows("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migrations'"))
+
+
+def _current(tx: Transaction, newest: int) -> int:
+    row = tx.row("SELECT max(number) FROM migrations")
+    current = int(row[0] or 0) if row else 0
+    if current > newest:
+        raise NewerFormat(
+            f"the registry's database has format {current}; this artfs knows {newest}", hint="upgrade artfs"
+        )
+    return current

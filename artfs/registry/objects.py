@@ -1,0 +1,82 @@
+"""Objects by key: looking them up and telling where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from artfs.errors import InvalidValue
+from artfs.model.digest import ObjectKey, ObjectKind
+from artfs.registry.catalog import find_project
+from artfs.registry.database import Transaction, rows_in
+from artfs.registry.resources import Resources
+from artfs.store.packs import PackName
+from artfs.wire.records import Location
+from artfs.wire.service import KEYS_MAX
+
+RawKey = tuple[int, bytes]
+"""Kind and digest as stored; equal to the ObjectKey of the same."""
+
+
+class Stored(NamedTuple):
+    """What a parent needs to know of a stored child. `created_at_ns` is its pack's."""
+
+    id: int
+    size_bytes: int
+    created_at_ns: int
+
+
+def check_keys(keys: Sequence[ObjectKey]) -> None:
+    """Raises InvalidValue for a batch that is too large."""
+    if len(keys) > KEYS_MAX:
+        raise InvalidValue(f"{len(keys)} keys at once", hint=f"ask for at most {KEYS_MAX}")
+
+
+def digests_by_kind(keys: Iterable[RawKey]) -> dict[int, list[bytes]]:
+    """Distinct digests by kind."""
+    found: dict[int, dict[bytes, None]] = {}
+    for kind, digest in keys:
+        found.setdefault(kind, {})[digest] = None
+    return {int(kind): list(digests) for kind, digests in found.items()}
+
+
+def find_stored(tx: Transaction, project_id: int, keys: Iterable[RawKey]) -> dict[RawKey, Stored]:
+    """Those of `keys` that the project has."""
+    sql = (
+        "SELECT o.digest, o.id, o.size, p.created_at FROM objects o JOIN packs p ON p.id = o.pack"
+        " WHERE o.project_id = ? AND o.kind = ? AND o.digest IN ({})"
+    )
+    return {
+        (kind, row[0]): Stored(row[1], row[2], row[3])
+        for kind, digests in digests_by_kind(keys).items()
+        for row in rows_in(tx, sql, (project_id, kind), digests)
+    }
+
+
+class Objects:
+    """The `Objects` service."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._database = resources.database
+        self._store = resources.store
+
+    def locate(self, project: str, keys: Sequence[ObjectKey]) -> list[Location | None]:
+        check_keys(keys)
+        found: dict[RawKey, Location] = {}
+        with self._database.read() as tx:
+            of = find_project(tx, project)
+            for kind, digests in digests_by_kind(keys).items():
+                sql = _LOCATE_TREES if kind == ObjectKind.TREE else _LOCATE
+                for row in rows_in(tx, sql, (of.id, kind), digests):
+                    digest, size, codec, pack_id, start, stored, created_at, times = row
+                    url = self._store.url(PackName(of.uid, pack_id))
+                    found[kind, digest] = Location(size, codec, url, start, stored, created_at, times)
+        return [found.get(key) for key in keys]
+
+
+_COLUMNS = "SELECT o.digest, o.size, o.codec, p.pack_id, o.start, o.stored, p.created_at"
+_CONDITION = "WHERE o.project_id = ? AND o.kind = ? AND o.digest IN ({})"
+_LOCATE = f"{_COLUMNS}, x'' FROM objects o JOIN packs p ON p.id = o.pack {_CONDITION}"
+_LOCATE_TREES = (
+    f"{_COLUMNS}, s.times FROM objects o JOIN packs p ON p.id = o.pack JOIN summaries s ON s.object = o.id {_CONDITION}"
+)

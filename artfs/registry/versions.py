@@ -1,0 +1,139 @@
+"""Versions: listing, resolving, describing and deleting them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from artfs.errors import AliasNotFound, InvalidValue, VersionNotFound
+from artfs.model.names import parse_version, version_name
+from artfs.registry.aliases import aliases_at, aliases_now
+from artfs.registry.catalog import Artifact, Project, find_artifact, find_project
+from artfs.registry.changes import append_change
+from artfs.registry.database import Row, Transaction
+from artfs.registry.resources import Resources
+from artfs.wire.records import DEFAULT_TYPE, DeletionPlan, VersionRecord
+
+METADATA_BYTES_MAX = 16 << 20
+
+_VERSION = (
+    "SELECT v.number, o.digest, v.description, v.metadata, s.size, s.files, v.created_at, v.created_by, v.id, v.seq"
+    " FROM versions v JOIN objects o ON o.id = v.root JOIN summaries s ON s.object = v.root WHERE v.artifact_id = ?"
+)
+
+
+def encode_metadata(metadata: dict[str, Any]) -> str:
+    """Metadata as the JSON object that is stored. Raises InvalidValue."""
+    try:
+        encoded = msgspec.json.encode(metadata)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidValue(f"the metadata cannot be written as JSON: {error}") from None
+    if len(encoded) > METADATA_BYTES_MAX:
+        raise InvalidValue(
+            f"the metadata is {len(encoded)} bytes long; at most {METADATA_BYTES_MAX} are kept",
+            hint="put large metadata into a file of the version",
+        )
+    return encoded.decode()
+
+
+def version_record(project: Project, artifact: Artifact, row: Row, aliases: dict[str, int]) -> VersionRecord:
+    number, root, description, metadata, size, files, created_at, created_by = row[:8]
+    return VersionRecord(
+        project=project.name,
+        artifact=artifact.name,
+        number=number,
+        root=root,
+        type=artifact.type or DEFAULT_TYPE,
+        description=description,
+        metadata=msgspec.json.decode(metadata),
+        size_bytes=size,
+        file_count=files,
+        created_at_ns=created_at,
+        created_by=created_by,
+        aliases=[alias for alias, target in aliases.items() if target == number],
+    )
+
+
+def peek_version(tx: Transaction, artifact: Artifact, number: int) -> Row | None:
+    return tx.row(f"{_VERSION} AND v.number = ?", (artifact.id, number))
+
+
+def newest_version(tx: Transaction, artifact: Artifact) -> Row | None:
+    return tx.row(f"{_VERSION} ORDER BY v.number DESC LIMIT 1", (artifact.id,))
+
+
+def find_version(tx: Transaction, project: Project, artifact: Artifact, number: int) -> Row:
+    """Raises VersionNotFound."""
+    row = peek_version(tx, artifact, number)
+    if row is None:
+        raise VersionNotFound(
+            f"there is no {project.name}/{artifact.name}:{version_name(number)}",
+            hint=f"artfs log {project.name}/{artifact.name} lists the versions",
+        )
+    return row
+
+
+class Versions:
+    """The `Versions` service."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._database = resources.database
+
+    def list(self, project: str, artifact: str) -> list[VersionRecord]:
+        with self._database.read() as tx:
+            found = find_project(tx, project)
+            of = find_artifact(tx, found, artifact)
+            aliases = aliases_now(tx, of.id)
+            rows = tx.rows(f"{_VERSION} ORDER BY v.number", (of.id,))
+        return [version_record(found, of, row, aliases) for row in rows]
+
+    def resolve(self, project: str, artifact: str, selector: str, *, as_of: int | None = None) -> VersionRecord:
+        with self._database.read() as tx:
+            found = find_project(tx, project)
+            of = find_artifact(tx, found, artifact)
+            aliases = aliases_now(tx, of.id)
+            number = parse_version(selector)
+            if number is None:
+                meant = aliases if as_of is None else aliases_at(tx, of.id, as_of)
+                number = meant.get(selector)
+                if number is None:
+                    raise AliasNotFound(
+                        f"there is no alias {selector!r} of {project}/{artifact}",
+                        hint=f"artfs log {project}/{artifact} lists versions and aliases",
+                    )
+            row = find_version(tx, found, of, number)
+            if as_of is not None and row[9] > as_of:
+                raise VersionNotFound(f"{project}/{artifact}:{selector} did not exist yet at change {as_of}")
+            return version_record(found, of, row, aliases)
+
+    def update(
+        self,
+        project: str,
+        artifact: str,
+        number: int,
+        *,
+        description: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> VersionRecord:
+        encoded = None if metadata is None else encode_metadata(metadata)
+        with self._database.write() as tx:
+            found = find_project(tx, project)
+            of = find_artifact(tx, found, artifact)
+            row = find_version(tx, found, of, number)
+            tx.run(
+                "UPDATE versions SET description = ?, metadata = ? WHERE id = ?",
+                (row[2] if description is None else description, row[3] if encoded is None else encoded, row[8]),
+            )
+            append_change(tx, "version", project, artifact, version_name(number))
+            return version_record(found, of, find_version(tx, found, of, number), aliases_now(tx, of.id))
+
+    def plan_delete(self, project: str, artifact: str, numbers: Sequence[int]) -> DeletionPlan:
+        raise NotImplementedError
+
+    def delete(
+        self, project: str, artifact: str, numbers: Sequence[int], *, delete_aliases: bool = False
+    ) -> DeletionPlan:
+        raise NotImplementedError
