@@ -18,11 +18,3 @@ def test_imports_keep_the_layers() -> None:
         timeout=60,
     )
     assert lint.returncode == 0, lint.stdout + lint.stderr
-
-
-def test_every_top_level_module_has_a_layer() -> None:
-    pyproject = (ROOT / "pyproject.toml").read_text()
-    for module in (ROOT / "artfs").iterdir():
-        if module.name.startswith("__") or not (module.suffix == ".py" or (module / "__init__.py").exists()):
-            continue
-        assert f"({module.stem})" in pyproject, f"{module} stands in no layer of pyproject.toml"

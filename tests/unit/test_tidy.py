@@ -168,7 +168,10 @@ def ignores_give_a_reason(module: Module) -> Iterator[Offence]:
 
 
 def sleeps_are_between_looks(module: Module) -> Iterator[Offence]:
-    """A sleep between two looks at a condition is waiting; one on its own is a guess about time."""
+    """A sleep between two looks at a condition is waiting; one on its own is a guess about time.
+
+    A fault that strikes after a chosen `delay_s` is neither: any moment is a good one.
+    """
     if not module.in_tests:
         return
     in_loops = {
@@ -178,7 +181,9 @@ def sleeps_are_between_looks(module: Module) -> Iterator[Offence]:
         for node in ast.walk(loop)
     }
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "time.sleep" and id(node) not in in_loops:
+        if not isinstance(node, ast.Call) or ast.unparse(node.func) != "time.sleep":
+            continue
+        if id(node) not in in_loops and [ast.unparse(argument) for argument in node.args] != ["delay_s"]:
             yield node.lineno, "sleeps: wait for a condition with a bound"
 
 
