@@ -1,0 +1,68 @@
+"""Small numbers for tree pages, so that a file the kernel knows costs an integer instead of a digest.
+
+Owner: the entry table, which holds one reference a known entry, and listings, which hold one while they run. A page's number is
+free again when nothing refers to it. Only names of pages are kept here, never their content.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from artfs.model.digest import Digest
+
+
+class PageKey(NamedTuple):
+    """A tree page of a project."""
+
+    project: str
+    digest: Digest
+
+
+class PageNumbers:
+    """Interned page keys with reference counts."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[PageKey, int] = {}
+        self._keys: list[PageKey | None] = []
+        self._references: list[int] = []
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def hold(self, key: PageKey) -> int:
+        """The number of `key`, with one more reference."""
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._new(key)
+        self._references[number] += 1
+        return number
+
+    def acquire(self, number: int) -> None:
+        """One more reference to a page that somebody holds."""
+        self._references[number] += 1
+
+    def release(self, number: int) -> None:
+        left = self._references[number] - 1
+        self._references[number] = left
+        if left == 0:
+            key = self.key(number)
+            del self._numbers[key]
+            self._keys[number] = None
+            self._free.append(number)
+
+    def key(self, number: int) -> PageKey:
+        key = self._keys[number]
+        assert key is not None, "a page number outlived its references"
+        return key
+
+    def _new(self, key: PageKey) -> int:
+        if self._free:
+            number = self._free.pop()
+            self._keys[number] = key
+        else:
+            number = len(self._keys)
+            self._keys.append(key)
+            self._references.append(0)
+        self._numbers[key] = number
+        return number
