@@ -39,9 +39,9 @@ def _cutter() -> FastCDC:
             "pyfastcdc is installed without its compiled extension",
             hint="install a wheel, or a C compiler and reinstall pyfastcdc",
         )
-    from pyfastcdc.cy import FastCDC
+    from pyfastcdc.cy import FastCDC as Compiled
 
-    cutter: FastCDC = FastCDC(
+    cutter: FastCDC = Compiled(
         avg_size=CHUNK_BYTES_MEAN,
         min_size=CHUNK_BYTES_MIN,
         max_size=CHUNK_BYTES_MAX,

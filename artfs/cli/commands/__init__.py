@@ -1,0 +1,1 @@
+"""One module a command; `artfs.cli.main` knows which."""

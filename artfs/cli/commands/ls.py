@@ -1,0 +1,147 @@
+"""`artfs ls`: projects, artifacts, versions or files, by how much of a reference is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from artfs.cli.context import Session, json_option, pass_session
+from artfs.cli.output import (
+    artifact_json,
+    echo_json,
+    echo_json_stream,
+    echo_table,
+    iso_time,
+    local_time,
+    project_json,
+    version_json,
+)
+from artfs.cli.refs import resolve_version
+from artfs.client.trees import TreeReader, WalkedEntry
+from artfs.model.names import ArtifactRef
+from artfs.model.sizes import format_size
+from artfs.model.tree import EntryKind
+
+MODES = {
+    EntryKind.FILE: "-r--r--r--",
+    EntryKind.LARGE_FILE: "-r--r--r--",
+    EntryKind.DIRECTORY: "dr-xr-xr-x",
+    EntryKind.SYMLINK: "lrwxrwxrwx",
+}
+KIND_WORDS = {
+    EntryKind.FILE: "file",
+    EntryKind.LARGE_FILE: "file",
+    EntryKind.DIRECTORY: "directory",
+    EntryKind.SYMLINK: "symlink",
+}
+
+
+@click.command(
+    "ls",
+    epilog="""\b
+Examples:
+  artfs ls                              projects
+  artfs ls vision                       artifacts of a project
+  artfs ls vision/bikes                 versions of an artifact
+  artfs ls vision/bikes:best            files of a version
+  artfs ls -lR vision/bikes:v3/images   everything below a directory""",
+)
+@click.argument("ref", required=False, metavar="[PROJECT[/ARTIFACT[:ALIAS[/PATH]]]]")
+@click.option("-l", "long", is_flag=True, help="Show modes, sizes and times of files.")
+@click.option("-R", "--recursive", is_flag=True, help="List everything below.")
+@json_option
+@pass_session
+def command(session: Session, ref: str | None, long: bool, recursive: bool, as_json: bool) -> None:
+    """List projects, artifacts, versions or files."""
+    parsed = ArtifactRef.parse(ref) if ref else None
+    if parsed is None:
+        _projects(session, as_json)
+    elif parsed.artifact is None:
+        _artifacts(session, parsed.project, as_json)
+    elif parsed.selector is None:
+        _versions(session, parsed.project, parsed.artifact, as_json)
+    else:
+        _files(session, str(parsed), long=long, recursive=recursive, as_json=as_json)
+
+
+def _projects(session: Session, as_json: bool) -> None:
+    projects = session.registry.projects.list()
+    if as_json:
+        echo_json([project_json(p) for p in projects])
+    else:
+        for project in projects:
+            click.echo(project.name)
+
+
+def _artifacts(session: Session, project: str, as_json: bool) -> None:
+    artifacts = session.registry.artifacts.list(project)
+    if as_json:
+        echo_json([artifact_json(a) for a in artifacts])
+        return
+    rows = (
+        (a.name, a.type or "-", str(a.version_count), local_time(a.created_at_ns), a.description) for a in artifacts
+    )
+    echo_table(("artifact", "type", "versions", "created", "description"), rows, right=(2,))
+
+
+def _versions(session: Session, project: str, artifact: str, as_json: bool) -> None:
+    versions = session.registry.versions.list(project, artifact)
+    if as_json:
+        echo_json([version_json(v) for v in versions])
+        return
+    rows = (
+        (v.name, format_size(v.size_bytes), str(v.file_count), local_time(v.created_at_ns), ", ".join(v.aliases))
+        for v in versions
+    )
+    echo_table(("version", "size", "files", "created", "aliases"), rows, right=(1, 2))
+
+
+def _files(session: Session, ref: str, *, long: bool, recursive: bool, as_json: bool) -> None:
+    version, path = resolve_version(session.registry, ref)
+    reader = TreeReader(session.client.objects, version.project)
+    found = reader.lookup(version.root_key.digest, path)
+    walked: Iterator[WalkedEntry]
+    if found.entry is not None and found.entry.kind is not EntryKind.DIRECTORY:
+        walked = iter([found])
+    elif recursive:
+        walked = reader.walk(found.digest)
+    else:
+        walked = reader.list(found.digest)
+    if as_json:
+        echo_json_stream(_entry_json(w) for w in walked)
+        return
+    for w in walked:
+        click.echo(_long_line(w) if long else _short_name(w))
+
+
+def _entry_json(walked: WalkedEntry) -> dict[str, Any]:
+    entry = walked.entry
+    assert entry is not None
+    row: dict[str, Any] = {
+        "path": walked.path,
+        "kind": KIND_WORDS[entry.kind],
+        "size_bytes": entry.size_bytes,
+        "digest": entry.digest.text,
+        "entered_at": iso_time(walked.time_ns),
+    }
+    if entry.executable:
+        row["executable"] = True
+    if entry.target is not None:
+        row["target"] = entry.target
+    return row
+
+
+def _short_name(walked: WalkedEntry) -> str:
+    directory = walked.entry is not None and walked.entry.kind is EntryKind.DIRECTORY
+    return walked.path + ("/" if directory else "")
+
+
+def _long_line(walked: WalkedEntry) -> str:
+    entry = walked.entry
+    assert entry is not None
+    mode = "-r-xr-xr-x" if entry.executable else MODES[entry.kind]
+    arrow = f" -> {entry.target}" if entry.target is not None else ""
+    size = format_size(entry.size_bytes).rjust(9)
+    return f"{mode}  {size}  {local_time(walked.time_ns)}  {_short_name(walked)}{arrow}"

@@ -1,0 +1,53 @@
+"""What a command runs with: the configuration, and the client, opened when first asked for and closed at the end."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import click
+
+from artfs.config import Config, load_config
+
+if TYPE_CHECKING:
+    from artfs.client.client import Client
+    from artfs.wire.service import Registry
+
+
+class Session:
+    """One run of the command line."""
+
+    def __init__(self, overrides: Mapping[str, str | None], *, verbose: int = 0) -> None:
+        self._overrides = dict(overrides)
+        self._opened: Client | None = None
+        self.verbose = verbose
+        if verbose:
+            level = logging.DEBUG if verbose > 1 else logging.INFO
+            logging.basicConfig(level=level, format="%(levelname).1s %(name)s: %(message)s")
+
+    @cached_property
+    def config(self) -> Config:
+        return load_config(self._overrides, os.environ)
+
+    @cached_property
+    def client(self) -> Client:
+        from artfs.assemble import open_client
+
+        self._opened = open_client(self.config)
+        return self._opened
+
+    @property
+    def registry(self) -> Registry:
+        return self.client.registry
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+
+pass_session = click.make_pass_decorator(Session)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")

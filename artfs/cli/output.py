@@ -1,0 +1,78 @@
+"""How records look: JSON for programs, aligned columns for people, plain when piped. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from artfs.wire.records import ArtifactRecord, ProjectRecord, VersionRecord
+
+
+def echo_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False))
+
+
+def echo_json_stream(values: Iterable[Any]) -> None:
+    """A JSON array, element by element: for lists that may be long."""
+    separator = "[\n"
+    for value in values:
+        click.echo(separator + json.dumps(value, ensure_ascii=False), nl=False)
+        separator = ",\n"
+    click.echo("[]" if separator == "[\n" else "\n]")
+
+
+def echo_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """Aligned columns; those in `right` align right; the last column is never padded."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    for number, line in enumerate(lines):
+        cells = [
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        text = "  ".join(cells).rstrip()
+        click.echo(click.style(text, dim=True) if number == 0 else text)
+
+
+def local_time(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns / 1e9).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def iso_time(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def project_json(record: ProjectRecord) -> dict[str, Any]:
+    return {"project": record.name, "created_at": iso_time(record.created_at_ns)}
+
+
+def artifact_json(record: ArtifactRecord) -> dict[str, Any]:
+    return {
+        "project": record.project,
+        "artifact": record.name,
+        "type": record.type,
+        "description": record.description,
+        "versions": record.version_count,
+        "created_at": iso_time(record.created_at_ns),
+    }
+
+
+def version_json(record: VersionRecord) -> dict[str, Any]:
+    return {
+        "project": record.project,
+        "artifact": record.artifact,
+        "version": record.name,
+        "aliases": record.aliases,
+        "type": record.type,
+        "digest": record.digest.text,
+        "size_bytes": record.size_bytes,
+        "files": record.file_count,
+        "description": record.description,
+        "metadata": record.metadata,
+        "created_at": iso_time(record.created_at_ns),
+        "created_by": record.created_by,
+    }
