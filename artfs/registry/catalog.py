@@ -11,6 +11,7 @@ from artfs.errors import AlreadyExists, ArtifactNotFound, NotEmpty, ProjectNotFo
 from artfs.model.names import check_name
 from artfs.registry.changes import append_change
 from artfs.registry.database import Transaction, allocate
+from artfs.registry.maintenance import Maintenance
 from artfs.registry.resources import Resources
 from artfs.store.packs import ID_BYTES
 from artfs.wire.records import ArtifactRecord, ProjectRecord
@@ -99,9 +100,10 @@ def next_version_number(tx: Transaction, project: Project, artifact: str) -> int
 class Projects:
     """The `Projects` service."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, maintenance: Maintenance) -> None:
         self._resources = resources
         self._database = resources.database
+        self._maintenance = maintenance
 
     def list(self) -> list[ProjectRecord]:
         with self._database.read() as tx:
@@ -129,7 +131,17 @@ class Projects:
             return record
 
     def delete(self, project: str) -> None:
-        raise NotEmpty("not yet")
+        self._maintenance.sweep(wait=True)
+        with self._database.write() as tx:
+            found = find_project(tx, project)
+            for table, what in (("artifacts", "artifacts"), ("drafts", "uploads"), ("packs", "packs")):
+                ended = " AND (state = 'open' OR collected = 0)" if table == "drafts" else ""
+                row = tx.row(f"SELECT count(*) FROM {table} WHERE project_id = ?{ended}", (found.id,))
+                if row is not None and row[0]:
+                    raise NotEmpty(f"the project {project!r} has {row[0]} {what}", hint="delete or end these first")
+            tx.run("DELETE FROM projects WHERE id = ?", (found.id,))
+            append_change(tx, "project", project)
+        self._resources.store.delete_project(found.uid)
 
 
 class Artifacts:

@@ -29,7 +29,8 @@ class Transaction(Protocol):
     def run(self, sql: str, parameters: Parameters = ()) -> int:
         """How many rows were changed."""
 
-    def run_many(self, sql: str, parameters: Iterable[Parameters]) -> None: ...
+    def run_many(self, sql: str, parameters: Iterable[Parameters]) -> int:
+        """How many rows were changed by all of it."""
 
 
 class Database(Protocol):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from artfs.errors import (
+    ArtfsError,
     Busy,
     DamagedPack,
     DraftClosed,
@@ -34,6 +35,7 @@ from artfs.registry.catalog import (
 from artfs.registry.changes import append_change
 from artfs.registry.database import Row, Transaction, allocate
 from artfs.registry.examine import ExaminedPack, examine
+from artfs.registry.maintenance import Maintenance
 from artfs.registry.objects import check_keys, find_stored
 from artfs.registry.registering import register
 from artfs.registry.resources import Resources
@@ -90,11 +92,13 @@ def find_live_draft(tx: Transaction, token: str, now_ns: int) -> Draft:
 class Drafts:
     """The `Drafts` service."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, maintenance: Maintenance) -> None:
         self._resources = resources
         self._database = resources.database
+        self._maintenance = maintenance
 
     def open(self, project: str) -> DraftRecord:
+        self._maintenance.try_sweep()
         with self._database.write() as tx:
             of = find_project(tx, project)
             token = self._resources.random_bytes(TOKEN_BYTES).hex()
@@ -136,14 +140,26 @@ class Drafts:
         if examined.header.project_uid != project.uid:
             raise DamagedPack(f"the pack {pack.name} was built for another project than {project.name!r}")
         name = PackName(project.uid, examined.header.pack_id)
-        self._announce(draft, name)
+        if not self._announce(draft, name):
+            self._maintenance.clean_packs()
+            if not self._announce(draft, name):
+                raise Busy(f"the pack {name.pack_id.hex()} is being deleted", hint="build the pack again")
         self._resources.store.ingest(name, pack)
-        self._register(draft, name, examined)
+        try:
+            wasted = self._register(draft, name, examined)
+        except ArtfsError:
+            self._maintenance.drop_unknown(name)
+            raise
         with reported("remove", pack):
             pack.unlink(missing_ok=True)
+        if wasted:
+            self._maintenance.clean_packs(wait=False)
 
-    def _announce(self, draft: str, name: PackName) -> None:
-        """Make the pack known before its file exists, so that a file without use is found and removed."""
+    def _announce(self, draft: str, name: PackName) -> bool:
+        """Make the pack known before its file exists, so that a file without use is found and removed.
+
+        False while an earlier pack of that name is on its way out.
+        """
         with self._database.write() as tx:
             now_ns = self._resources.clock()
             found = find_live_draft(tx, draft, now_ns)
@@ -156,10 +172,10 @@ class Drafts:
                 )
             elif row[1] == "writing":
                 tx.run("UPDATE packs SET draft_id = ? WHERE id = ?", (found.id, row[0]))
-            elif row[1] != "stored":
-                raise Busy(f"the pack {name.pack_id.hex()} is being deleted", hint="build the pack again")
+            return row is None or row[1] in ("writing", "stored")
 
-    def _register(self, draft: str, name: PackName, examined: ExaminedPack) -> None:
+    def _register(self, draft: str, name: PackName, examined: ExaminedPack) -> bool:
+        """Enter the pack's objects; whether some of its bytes are of no use, since the objects were stored already."""
         with self._database.write() as tx:
             now_ns = self._resources.clock()
             found = find_live_draft(tx, draft, now_ns)
@@ -171,12 +187,15 @@ class Drafts:
                 created_at_ns = min(examined.header.created_at_ns, now_ns)
             registered = register(tx, found.project.id, pack_row, examined, created_at_ns)
             lease(tx, found.id, registered.existing)
-            if state == "writing":
-                wasted = registered.new_count < len(examined.objects)
-                tx.run(
-                    "UPDATE packs SET state = ?, draft_id = ?, created_at = ? WHERE id = ?",
-                    ("dirty" if wasted else "stored", found.id, created_at_ns, pack_row),
-                )
+            if state == "stored":
+                return False
+            wasted = registered.new_count < len(examined.objects)
+            state = "deleting" if not registered.new_count else "dirty" if wasted else "stored"
+            tx.run(
+                "UPDATE packs SET state = ?, draft_id = ?, created_at = ? WHERE id = ?",
+                (state, found.id, created_at_ns, pack_row),
+            )
+            return wasted
 
     def seal(self, draft: str, request: SealRequest) -> SealResult:
         metadata = None if request.metadata is None else encode_metadata(request.metadata)
@@ -192,14 +211,17 @@ class Drafts:
                 return _sealed(tx, found)
             found = find_live_draft(tx, draft, now_ns)
             result = _Seal(tx, found, request, metadata or "{}", now_ns).run()
-            return result
+        self._maintenance.try_collect(found.id, wait=False)
+        return result
 
     def abandon(self, draft: str) -> None:
         with self._database.write() as tx:
-            tx.run(
-                "UPDATE drafts SET state = 'ended', expires_at = ? WHERE token = ? AND state = 'open'",
+            row = tx.row(
+                "UPDATE drafts SET state = 'ended', expires_at = ? WHERE token = ? AND state = 'open' RETURNING id",
                 (self._resources.clock(), draft),
             )
+        if row is not None:
+            self._maintenance.try_collect(row[0], wait=True)
 
 
 class _Seal:

@@ -14,6 +14,7 @@ from artfs.registry.catalog import Artifacts, Projects
 from artfs.registry.changes import ChangeLog
 from artfs.registry.drafts import Drafts
 from artfs.registry.layout import open_layout
+from artfs.registry.maintenance import Maintenance
 from artfs.registry.migrations import migrate
 from artfs.registry.objects import Objects
 from artfs.registry.resources import Clock, RandomBytes, Resources, Verify
@@ -58,13 +59,15 @@ class EmbeddedRegistry:
             random_bytes=random_bytes,
             verify=verify,
         )
-        self.projects = Projects(resources)
+        maintenance = Maintenance(resources)
+        self.projects = Projects(resources, maintenance)
         self.artifacts = Artifacts(resources)
-        self.versions = Versions(resources)
+        self.versions = Versions(resources, maintenance)
         self.aliases = Aliases(resources)
-        self.drafts = Drafts(resources)
+        self.drafts = Drafts(resources, maintenance)
         self.objects = Objects(resources)
         self.changes = ChangeLog(self._database)
+        maintenance.try_sweep()
 
     def close(self) -> None:
         self._database.close()

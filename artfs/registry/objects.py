@@ -33,24 +33,25 @@ def check_keys(keys: Sequence[ObjectKey]) -> None:
 
 
 def digests_by_kind(keys: Iterable[RawKey]) -> dict[int, list[bytes]]:
-    """Distinct digests by kind."""
+    """Distinct digests by kind, sorted: neighbours in an index are then looked up one after another."""
     found: dict[int, dict[bytes, None]] = {}
     for kind, digest in keys:
         found.setdefault(kind, {})[digest] = None
-    return {int(kind): list(digests) for kind, digests in found.items()}
+    return {int(kind): sorted(digests) for kind, digests in found.items()}
 
 
 def find_stored(tx: Transaction, project_id: int, keys: Iterable[RawKey]) -> dict[RawKey, Stored]:
     """Those of `keys` that the project has."""
-    sql = (
-        "SELECT o.digest, o.id, o.size, p.created_at FROM objects o JOIN packs p ON p.id = o.pack"
-        " WHERE o.project_id = ? AND o.kind = ? AND o.digest IN ({})"
-    )
-    return {
-        (kind, row[0]): Stored(row[1], row[2], row[3])
+    sql = "SELECT digest, id, size, pack FROM objects WHERE project_id = ? AND kind = ? AND digest IN ({})"
+    rows = [
+        (kind, row)
         for kind, digests in digests_by_kind(keys).items()
         for row in rows_in(tx, sql, (project_id, kind), digests)
-    }
+    ]
+    times: dict[int, int] = dict(
+        rows_in(tx, "SELECT id, created_at FROM packs WHERE id IN ({})", (), list({row[3] for _, row in rows}))
+    )
+    return {(kind, digest): Stored(id_, size, times[pack]) for kind, (digest, id_, size, pack) in rows}
 
 
 class Objects:

@@ -66,24 +66,34 @@ class _Registration:
 
     def enter_objects(self) -> list[int]:
         """Insert the rows of what is new and return the ids of what is not."""
-        existing = find_stored(self._tx, self._project_id, (placed.key for placed in self._pack.objects))
+        places: dict[RawKey, int] = {}
         for position, placed in enumerate(self._pack.objects):
-            known = existing.get(placed.key)
-            if known is None:
-                self._position.setdefault(placed.key, position)
-            elif known.size_bytes != placed.size_bytes:
-                raise DamagedPack(f"the pack says that {placed.key} has {placed.size_bytes} bytes; it has not")
-        self.positions.update(self._position.values())
-        first_id = allocate(self._tx, "objects", len(self._position))
-        objects = self._pack.objects
-        for id_, (key, position) in enumerate(self._position.items(), first_id):
-            self._new[key] = Stored(id_, objects[position].size_bytes, self._created_at_ns)
-        self._tx.run_many(
+            places.setdefault(placed.key, position)
+        first_id = allocate(self._tx, "objects", len(places))
+        ids = dict(zip(places, range(first_id, first_id + len(places)), strict=True))
+        rows = (self._row(ids[key], places[key]) for key in sorted(places, key=_digest))  # along the index by digest
+        inserted = self._tx.run_many(
             "INSERT INTO objects (id, project_id, kind, digest, size, codec, pack, start, stored)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self._row(id_, position) for id_, position in enumerate(self._position.values(), first_id)),
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest, project_id, kind) DO NOTHING",
+            rows,
         )
+        existing = {} if inserted == len(places) else self._existing(places, first_id)
+        objects = self._pack.objects
+        for key, position in places.items():
+            if key not in existing:
+                self._position[key] = position
+                self._new[key] = Stored(ids[key], objects[position].size_bytes, self._created_at_ns)
+        self.positions.update(self._position.values())
         return [stored.id for stored in existing.values()]
+
+    def _existing(self, places: dict[RawKey, int], first_id: int) -> dict[RawKey, Stored]:
+        """What the project had before. Raises DamagedPack when the pack disagrees on an object's length."""
+        found = find_stored(self._tx, self._project_id, places)
+        existing = {key: stored for key, stored in found.items() if stored.id < first_id}
+        for key, stored in existing.items():
+            if stored.size_bytes != self._pack.objects[places[key]].size_bytes:
+                raise DamagedPack(f"the pack disagrees on the length of {_key(key)}, which is stored")
+        return existing
 
     def _row(self, id_: int, position: int) -> tuple[object, ...]:
         (kind, digest), size, codec, start, stored = self._pack.objects[position]
@@ -183,6 +193,10 @@ class _Registration:
 
     def _name(self, parent: Parent) -> ObjectKey:
         return self._pack.objects[parent.position].key
+
+
+def _digest(key: RawKey) -> bytes:
+    return key[1]
 
 
 def _key(key: RawKey) -> ObjectKey:

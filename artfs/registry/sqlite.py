@@ -53,8 +53,10 @@ class _Connection:
         self.raw.execute(sql, tuple(parameters)).fetchall()
         return self.raw.changes()
 
-    def run_many(self, sql: str, parameters: Iterable[Parameters]) -> None:
+    def run_many(self, sql: str, parameters: Iterable[Parameters]) -> int:
+        before = self.raw.total_changes()
         self.raw.executemany(sql, parameters)
+        return self.raw.total_changes() - before
 
 
 class SqliteDatabase:

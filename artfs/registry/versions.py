@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from artfs.errors import AliasNotFound, InvalidValue, VersionNotFound
+from artfs.errors import AliasNotFound, InvalidValue, StillAliased, VersionNotFound
 from artfs.model.names import parse_version, version_name
-from artfs.registry.aliases import aliases_at, aliases_now
+from artfs.registry.aliases import aliases_at, aliases_now, remove_alias
 from artfs.registry.catalog import Artifact, Project, find_artifact, find_project
 from artfs.registry.changes import append_change
 from artfs.registry.database import Row, Transaction
+from artfs.registry.liveness import remove_doomed, walk
+from artfs.registry.maintenance import Maintenance
 from artfs.registry.resources import Resources
 from artfs.wire.records import DEFAULT_TYPE, DeletionPlan, VersionRecord
 
@@ -75,12 +77,21 @@ def find_version(tx: Transaction, project: Project, artifact: Artifact, number: 
     return row
 
 
+class _Doom(NamedTuple):
+    """A plan, and the rows it is about."""
+
+    plan: DeletionPlan
+    artifact_id: int
+    version_ids: list[int]
+
+
 class Versions:
     """The `Versions` service."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, maintenance: Maintenance) -> None:
         self._resources = resources
         self._database = resources.database
+        self._maintenance = maintenance
 
     def list(self, project: str, artifact: str) -> list[VersionRecord]:
         with self._database.read() as tx:
@@ -131,9 +142,34 @@ class Versions:
             return version_record(found, of, find_version(tx, found, of, number), aliases_now(tx, of.id))
 
     def plan_delete(self, project: str, artifact: str, numbers: Sequence[int]) -> DeletionPlan:
-        raise NotImplementedError
+        with self._database.read() as tx:
+            return self._plan(tx, project, artifact, numbers).plan
 
     def delete(
         self, project: str, artifact: str, numbers: Sequence[int], *, delete_aliases: bool = False
     ) -> DeletionPlan:
-        raise NotImplementedError
+        with self._database.write() as tx:
+            plan, artifact_id, ids = self._plan(tx, project, artifact, numbers)
+            if plan.aliases and not delete_aliases:
+                raise StillAliased(
+                    f"{project}/{artifact} has aliases on what is to be deleted: {', '.join(plan.aliases)}",
+                    hint="move or remove them first, or delete them along",
+                )
+            for alias in plan.aliases:
+                remove_alias(tx, project, artifact, artifact_id, alias)
+            tx.run_many("DELETE FROM versions WHERE id = ?", ((id_,) for id_ in ids))
+            for number in plan.numbers:
+                append_change(tx, "version", project, artifact, version_name(number))
+            remove_doomed(tx)
+        self._maintenance.clean_packs()
+        return plan
+
+    def _plan(self, tx: Transaction, project: str, artifact: str, numbers: Sequence[int]) -> _Doom:
+        """What would be deleted; afterwards the table `doomed` is filled."""
+        found = find_project(tx, project)
+        of = find_artifact(tx, found, artifact)
+        distinct = sorted(set(numbers))
+        ids = [find_version(tx, found, of, number)[8] for number in distinct]
+        toll = walk(tx, self._resources.clock(), condemned=ids)
+        aliases = [alias for alias, number in aliases_now(tx, of.id).items() if number in set(distinct)]
+        return _Doom(DeletionPlan(project, artifact, distinct, aliases, *toll), of.id, ids)
