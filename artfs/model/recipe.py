@@ -57,12 +57,16 @@ class Recipe:
     def chunks(self) -> Iterator[ChunkSpan]:
         return map(self.chunk, range(len(self)))
 
+    def index_at(self, offset: int) -> int:
+        """The position of the chunk that holds the byte at `offset`, which is inside the file."""
+        return bisect_right(self._starts, offset) - 1
+
     def spans(self, offset: int, length: int) -> Iterator[ChunkSpan]:
         """The chunks that hold `length` bytes from `offset`, in order; fewer at the end of the file."""
         end = min(offset + length, self.size_bytes)
         if offset >= end:
             return
-        i = bisect_right(self._starts, offset) - 1
+        i = self.index_at(offset)
         while self._starts[i] < end:
             yield self.chunk(i)
             i += 1

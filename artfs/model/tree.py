@@ -22,7 +22,7 @@ from artfs.model.names import check_file_name
 
 TREE_FORMAT = 1
 PAGE_BYTES_MAX = 64 << 20
-_EXECUTABLE = 0x10
+EXECUTABLE_FLAG = _EXECUTABLE = 0x10
 
 Xattrs = Mapping[str, bytes]
 NO_XATTRS: Xattrs = {}
@@ -151,6 +151,10 @@ class LeafPage:
         return map(self.entry, range(len(self.names)))
 
     # One column's value without making an Entry: what listing a million names is made of.
+    def flags(self, i: int) -> int:
+        """The kind, and EXECUTABLE_FLAG."""
+        return self._row.kinds[i]
+
     def kind(self, i: int) -> EntryKind:
         return EntryKind(self._row.kinds[i] & 0xF)
 
@@ -208,6 +212,10 @@ class IndexPage:
         """The page that holds the directory's entry number `ordinal`, and that page's first ordinal."""
         i = bisect_right(self._starts, ordinal, hi=len(self.firsts)) - 1
         return i, self._starts[i]
+
+    def start(self, i: int) -> int:
+        """The ordinal of the first entry of page `i`."""
+        return self._starts[i]
 
     def digest(self, i: int) -> Digest:
         return Digest(self._row.digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES])

@@ -113,6 +113,9 @@ class NodeTable:
             raise OSError(errno.ESTALE, f"no inode {number}")
         return known.node
 
+    def knows(self, number: int) -> bool:
+        return number in self._known
+
     def known_number(self, node: Node) -> int | None:
         """The inode number of `node` if the kernel holds it."""
         return self._numbers.get(node)
@@ -126,9 +129,9 @@ class NodeTable:
             del self._known[number]
             del self._numbers[known.node]
 
-    def artifacts(self) -> list[tuple[int, ArtifactNode]]:
-        """The artifact directories that the kernel holds."""
-        return [(number, known.node) for number, known in self._known.items() if isinstance(known.node, ArtifactNode)]
+    def catalog(self) -> list[tuple[int, Node]]:
+        """The project and artifact directories that the kernel holds."""
+        return [(n, k.node) for n, k in self._known.items() if isinstance(k.node, ProjectNode | ArtifactNode)]
 
 
 def _values(node: Node) -> tuple[object, ...]:

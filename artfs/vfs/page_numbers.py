@@ -6,6 +6,8 @@ free again when nothing refers to it. Only names of pages are kept here, never t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from artfs.model.digest import Digest
@@ -37,6 +39,15 @@ class PageNumbers:
             number = self._new(key)
         self._references[number] += 1
         return number
+
+    @contextmanager
+    def held(self, key: PageKey) -> Iterator[int]:
+        """The number of `key`, referred to while the context lasts."""
+        number = self.hold(key)
+        try:
+            yield number
+        finally:
+            self.release(number)
 
     def acquire(self, number: int) -> None:
         """One more reference to a page that somebody holds."""

@@ -34,6 +34,10 @@ class Leaf(NamedTuple):
     created_at_ns: int
     first: int
 
+    @classmethod
+    def of(cls, key: PageKey, page: LeafPage, dated: DatedPage, first: int) -> Leaf:
+        return cls(key, page, dated.times, dated.created_at_ns, first)
+
 
 class FoundEntry(NamedTuple):
     """An entry and where it is."""
@@ -85,7 +89,7 @@ class TreePages:
             i = dated.page.page_of(name)
             referrer, key = key, PageKey(root.project, dated.page.digest(i))
             dated = await self.load(key, referrer)
-        leaf = Leaf(key, dated.page, dated.times, dated.created_at_ns, first)
+        leaf = Leaf.of(key, dated.page, dated, first)
         position = dated.page.find(name)
         return None if position is None else FoundEntry(leaf, position)
 
@@ -100,7 +104,7 @@ class TreePages:
             first += start
             referrer, key = key, PageKey(root.project, dated.page.digest(i))
             dated = await self.load(key, referrer)
-        return Leaf(key, dated.page, dated.times, dated.created_at_ns, first)
+        return Leaf.of(key, dated.page, dated, first)
 
     async def _fetch(self, key: PageKey) -> DatedPage:
         while (flight := self._flights.get(key)) is not None:

@@ -1,0 +1,180 @@
+"""Reading files of versions: memory at once, otherwise one hop through the door, however many chunks a request touches.
+
+Decides what is fetched beside what was asked for: the first read in a directory learns where all its files are stored, and a
+file read in order has its next chunk fetched while the last one is served. Bytes arrive verified from the source. Owner of
+the mutable things here (recipes, what was prepared): the event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import trio
+from cachetools import LRUCache
+
+from artfs.errors import ArtfsError, DamagedObject, ObjectMissing
+from artfs.model.content import FileContent
+from artfs.model.digest import Digest, ObjectKey, ObjectKind
+from artfs.model.recipe import ChunkSpan, Recipe, decode_recipe
+from artfs.model.tree import EntryKind
+from artfs.vfs.door import Door, Lane
+from artfs.vfs.page_numbers import PageKey
+from artfs.vfs.ports import Bytes, ObjectSource
+from artfs.vfs.tree_pages import TreePages
+from artfs.wire.service import KEYS_MAX
+
+RECIPE_CHUNKS_MAX = 1_000_000  # in all recipes held; about 50 bytes each
+PREPARED_MAX = 4096  # directories' pages and windows of large files whose places were learned
+PREPARE_CHUNKS = 256  # chunks of a large file whose places are learned at once
+READ_AHEAD_TASKS = 2
+READ_AHEAD_WAITING = 8
+
+_log = logging.getLogger(__name__)
+
+
+class OpenFile:
+    """An open file of a version. It names its content itself, so that it keeps reading what it opened."""
+
+    __slots__ = ("ahead", "content", "next_offset", "page", "project")
+
+    def __init__(self, page: PageKey, content: FileContent) -> None:
+        self.project = page.project
+        self.page = page
+        self.content = content
+        self.next_offset = 0  # where a reader in order goes on
+        self.ahead: Digest | None = None  # the chunk fetched ahead last
+
+
+class ContentReader:
+    """Content of files, by open file, offset and size."""
+
+    def __init__(self, source: ObjectSource, pages: TreePages, door: Door) -> None:
+        self._source = source
+        self._pages = pages
+        self._door = door
+        self._recipes: LRUCache[tuple[str, Digest], Recipe] = LRUCache(RECIPE_CHUNKS_MAX, getsizeof=len)
+        self._prepared: LRUCache[tuple[PageKey | Digest, int], bool] = LRUCache(PREPARED_MAX)
+        self._wanted, self._queue = trio.open_memory_channel[tuple[str, ObjectKey]](READ_AHEAD_WAITING)
+
+    async def read(self, file: OpenFile, offset: int, size_bytes: int) -> Bytes:
+        """At most `size_bytes` from `offset`, fewer only at the end of the file. Raises OSError ESTALE, Damaged, Unavailable."""
+        if offset >= file.content.size_bytes or size_bytes <= 0:
+            return b""
+        try:
+            if file.content.kind is EntryKind.LARGE_FILE:
+                return await self._read_large(file, offset, size_bytes)
+            return await self._read_small(file, offset, size_bytes)
+        except ObjectMissing as missing:
+            await self._pages.check_alive(file.project, file.page)
+            raise missing from None
+
+    async def digest(self, file: OpenFile) -> Digest:
+        """SHA-256 of the whole file."""
+        if file.content.kind is EntryKind.LARGE_FILE:
+            return (await self._recipe(file)).file_digest
+        return file.content.digest
+
+    async def run(self) -> None:
+        """Fetch what readers will want next, until cancelled. One task of the mount."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(READ_AHEAD_TASKS):
+                nursery.start_soon(self._fetch_ahead)
+
+    def status(self) -> dict[str, int]:
+        return {"recipes": len(self._recipes), "recipe_chunks": int(self._recipes.currsize)}
+
+    async def _read_small(self, file: OpenFile, offset: int, size_bytes: int) -> Bytes:
+        data = self._source.peek(file.project, file.content.key)
+        if data is None:
+            (data,) = await self._fetch(file, [file.content.key], await self._neighbours(file))
+        if len(data) != file.content.size_bytes:
+            raise DamagedObject(f"{file.content.key} is {len(data)} bytes where {file.content.size_bytes} belong")
+        return data if not offset and len(data) <= size_bytes else memoryview(data)[offset : offset + size_bytes]
+
+    async def _neighbours(self, file: OpenFile) -> list[ObjectKey]:
+        """The contents of the files beside this one, once for each page."""
+        if (file.page, 0) in self._prepared:
+            return []
+        self._prepared[file.page, 0] = True
+        page = (await self._pages.load(file.page, file.page)).page
+        return [key for key in page.children() if key.kind is not ObjectKind.TREE][:KEYS_MAX]
+
+    async def _read_large(self, file: OpenFile, offset: int, size_bytes: int) -> Bytes:
+        recipe = await self._recipe(file)
+        spans = list(recipe.spans(offset, size_bytes))
+        keys = [ObjectKey(ObjectKind.CHUNK, span.digest) for span in spans]
+        chunks = [self._source.peek(file.project, key) for key in keys]
+        if None in chunks:
+            fetched = await self._fetch(file, keys, self._window(file.content.digest, recipe, offset))
+        else:
+            fetched = [chunk for chunk in chunks if chunk is not None]
+        if offset == file.next_offset:
+            self._want(file, recipe, spans[-1])
+        file.next_offset = offset + size_bytes
+        return _cut(spans, fetched, offset, size_bytes)
+
+    def _window(self, digest: Digest, recipe: Recipe, offset: int) -> list[ObjectKey]:
+        """The chunks from `offset` on, once for each window of the file."""
+        window = recipe.index_at(offset) // PREPARE_CHUNKS
+        if (digest, window) in self._prepared:
+            return []
+        self._prepared[digest, window] = True
+        first = window * PREPARE_CHUNKS
+        last = min(first + PREPARE_CHUNKS + 1, len(recipe))
+        return [ObjectKey(ObjectKind.CHUNK, recipe.chunk(i).digest) for i in range(first, last)]
+
+    def _want(self, file: OpenFile, recipe: Recipe, last: ChunkSpan) -> None:
+        """Ask for the chunk behind `last`, unless it is there or there is enough to do."""
+        following = next(recipe.spans(last.start + last.size_bytes, 1), None)
+        if following is None or following.digest == file.ahead:
+            return
+        key = ObjectKey(ObjectKind.CHUNK, following.digest)
+        file.ahead = following.digest
+        if self._source.peek(file.project, key) is None:
+            try:
+                self._wanted.send_nowait((file.project, key))
+            except trio.WouldBlock:
+                file.ahead = None
+
+    async def _fetch_ahead(self) -> None:
+        async for project, key in self._queue:
+            try:
+                await self._door.run(Lane.CONTENT, self._source.read, project, key)
+            except ArtfsError as error:  # whoever reads it meets the error again, and is told
+                _log.info("reading ahead failed: %s", error)
+
+    async def _recipe(self, file: OpenFile) -> Recipe:
+        name = (file.project, file.content.digest)
+        recipe = self._recipes.get(name)
+        if recipe is None:
+            (data,) = await self._fetch(file, [file.content.key], await self._neighbours(file))
+            recipe = decode_recipe(bytes(data))
+            if recipe.size_bytes != file.content.size_bytes:
+                raise DamagedObject(
+                    f"{file.content.key} makes {recipe.size_bytes} bytes where {file.content.size_bytes} belong"
+                )
+            if len(recipe) <= RECIPE_CHUNKS_MAX:
+                self._recipes[name] = recipe
+        return recipe
+
+    async def _fetch(self, file: OpenFile, keys: Sequence[ObjectKey], prepare: Sequence[ObjectKey]) -> list[Bytes]:
+        return await self._door.run(Lane.CONTENT, self._fetch_now, file.project, keys, prepare)
+
+    def _fetch_now(self, project: str, keys: Sequence[ObjectKey], prepare: Sequence[ObjectKey]) -> list[Bytes]:
+        if prepare:
+            self._source.prepare(project, prepare)
+        if len(keys) == 1:
+            return [self._source.read(project, keys[0])]
+        return self._source.read_many(project, keys)
+
+
+def _cut(spans: Sequence[ChunkSpan], chunks: Sequence[Bytes], offset: int, size_bytes: int) -> Bytes:
+    """The bytes from `offset` out of the chunks that hold them. Raises DamagedObject if a chunk has another length."""
+    parts = []
+    for span, chunk in zip(spans, chunks, strict=True):
+        if len(chunk) != span.size_bytes:
+            raise DamagedObject(f"chunk {span.digest.text} is {len(chunk)} bytes where {span.size_bytes} belong")
+        begin, end = max(0, offset - span.start), min(span.size_bytes, offset + size_bytes - span.start)
+        parts.append(memoryview(chunk)[begin:end])
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,0 +1,199 @@
+"""Directories, files and symbolic links inside versions: lookup, attributes and listings. All of it is immutable.
+
+Entry → attributes is a pure function of the entry, its time and the mount's owner, and the inode number stands for exactly
+these, so the kernel may keep everything for ever, names that do not exist included.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+
+from artfs.errors import ArtfsError, DamagedObject
+from artfs.model.tree import EXECUTABLE_FLAG, EntryKind, LeafPage
+from artfs.vfs.attributes import BLOCK_BYTES, Attributes
+from artfs.vfs.identity import Salt, directory_identity, file_salt, salt_with_xattrs
+from artfs.vfs.inodes import Inodes, is_node
+from artfs.vfs.kernel import DirectoryBuffer
+from artfs.vfs.nodes import VersionNode
+from artfs.vfs.page_numbers import PageKey
+from artfs.vfs.tree_pages import FoundEntry, Leaf, Referrer, TreePages
+from artfs.vfs.view import View
+
+DIRECTORY_BYTES = 4096
+_KIND_MASK = 0xF
+_DIRECTORY_MODE = stat.S_IFDIR | 0o555
+_MODES = {
+    EntryKind.FILE: stat.S_IFREG | 0o444,
+    EntryKind.FILE | EXECUTABLE_FLAG: stat.S_IFREG | 0o555,
+    EntryKind.LARGE_FILE: stat.S_IFREG | 0o444,
+    EntryKind.LARGE_FILE | EXECUTABLE_FLAG: stat.S_IFREG | 0o555,
+    EntryKind.DIRECTORY: _DIRECTORY_MODE,
+    EntryKind.SYMLINK: stat.S_IFLNK | 0o777,
+}
+
+
+def directory_attributes(inode: int, mode: int, mtime_ns: int, view: View) -> Attributes:
+    """Attributes of a directory that is not staged. One link: nobody may count subdirectories by it."""
+    return Attributes(
+        inode,
+        stat.S_IFDIR | mode,
+        DIRECTORY_BYTES,
+        view.uid,
+        view.gid,
+        atime_ns=mtime_ns,
+        mtime_ns=mtime_ns,
+        ctime_ns=mtime_ns,
+    )
+
+
+class TreeNodes:
+    """What versions hold."""
+
+    def __init__(self, pages: TreePages, inodes: Inodes, view: View) -> None:
+        self._pages = pages
+        self._inodes = inodes
+        self._view = view
+
+    async def found(self, inode: int) -> FoundEntry:
+        """The entry behind an inode. Raises OSError ESTALE."""
+        place = self._inodes.place(inode)
+        key = self._inodes.pages.key(place.page)
+        dated = await self._pages.load(key, key)
+        if not isinstance(dated.page, LeafPage):
+            raise DamagedObject(f"{key.digest.text} is an index where a page of entries belongs")
+        return FoundEntry(Leaf.of(key, dated.page, dated, 0), place.position)
+
+    async def root_page(self, inode: int) -> tuple[PageKey, Referrer]:
+        """The root page of a directory's tree, and what refers to it. Raises OSError ENOTDIR."""
+        if is_node(inode):
+            node = self._inodes.nodes.get(inode)
+            if isinstance(node, VersionNode):
+                return node.page, node
+            raise OSError(errno.EINVAL, "not a directory of a version")
+        found = await self.found(inode)
+        if found.entry.kind is not EntryKind.DIRECTORY:
+            raise OSError(errno.ENOTDIR, "not a directory")
+        return PageKey(found.leaf.key.project, found.entry.digest), found.leaf.key
+
+    async def lookup(self, parent: int, name: str) -> Attributes:
+        """Inode 0, to be kept for ever, if there is no such name."""
+        root, referrer = await self.root_page(parent)
+        found = await self._pages.find(root, name, referrer)
+        if found is None:
+            return Attributes(0, 0, 0, 0, 0)
+        attributes = Attributes(0, 0, 0, self._view.uid, self._view.gid)
+        with self._inodes.pages.held(found.leaf.key) as page:
+            _EntryFiller(self._inodes, parent, found.leaf, page).fill(attributes, found.position)
+        return attributes
+
+    async def attributes(self, inode: int) -> Attributes:
+        found = await self.found(inode)
+        attributes = Attributes(inode, 0, 0, self._view.uid, self._view.gid)
+        _describe(attributes, found.leaf.page.flags(found.position), found.leaf, found.position)
+        return attributes
+
+    async def listing(self, inode: int) -> TreeListing:
+        root, referrer = await self.root_page(inode)
+        return TreeListing(self._pages, self._inodes, self._view, inode, root, referrer)
+
+
+class TreeListing:
+    """An open directory of a version. Ids: 1 and 2 are behind "." and "..", k + 3 behind entry k."""
+
+    def __init__(
+        self, pages: TreePages, inodes: Inodes, view: View, inode: int, root: PageKey, referrer: Referrer
+    ) -> None:
+        self._pages = pages
+        self._inodes = inodes
+        self._view = view
+        self._inode = inode
+        self._parent = inodes.parent(inode)
+        self._root = root
+        self._referrer = referrer
+        self._leaf: Leaf | None = None  # where the last call stopped: the next one mostly goes on there
+
+    async def fill(self, start_id: int, buffer: DirectoryBuffer) -> None:
+        for dot, (name, inode) in enumerate(((".", self._inode), ("..", self._parent))):
+            if start_id <= dot and not buffer.add(name, directory_attributes(inode, 0o555, 0, self._view), dot + 1):
+                return
+        ordinal = begin = max(0, start_id - 2)
+        while (leaf := await self._next_leaf(ordinal, ordinal > begin)) is not None:
+            if not self._fill_from(leaf, ordinal - leaf.first, buffer):
+                return
+            ordinal = leaf.first + len(leaf.page)
+
+    async def _next_leaf(self, ordinal: int, answered: bool) -> Leaf | None:
+        """The page of an entry; None behind the last. What is `answered` already must reach the kernel, which would
+        otherwise not know the inodes that were counted: then an error waits for the next call, which meets it again.
+        """
+        try:
+            return await self._leaf_at(ordinal)
+        except (OSError, ArtfsError):
+            if answered:
+                return None
+            raise
+
+    async def _leaf_at(self, ordinal: int) -> Leaf | None:
+        leaf = self._leaf
+        if leaf is None or not leaf.first <= ordinal < leaf.first + len(leaf.page):
+            self._leaf = leaf = await self._pages.leaf_at(self._root, ordinal, self._referrer)
+        return leaf
+
+    def _fill_from(self, leaf: Leaf, position: int, buffer: DirectoryBuffer) -> bool:
+        """Add entries from `position`; False once the reply is full."""
+        attributes = Attributes(0, 0, 0, self._view.uid, self._view.gid)
+        names, first_id = leaf.page.names, leaf.first + 3
+        with self._inodes.pages.held(leaf.key) as page:
+            filler = _EntryFiller(self._inodes, self._inode, leaf, page)
+            for i in range(position, len(names)):
+                filler.fill(attributes, i)
+                if not buffer.add(names[i], attributes, first_id + i):
+                    self._inodes.forget(attributes.inode, 1)
+                    return False
+        return True
+
+
+class _EntryFiller:
+    """Attributes of one page's entries, one after the other, each counted as a lookup."""
+
+    def __init__(self, inodes: Inodes, parent: int, leaf: Leaf, page_number: int) -> None:
+        self._inodes = inodes
+        self._parent = parent
+        self._leaf = leaf
+        self._page_number = page_number
+        self._salt_of = (-1, -1)
+        self._salt: Salt
+
+    def fill(self, attributes: Attributes, i: int) -> None:
+        page = self._leaf.page
+        flags = page.flags(i)
+        mtime_ns = _describe(attributes, flags, self._leaf, i)
+        if flags & _KIND_MASK == EntryKind.DIRECTORY:
+            identity = directory_identity(self._parent, page.names[i])
+            attributes.inode = self._inodes.count_directory(identity, self._parent, self._page_number, i)
+            return
+        xattrs = page.xattrs(i)
+        if xattrs:
+            salt = salt_with_xattrs(self._leaf.key.project, flags, mtime_ns, xattrs)
+        else:
+            if self._salt_of != (flags, mtime_ns):
+                self._salt = file_salt(self._leaf.key.project, flags, mtime_ns)
+                self._salt_of = (flags, mtime_ns)
+            salt = self._salt
+        number, fingerprint = salt.identity(page.digest(i))
+        attributes.inode = self._inodes.entries.count_lookup(number, fingerprint, self._page_number, i)
+
+
+def _describe(attributes: Attributes, flags: int, leaf: Leaf, i: int) -> int:
+    """Set all but the inode number; returns the mtime."""
+    attributes.mode = _MODES[flags]
+    kind = flags & _KIND_MASK
+    if kind == EntryKind.DIRECTORY:
+        attributes.size_bytes, attributes.block_count = DIRECTORY_BYTES, 0
+    else:
+        size = leaf.page.size_bytes(i)
+        attributes.size_bytes, attributes.block_count = size, -(-size // BLOCK_BYTES)
+    mtime_ns = leaf.created_at_ns if kind == EntryKind.SYMLINK else leaf.times[i]
+    attributes.atime_ns = attributes.mtime_ns = attributes.ctime_ns = mtime_ns
+    return mtime_ns

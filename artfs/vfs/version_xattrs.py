@@ -1,0 +1,175 @@
+"""Extended attributes outside staging: what a version says of itself, and a file's digest. docs/semantics.md has the table.
+
+Attributes of a version's root are listed; a file's `user.artfs.sha256` is answered but not listed, so that tools which copy
+attributes do not write a digest beside content that may change later.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from artfs.errors import InvalidValue
+from artfs.model.content import FileContent
+from artfs.model.names import LATEST, check_alias
+from artfs.model.tree import EntryKind
+from artfs.vfs.door import Door, Lane
+from artfs.vfs.inodes import Inodes, is_node
+from artfs.vfs.nodes import Node, VersionNode
+from artfs.vfs.reading import ContentReader, OpenFile
+from artfs.vfs.tree_nodes import TreeNodes
+from artfs.vfs.view import View
+from artfs.wire.records import VersionRecord
+from artfs.wire.service import Registry
+
+USER = "user."
+PREFIX = "user.artfs."
+FILE_DIGEST = "user.artfs.sha256"
+SEALED = "sealed"
+
+_ANSWERS: dict[str, Callable[[VersionRecord], str]] = {
+    "version": lambda record: record.name,
+    "digest": lambda record: record.digest.text,
+    "type": lambda record: record.type,
+    "aliases": lambda record: ",".join(sorted(record.aliases)),
+    "description": lambda record: record.description,
+    "metadata": lambda record: msgspec.json.encode(record.metadata).decode(),
+    "state": lambda record: SEALED,
+    "created_by": lambda record: record.created_by,
+}
+_REMOVED = {"description": b"", "metadata": b"{}", "aliases": b""}
+
+
+class VersionXattrs:
+    """Get, set, list and remove. Names are whole (`user.x`)."""
+
+    def __init__(
+        self, registry: Registry, door: Door, inodes: Inodes, tree: TreeNodes, reader: ContentReader, view: View
+    ) -> None:
+        self._registry = registry
+        self._door = door
+        self._inodes = inodes
+        self._tree = tree
+        self._reader = reader
+        self._view = view
+
+    async def get(self, inode: int, name: str) -> bytes:
+        """Raises OSError ENODATA."""
+        if not name.startswith(USER):
+            raise _no_data(name)
+        if not is_node(inode):
+            return await self._entry_value(inode, name)
+        node = self._inodes.nodes.get(inode)
+        answer = _ANSWERS.get(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
+        if answer is None or not isinstance(node, VersionNode):
+            raise _no_data(name)
+        return answer(await self._record(node)).encode()
+
+    async def list(self, inode: int) -> list[str]:
+        if is_node(inode):
+            node = self._inodes.nodes.get(inode)
+            return [PREFIX + name for name in _ANSWERS] if isinstance(node, VersionNode) else []
+        return [USER + name for name in (await self._tree.found(inode)).entry.xattrs]
+
+    async def set(self, inode: int, name: str, value: bytes) -> None:
+        """Description, metadata, type and aliases of a version. Raises InvalidValue, TypeMismatch, OSError."""
+        self._view.require_writable()
+        if not name.startswith(USER):
+            raise OSError(errno.ENOTSUP, f"{name} cannot be kept; only user attributes can")
+        node = self._settable(inode)
+        setter = {
+            PREFIX + "description": self._set_description,
+            PREFIX + "metadata": self._set_metadata,
+            PREFIX + "type": self._set_type,
+            PREFIX + "aliases": self._set_aliases,
+        }.get(name)
+        if setter is None:
+            raise _immutable(name)
+        await self._door.run(Lane.METADATA, setter, node, _text(name, value))
+
+    async def remove(self, inode: int, name: str) -> None:
+        """Empty a description, metadata or the aliases. Raises OSError EROFS or EPERM for what always is."""
+        self._view.require_writable()
+        node = self._settable(inode)
+        if name not in [PREFIX + answer for answer in _ANSWERS]:
+            raise _no_data(name)
+        emptied = _REMOVED.get(name.removeprefix(PREFIX))
+        if emptied is None:
+            raise PermissionError(errno.EPERM, f"every version has {name}")
+        await self.set(self._inodes.nodes.number(node), name, emptied)
+
+    async def _entry_value(self, inode: int, name: str) -> bytes:
+        found = await self._tree.found(inode)
+        entry = found.entry
+        if name == FILE_DIGEST and entry.kind in (EntryKind.FILE, EntryKind.LARGE_FILE):
+            file = OpenFile(found.leaf.key, FileContent.of(entry))
+            return (await self._reader.digest(file)).hex().encode()
+        value = entry.xattrs.get(name.removeprefix(USER))
+        if value is None:
+            raise _no_data(name)
+        return value
+
+    def _settable(self, inode: int) -> VersionNode:
+        node: Node | None = self._inodes.nodes.get(inode) if is_node(inode) else None
+        if isinstance(node, VersionNode):
+            return node
+        if node is None:
+            raise OSError(errno.EROFS, "versions never change")
+        raise OSError(errno.EPERM, "attributes belong to versions and drafts")
+
+    async def _record(self, node: VersionNode) -> VersionRecord:
+        return await self._door.run(
+            Lane.METADATA, self._registry.versions.resolve, node.project, node.artifact, node.version
+        )
+
+    def _set_description(self, node: VersionNode, text: str) -> None:
+        self._registry.versions.update(node.project, node.artifact, node.number, description=text)
+
+    def _set_metadata(self, node: VersionNode, text: str) -> None:
+        self._registry.versions.update(node.project, node.artifact, node.number, metadata=parse_metadata(text))
+
+    def _set_type(self, node: VersionNode, text: str) -> None:
+        self._registry.artifacts.update(node.project, node.artifact, type=text.strip())
+
+    def _set_aliases(self, node: VersionNode, text: str) -> None:
+        """Make `text` the version's aliases; `latest` moves by itself and is left alone."""
+        wanted = {check_alias(alias) for alias in parse_aliases(text)} - {LATEST}
+        current = self._registry.aliases.list(node.project, node.artifact)
+        held = {alias for alias, number in current.items() if number == node.number} - {LATEST}
+        for alias in sorted(wanted - held):
+            self._registry.aliases.move(node.project, node.artifact, alias, node.number)
+        for alias in sorted(held - wanted):
+            self._registry.aliases.remove(node.project, node.artifact, alias)
+
+
+def parse_aliases(text: str) -> list[str]:
+    """Names separated by commas or white space."""
+    return text.replace(",", " ").split()
+
+
+def parse_metadata(text: str) -> dict[str, Any]:
+    """A JSON object. Raises InvalidValue."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise InvalidValue(f"metadata is not a JSON object: {error}") from None
+
+
+def _text(name: str, value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidValue(f"the value of {name} is not UTF-8") from None
+
+
+def _no_data(name: str) -> OSError:
+    return OSError(errno.ENODATA, f"no attribute {name}")
+
+
+def _immutable(name: str) -> OSError:
+    if name.startswith(PREFIX):
+        return PermissionError(errno.EPERM, f"{name} cannot be set")
+    return OSError(errno.EROFS, "versions never change")
