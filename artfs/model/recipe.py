@@ -84,7 +84,7 @@ _head_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 def encode_recipe(file_digest: Digest, chunks: Sequence[tuple[Digest, int]]) -> bytes:
     """The canonical bytes of a recipe of `(digest, size_bytes)` pairs."""
     sizes = [size for _, size in chunks]
-    return _encoder.encode(_RecipeRow(RECIPE_FORMAT, file_digest, sizes, b"".join(d for d, _ in chunks)))
+    return _encoder.encode(_RecipeRow(RECIPE_FORMAT, bytes(file_digest), sizes, b"".join(d for d, _ in chunks)))
 
 
 def decode_recipe(data: bytes) -> Recipe:
