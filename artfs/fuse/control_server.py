@@ -1,0 +1,74 @@
+"""The mount's side of its control socket: answers `status` to processes of the same user. The client's side is `control`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from artfs.fuse.control import REQUEST_BYTES_MAX
+
+CONNECTIONS_MAX = 16
+REQUEST_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+Answers = Mapping[str, Callable[[], Mapping[str, Any]]]
+"""What to call for each request. Called on the event loop; must not block."""
+
+
+async def serve_control(
+    path: Path, answers: Answers, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve requests at the socket `path` until cancelled."""
+    await trio.Path(path).unlink(missing_ok=True)
+    listener = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        await listener.bind(str(path))
+    finally:
+        os.umask(mask)
+    listener.listen(CONNECTIONS_MAX)
+    with listener:
+        async with trio.open_nursery() as nursery:
+            limit = trio.CapacityLimiter(CONNECTIONS_MAX)
+            task_status.started()
+            while True:
+                connection, _ = await listener.accept()
+                nursery.start_soon(partial(_answer, trio.SocketStream(connection), answers, limit))
+
+
+async def _answer(stream: trio.SocketStream, answers: Answers, limit: trio.CapacityLimiter) -> None:
+    try:
+        async with limit, stream:
+            with trio.move_on_after(REQUEST_S):
+                request = await _read_request(stream)
+                await stream.send_all(msgspec.json.encode(_answer_to(request, answers)) + b"\n")
+    except (OSError, trio.BrokenResourceError):
+        pass  # whoever asked has gone
+    except Exception:
+        _log.exception("a request on the control socket failed")
+
+
+def _answer_to(request: str, answers: Answers) -> Mapping[str, Any]:
+    answer = answers.get(request)
+    return answer() if answer is not None else {"error": f"unknown request {request!r}"}
+
+
+async def _read_request(stream: trio.SocketStream) -> str:
+    data = bytearray()
+    while not data.endswith(b"\n") and len(data) < REQUEST_BYTES_MAX:
+        part = await stream.receive_some(4096)
+        if not part:
+            break
+        data += part
+    try:
+        return str(msgspec.json.decode(data, type=dict[str, str]).get("request", ""))
+    except msgspec.DecodeError:
+        return ""

@@ -1,0 +1,139 @@
+"""Mount points: what is mounted where, whether it still lives, making one ready, and taking it away.
+
+Looking at a mount whose process is stuck blocks, so every look is made by a thread that can be left behind. Knows only the
+operating system; must not import pyfuse3 or trio.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import threading
+import time
+from enum import Enum
+from pathlib import Path
+
+from artfs.errors import Busy, MachineNotReady, StorageFailed
+
+FILESYSTEM_TYPE = "fuse.artfs"
+LOOK_S = 5.0
+UNMOUNT_S = 10.0
+_MOUNTINFO = Path("/proc/self/mountinfo")
+
+
+class MountState(Enum):
+    ABSENT = "absent"  # nothing is mounted there
+    LIVE = "live"
+    DEAD = "dead"  # the process behind it is gone: ENOTCONN
+    STUCK = "stuck"  # does not answer in time
+
+
+def mounted_at(path: Path) -> str | None:
+    """The type of the file system mounted exactly at `path`, or None. Never touches the mount itself."""
+    found = None
+    for line in _MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        left, _, right = line.partition(" - ")
+        if _unescape(left.split(" ")[4]) == str(path):
+            found = right.split(" ")[0]  # the last line is the topmost mount
+    return found
+
+
+def mounts_of_artfs() -> list[Path]:
+    """Where artfs is mounted, dead mounts included."""
+    paths = []
+    for line in _MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        left, _, right = line.partition(" - ")
+        if right.split(" ")[0] == FILESYSTEM_TYPE:
+            paths.append(Path(_unescape(left.split(" ")[4])))
+    return paths
+
+
+def look_at(path: Path, timeout_s: float = LOOK_S) -> MountState:
+    """Whether an artfs mount at `path` answers."""
+    if mounted_at(path) is None:
+        return MountState.ABSENT
+    errors: list[OSError | None] = []
+
+    def look() -> None:
+        try:
+            os.stat(path)
+            errors.append(None)
+        except OSError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if not errors:
+        return MountState.STUCK
+    error = errors[0]
+    return MountState.DEAD if error is not None and error.errno == errno.ENOTCONN else MountState.LIVE
+
+
+def resolve(path: Path) -> Path:
+    """`path` absolute, without symbolic links in its parents; the last component itself is never looked at."""
+    absolute = path.expanduser().absolute()
+    return absolute.parent.resolve() / absolute.name if absolute.name else absolute
+
+
+def make_ready(path: Path) -> None:
+    """Make `path` an empty directory that can be mounted on: created if absent, freed of a dead artfs mount.
+
+    Raises Busy if something is mounted there or it is not an empty directory, StorageFailed if it cannot be made.
+    """
+    kind = mounted_at(path)
+    if kind == FILESYSTEM_TYPE:
+        state = look_at(path)
+        if state is not MountState.DEAD:
+            raise Busy(f"{path} is a mount of artfs already", hint=f"artfs umount {path}")
+        unmount_now(path, lazy=True)
+        kind = mounted_at(path)
+    if kind is not None:
+        raise Busy(f"{path} is a mount point of {kind} already", hint="choose another directory")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise Busy(f"{path} is not empty", hint="choose an empty directory, or one that does not exist")
+    except FileExistsError:
+        raise Busy(f"{path} is not a directory", hint="choose another one") from None
+    except NotADirectoryError:
+        raise Busy(f"{path} is not in a directory", hint="choose another one") from None
+    except OSError as error:
+        raise StorageFailed(f"cannot use {path} as a mount point: {error.strerror}") from None
+
+
+def unmount_now(path: Path, *, lazy: bool = False) -> None:
+    """Take the mount at `path` away. Raises Busy if it is in use, which `lazy` ignores; bounded in time."""
+    try:
+        done = subprocess.run(
+            ["fusermount3", "-u", *(["-z"] if lazy else []), "--", str(path)],
+            capture_output=True,
+            text=True,
+            timeout=UNMOUNT_S,
+            stdin=subprocess.DEVNULL,
+        )
+    except FileNotFoundError:
+        raise MachineNotReady("fusermount3 is missing", hint="as root: apt-get install fuse3") from None
+    except subprocess.TimeoutExpired:
+        raise Busy(f"unmounting {path} takes too long", hint=f"artfs umount --lazy {path}") from None
+    if done.returncode and mounted_at(path) is not None:
+        reason = done.stderr.strip().removeprefix("fusermount3: ")
+        raise Busy(f"cannot unmount {path}: {reason}", hint="end what uses it, or: artfs umount --lazy")
+
+
+def wait_until_absent(path: Path, timeout_s: float) -> bool:
+    """Whether nothing is mounted at `path` any more before `timeout_s` is over."""
+    deadline = time.monotonic() + timeout_s
+    while mounted_at(path) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _unescape(text: str) -> str:
+    """The kernel writes blanks and backslashes in mountinfo as octal."""
+    for octal, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(octal, character)
+    return text

@@ -1,0 +1,120 @@
+"""Where a running mount is written down, so that `artfs status` and `artfs umount` find its process.
+
+One JSON file a mount in the state directory, and a socket in the runtime directory, both named by the mount point. A
+record whose process is gone is removed by whoever meets it. Must not import pyfuse3 or trio.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from artfs.errors import StorageFailed
+
+
+class MountRecord(msgspec.Struct, frozen=True):
+    """A running mount. `started_ticks` tells its process from a later one with the same id."""
+
+    pid: int
+    started_ticks: int
+    mountpoint: str
+    registry: str
+    started_at_ns: int
+    read_only: bool
+    pin: bool
+    socket: str
+    log: str
+
+    @property
+    def is_alive(self) -> bool:
+        return process_started_ticks(self.pid) == self.started_ticks
+
+
+class MountRecords:
+    """The records of all mounts of this user.
+
+    Args:
+        state_dir: for the records and logs; kept.
+        runtime_dir: for the sockets; made with mode 0700.
+    """
+
+    def __init__(self, state_dir: Path, runtime_dir: Path) -> None:
+        self._records = state_dir / "mounts"
+        self._logs = state_dir / "logs"
+        self._sockets = runtime_dir
+
+    def socket_path(self, mountpoint: Path) -> Path:
+        self._sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._sockets / f"{_name(mountpoint)}.sock"
+
+    def log_path(self, mountpoint: Path) -> Path:
+        """Where the mount's process writes its log; the name says which mount it is."""
+        self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._logs / f"{mountpoint.name or 'root'}-{_name(mountpoint)[:8]}.log"
+
+    def write(self, record: MountRecord) -> None:
+        """Raises StorageFailed."""
+        path = self._path(Path(record.mountpoint))
+        temporary = path.with_suffix(f".{os.getpid()}")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(record)))
+            temporary.replace(path)
+        except OSError as error:
+            raise StorageFailed(f"cannot write {path}: {error.strerror}") from None
+
+    def find(self, mountpoint: Path) -> MountRecord | None:
+        """The record of a living mount at `mountpoint`."""
+        return self._read(self._path(mountpoint))
+
+    def list(self) -> list[MountRecord]:
+        """The records of all living mounts, by mount point."""
+        records = (self._read(path) for path in sorted(self._records.glob("*.json")))
+        return sorted((record for record in records if record is not None), key=lambda record: record.mountpoint)
+
+    def remove(self, mountpoint: Path, pid: int) -> None:
+        """Remove the record and socket of process `pid`; another's are left alone."""
+        record = self.find(mountpoint)
+        if record is not None and record.pid != pid:
+            return
+        self._path(mountpoint).unlink(missing_ok=True)
+        self.socket_path(mountpoint).unlink(missing_ok=True)
+
+    def _read(self, path: Path) -> MountRecord | None:
+        try:
+            record = msgspec.json.decode(path.read_bytes(), type=MountRecord)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+        if record.is_alive:
+            return record
+        path.unlink(missing_ok=True)
+        return None
+
+    def _path(self, mountpoint: Path) -> Path:
+        return self._records / f"{_name(mountpoint)}.json"
+
+
+def process_started_ticks(pid: int) -> int | None:
+    """When process `pid` was started, in clock ticks since boot; None if there is none, or only a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def end_process(record: MountRecord, number: signal.Signals) -> None:
+    """Send a signal to the process of a record, unless it is gone."""
+    if record.is_alive:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(record.pid, number)
+
+
+def _name(mountpoint: Path) -> str:
+    return sha256(os.fsencode(mountpoint)).hexdigest()[:16]

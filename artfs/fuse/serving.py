@@ -1,0 +1,240 @@
+"""Serving a mount in this process: from the open backend to the last request.
+
+The mount is taken away only on purpose (umount, SIGTERM, SIGINT). If this process fails later, the mount point stays and
+answers ENOTCONN: an unmounted directory would look like an empty data set. Everything here is bounded: a mount in use is detached
+lazily, and a process that cannot end is ended.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import resource
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyfuse3
+import trio
+
+from artfs.errors import Busy, MachineNotReady
+from artfs.fuse import mount_points
+from artfs.fuse.backend import Backend, OpenBackend
+from artfs.fuse.control_server import serve_control
+from artfs.fuse.kernel_caches import PyfuseCaches
+from artfs.fuse.mount_options import MountOptions
+from artfs.fuse.mount_records import MountRecord, MountRecords, process_started_ticks
+from artfs.fuse.operations import FuseOperations
+from artfs.vfs.door import Door
+from artfs.vfs.filesystem import Filesystem
+from artfs.vfs.view import View
+
+REQUESTS_MAX = 128  # handled at once; more wait in the kernel
+SWITCH_INTERVAL_S = 0.0005  # how long a thread that runs Python code may delay the event loop
+LINGER_S = 5.0  # how long processes may finish with a mount that was detached
+CLOSE_S = 20.0  # how long staging may take to make everything durable
+END_S = 40.0  # after a signal the process ends, whatever happens
+RESTART_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MountRequest:
+    """What to mount where.
+
+    Attributes:
+        mountpoint: resolved, see `mount_points.resolve`.
+        registry: what the registry is called in records and answers.
+        log: the log file, empty in the foreground.
+    """
+
+    mountpoint: Path
+    registry: str
+    options: MountOptions
+    records: MountRecords
+    log: str = ""
+
+
+def serve(request: MountRequest, open_backend: OpenBackend, ready: Callable[[], None]) -> None:
+    """Mount and answer until unmounted.
+
+    Args:
+        ready: called when requests are answered.
+
+    Raises ArtfsError if the mount cannot begin.
+    """
+    _tune_process()
+    backend = open_backend()
+    try:
+        trio.run(_serve, request, backend, ready, restrict_keyboard_interrupt_to_checkpoints=True)
+    finally:
+        backend.close()
+
+
+def _tune_process() -> None:
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)  # pages are large and acyclic: walking them again and again finds nothing
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _serve(request: MountRequest, backend: Backend, ready: Callable[[], None]) -> None:
+    options, started_at_ns = request.options, time.time_ns()
+    pinned_at = await trio.to_thread.run_sync(backend.registry.changes.position) if options.pin else None
+    view = View(os.getuid(), os.getgid(), started_at_ns, options.read_only, pinned_at)
+    door, kernel = Door(), PyfuseCaches()
+    staging = None if options.read_only else backend.open_staging(view, door, kernel)
+    filesystem = Filesystem(backend.registry, backend.source, view, door=door, staging=staging, kernel=kernel)
+    operations = FuseOperations(filesystem)
+    _mount(operations, request)
+    record = _record(request, started_at_ns)
+    answers = {"status": lambda: _status(record, filesystem, backend, operations)}
+    try:
+        request.records.write(record)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_unmount_on_signal, request.mountpoint)
+            await nursery.start(serve_control, Path(record.socket), answers)
+            for name, task in filesystem.background_tasks().items():
+                nursery.start_soon(_keep_running, name, task)
+            kernel.mounted = True
+            _log.info("mounted %s at %s", request.registry, request.mountpoint)
+            nursery.start_soon(_call, ready)
+            await pyfuse3.main(max_tasks=REQUESTS_MAX)
+            nursery.cancel_scope.cancel()
+    finally:
+        began, kernel.mounted = kernel.mounted, False
+        pyfuse3.close(unmount=not began)
+        if staging is not None:
+            with trio.move_on_after(CLOSE_S, shield=True):
+                await staging.close()
+        request.records.remove(request.mountpoint, record.pid)
+        _log.info("unmounted %s", request.mountpoint)
+
+
+async def _call(function: Callable[[], None]) -> None:
+    function()
+
+
+def _mount(operations: FuseOperations, request: MountRequest) -> None:
+    """Raises Busy or MachineNotReady with what libfuse says."""
+    options = {"fsname=artfs", "subtype=artfs", "default_permissions", *request.options.kernel}
+    if request.options.read_only:
+        options.add("ro")
+    if request.options.allow_other:
+        options.add("allow_other")
+    try:
+        with _stderr_captured() as said:
+            pyfuse3.init(operations, str(request.mountpoint), options)
+    except RuntimeError as error:
+        reason = said() or str(error)
+        if "user_allow_other" in reason:
+            raise MachineNotReady(
+                "allow_other is not permitted to users here",
+                hint="as root, add the line user_allow_other to /etc/fuse.conf",
+            ) from None
+        raise Busy(f"cannot mount at {request.mountpoint}: {reason}", hint="artfs doctor") from None
+
+
+@contextmanager
+def _stderr_captured() -> Iterator[Callable[[], str]]:
+    """What C code writes to stderr meanwhile: libfuse tells its reasons only there."""
+    with tempfile.TemporaryFile() as captured:
+        text: list[str] = []
+        saved = os.dup(2)
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield lambda: " ".join(text)
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            captured.seek(0)
+            text.extend(line.strip() for line in captured.read().decode(errors="replace").splitlines())
+
+
+def _record(request: MountRequest, started_at_ns: int) -> MountRecord:
+    return MountRecord(
+        pid=os.getpid(),
+        started_ticks=process_started_ticks(os.getpid()) or 0,
+        mountpoint=str(request.mountpoint),
+        registry=request.registry,
+        started_at_ns=started_at_ns,
+        read_only=request.options.read_only,
+        pin=request.options.pin,
+        socket=str(request.records.socket_path(request.mountpoint)),
+        log=request.log,
+    )
+
+
+async def _keep_running(name: str, task: Callable[[], Awaitable[None]]) -> None:
+    """Run a background task again when it fails: its failure must not end the mount."""
+    while True:
+        try:
+            await task()
+            return
+        except Exception:
+            _log.exception("%s failed; starting it again", name)
+        await trio.sleep(RESTART_S)
+
+
+async def _unmount_on_signal(mountpoint: Path) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            _log.info("%s: unmounting %s", signal.Signals(number).name, mountpoint)
+            _end_at_last()
+            await trio.to_thread.run_sync(_take_away, mountpoint)
+            with trio.move_on_after(LINGER_S):  # the last user's close ends `pyfuse3.main`, which cancels this
+                await trio.sleep_forever()
+            _log.warning("%s is still in use: ending anyway", mountpoint)
+            pyfuse3.terminate()
+
+
+def _take_away(mountpoint: Path) -> None:
+    try:
+        mount_points.unmount_now(mountpoint)
+    except Busy as busy:
+        _log.info("%s; detaching it", busy)
+        mount_points.unmount_now(mountpoint, lazy=True)
+
+
+def _end_at_last() -> None:
+    """End this process after END_S, even if a thread hangs in a system call."""
+
+    def end() -> None:
+        _log.critical("could not end in %g s: exiting", END_S)
+        os._exit(1)
+
+    timer = threading.Timer(END_S, end)
+    timer.daemon = True
+    timer.start()
+
+
+def _status(
+    record: MountRecord, filesystem: Filesystem, backend: Backend, operations: FuseOperations
+) -> Mapping[str, Any]:
+    return {
+        "pid": record.pid,
+        "mountpoint": record.mountpoint,
+        "registry": record.registry,
+        "read_only": record.read_only,
+        "pin": record.pin,
+        "uptime_s": round((time.time_ns() - record.started_at_ns) / 1e9, 3),
+        "memory_bytes": resident_bytes(),
+        "last_errors": list(operations.last_errors),
+        "filesystem": filesystem.status(),
+        "cache": backend.status(),
+    }
+
+
+def resident_bytes() -> int:
+    """Memory of this process."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
