@@ -14,16 +14,18 @@ import time
 from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from artfs.errors import ArtfsError, Busy, MachineNotReady, NotFound, Unavailable
 from artfs.fuse import control, mount_points
-from artfs.fuse.backend import OpenBackend
 from artfs.fuse.mount_options import MountOptions
 from artfs.fuse.mount_points import MountState
 from artfs.fuse.mount_records import MountRecord, MountRecords, end_process
+
+if TYPE_CHECKING:
+    from artfs.fuse.backend import OpenBackend
 
 READY_S = 120.0  # opening a registry may mean upgrading it
 ANSWER_S = 10.0

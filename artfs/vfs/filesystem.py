@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Awaitable, Callable
 from typing import Any
-
-import trio
 
 from artfs.vfs.alias_moves import AliasWatcher
 from artfs.vfs.attributes import STAGED_BIT, AttributeChange, Attributes, Caller, FilesystemStats
@@ -63,13 +62,15 @@ class Filesystem:
         self.handles = Handles(catalog, tree, self._reader, inodes, staging, view)
         self.xattrs = Xattrs(VersionXattrs(registry, door, inodes, tree, self._reader, view), staging, view)
 
-    async def run(self) -> None:
-        """Background work (following changes, reading ahead, staging's) until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watcher.run)
-            nursery.start_soon(self._reader.run)
-            if self.staging is not None:
-                nursery.start_soon(self.staging.run)
+    def background_tasks(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What is to run beside the requests, by name, each until cancelled."""
+        tasks: dict[str, Callable[[], Awaitable[None]]] = {
+            "following changes": self._watcher.run,
+            "reading ahead": self._reader.run,
+        }
+        if self.staging is not None:
+            tasks["staging"] = self.staging.run
+        return tasks
 
     def status(self) -> dict[str, Any]:
         """What `artfs status` shows of the filesystem; JSON-encodable."""
