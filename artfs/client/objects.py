@@ -1,0 +1,260 @@
+"""Verified objects by key: memory first, then the cache on disk, then ranges of packs, a few large ones for many objects.
+
+Whatever enters memory was decoded and hashed here; nothing unverified leaves. Owners of mutable things: each small cache its
+lock; a load in flight belongs to the thread that began it, and others wait for that thread's result.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from typing import Protocol
+
+from cachetools import LRUCache
+
+from artfs.client.pack_source import LocalPacks, PackSource, PackVanished
+from artfs.errors import DamagedObject, DamagedPack, NewerFormat, ObjectMissing
+from artfs.model import codec
+from artfs.model.digest import Digest, ObjectKey, ObjectKind
+from artfs.model.tree import decode_page
+from artfs.vfs.ports import Bytes, DatedPage
+from artfs.wire.records import Location
+from artfs.wire.service import KEYS_MAX, Registry
+from artfs.wire.times import PageTimes
+
+MEMORY_BYTES = 128 << 20
+PAGE_ENTRIES_MAX = 400_000  # entries in all decoded pages held
+LOCATIONS_MAX = 50_000
+GAP_BYTES_MAX = 64 << 10  # read through a gap of at most this rather than ask twice
+RANGE_BYTES_MAX = 8 << 20
+LOCATE_ATTEMPTS = 3
+
+_log = logging.getLogger(__name__)
+_Name = tuple[str, ObjectKey]
+
+
+class ObjectCache(Protocol):
+    """What the reader needs of a cache on disk; what it answers is verified."""
+
+    def get(self, project: str, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Bytes]: ...
+    def put(self, project: str, objects: dict[ObjectKey, Bytes]) -> None: ...
+
+
+class ObjectReader:
+    """An `ObjectSource` over a registry.
+
+    Args:
+        packs: where packs are read from.
+        memory_bytes: bound on the decoded objects held.
+        cache: consulted before packs are read, and filled from them; None for none.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        packs: PackSource | None = None,
+        memory_bytes: int = MEMORY_BYTES,
+        cache: ObjectCache | None = None,
+    ) -> None:
+        self._registry = registry
+        self._packs = packs or LocalPacks()
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._memory: LRUCache[_Name, Bytes] = LRUCache(memory_bytes, getsizeof=lambda data: len(data) + 200)
+        self._pages: LRUCache[tuple[str, Digest], DatedPage] = LRUCache(PAGE_ENTRIES_MAX, getsizeof=_page_weight)
+        self._locations: LRUCache[_Name, Location] = LRUCache(LOCATIONS_MAX)
+        self._loading: dict[_Name, Future[Bytes]] = {}
+
+    def close(self) -> None:
+        self._packs.close()
+
+    def read(self, project: str, key: ObjectKey) -> Bytes:
+        """Raises ObjectMissing, DamagedObject, Unavailable."""
+        return self.read_many(project, [key])[0]
+
+    def peek(self, project: str, key: ObjectKey) -> Bytes | None:
+        with self._lock:
+            return self._memory.get((project, key))
+
+    def read_many(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
+        found: dict[ObjectKey, Bytes] = {}
+        waiting: dict[ObjectKey, Future[Bytes]] = {}
+        mine: dict[ObjectKey, Future[Bytes]] = {}
+        with self._lock:
+            for key in dict.fromkeys(keys):
+                name = (project, key)
+                data = self._memory.get(name)
+                if data is not None:
+                    found[key] = data
+                elif name in self._loading:
+                    waiting[key] = self._loading[name]
+                else:
+                    self._loading[name] = mine[key] = Future()
+        if mine:
+            found.update(self._load_mine(project, mine))
+        for key, future in waiting.items():
+            found[key] = future.result()
+        return [found[key] for key in keys]
+
+    def page(self, project: str, digest: Digest) -> DatedPage:
+        held = self.peek_page(project, digest)
+        if held is not None:
+            return held
+        key = ObjectKey(ObjectKind.TREE, digest)
+        (location,) = self._locate(project, [key]).values()
+        page = decode_page(bytes(self.read(project, key)))
+        dated = DatedPage(page, PageTimes(location.times, location.created_at_ns), location.created_at_ns)
+        with self._lock:
+            if _page_weight(dated) <= self._pages.maxsize:
+                self._pages[project, digest] = dated
+            self._memory.pop((project, key), None)
+        return dated
+
+    def peek_page(self, project: str, digest: Digest) -> DatedPage | None:
+        with self._lock:
+            return self._pages.get((project, digest))
+
+    def prepare(self, project: str, keys: Sequence[ObjectKey]) -> None:
+        for start in range(0, len(keys), KEYS_MAX):
+            self._locate(project, keys[start : start + KEYS_MAX], missing_ok=True)
+
+    def _load_mine(self, project: str, mine: dict[ObjectKey, Future[Bytes]]) -> dict[ObjectKey, Bytes]:
+        try:
+            loaded = self._load(project, list(mine))
+        except BaseException as error:
+            with self._lock:
+                for key in mine:
+                    del self._loading[project, key]
+            for future in mine.values():
+                future.set_exception(error)
+                future.exception()  # seen, also when nobody waits
+            raise
+        with self._lock:
+            for key, data in loaded.items():
+                if len(data) + 200 <= self._memory.maxsize:
+                    self._memory[project, key] = data
+                del self._loading[project, key]
+        for key, future in mine.items():
+            future.set_result(loaded[key])
+        return loaded
+
+    def _load(self, project: str, keys: list[ObjectKey]) -> dict[ObjectKey, Bytes]:
+        found = self._cache.get(project, keys) if self._cache is not None else {}
+        absent = [key for key in keys if key not in found]
+        for start in range(0, len(absent), KEYS_MAX):
+            fetched = self._fetch(project, absent[start : start + KEYS_MAX])
+            if self._cache is not None:
+                self._cache.put(project, fetched)
+            found.update(fetched)
+        return found
+
+    def _fetch(self, project: str, keys: list[ObjectKey]) -> dict[ObjectKey, Bytes]:
+        found: dict[ObjectKey, Bytes] = {}
+        for attempt in range(LOCATE_ATTEMPTS):
+            wanted = [key for key in keys if key not in found]
+            locations = self._locate(project, wanted)
+            try:
+                for span in coalesce(locations):
+                    found.update(self._read_span(span))
+                break
+            except PackVanished as vanished:
+                self._forget(project, wanted)
+                _log.info("the pack %s is gone; asking where its objects are now", vanished)
+                if attempt == LOCATE_ATTEMPTS - 1:
+                    raise DamagedPack(f"the pack {vanished} is missing", hint="run artfs fsck") from None
+        return found
+
+    def _read_span(self, span: Span) -> dict[ObjectKey, Bytes]:
+        try:
+            return self._decode_span(span)
+        except (DamagedObject, DamagedPack) as damaged:
+            _log.warning("reading again: %s", damaged)
+            return self._decode_span(span)
+
+    def _decode_span(self, span: Span) -> dict[ObjectKey, Bytes]:
+        data = memoryview(self._packs.read(span.url, span.offset, span.end - span.offset))
+        found: dict[ObjectKey, Bytes] = {}
+        for key, location in span.objects:
+            start = location.offset - span.offset
+            stored = data[start : start + location.stored_bytes]
+            decoded = verified(key, location, stored)
+            alone = len(span.objects) == 1  # otherwise a view would keep the whole range in memory
+            found[key] = decoded if alone or isinstance(decoded, bytes) else bytes(decoded)
+        return found
+
+    def _locate(
+        self, project: str, keys: Sequence[ObjectKey], *, missing_ok: bool = False
+    ) -> dict[ObjectKey, Location]:
+        with self._lock:
+            known = {key: self._locations.get((project, key)) for key in keys}
+        unknown = [key for key, location in known.items() if location is None]
+        if unknown:
+            answers = self._registry.objects.locate(project, unknown)
+            with self._lock:
+                for key, location in zip(unknown, answers, strict=True):
+                    if location is not None:
+                        known[key] = self._locations[project, key] = location
+        located = {key: location for key, location in known.items() if location is not None}
+        if not missing_ok and len(located) != len(known):
+            key = next(key for key, location in known.items() if location is None)
+            raise ObjectMissing(f"the {key} is not stored in project {project!r}", hint="was its version deleted?")
+        return located
+
+    def _forget(self, project: str, keys: Iterable[ObjectKey]) -> None:
+        with self._lock:
+            for key in keys:
+                self._locations.pop((project, key), None)
+
+
+class Span:
+    """Neighbouring objects of one pack that are read with one range."""
+
+    __slots__ = ("end", "objects", "offset", "url")
+
+    def __init__(self, key: ObjectKey, location: Location) -> None:
+        self.url = location.url
+        self.offset = location.offset
+        self.end = location.offset + location.stored_bytes
+        self.objects = [(key, location)]
+
+    def take(self, key: ObjectKey, location: Location) -> bool:
+        """Grow by an object that follows closely; False if it does not."""
+        end = location.offset + location.stored_bytes
+        if (
+            location.url != self.url
+            or location.offset - self.end > GAP_BYTES_MAX
+            or end - self.offset > RANGE_BYTES_MAX
+        ):
+            return False
+        self.end = max(self.end, end)
+        self.objects.append((key, location))
+        return True
+
+
+def coalesce(locations: dict[ObjectKey, Location]) -> list[Span]:
+    """The ranges to read for `locations`: one for what lies close together in a pack."""
+    spans: list[Span] = []
+    for key, location in sorted(locations.items(), key=lambda item: (item[1].url, item[1].offset)):
+        if not spans or not spans[-1].take(key, location):
+            spans.append(Span(key, location))
+    return spans
+
+
+def verified(key: ObjectKey, location: Location, stored: Bytes) -> Bytes:
+    """Decode an object's stored bytes and check its digest. Raises DamagedObject naming object and place."""
+    try:
+        data = codec.decode(location.codec, stored, location.size_bytes)
+    except NewerFormat:
+        raise
+    except DamagedObject as error:
+        raise DamagedObject(f"the {key} in {location.url} is damaged: {error.message}", hint="run artfs fsck") from None
+    if Digest.of(data) != key.digest:
+        raise DamagedObject(f"the {key} in {location.url} does not match its digest", hint="run artfs fsck")
+    return data
+
+
+def _page_weight(dated: DatedPage) -> int:
+    return len(dated.page) + 16
