@@ -1,0 +1,186 @@
+"""Where drafts are on disk: `ROOT/PROJECT/ARTIFACT/NAME/`, each with `index.db`, `data/` and `lock`.
+
+A draft appears and disappears by one rename, so a crash leaves it whole or leaves a directory with a leading dot, which the
+next start sweeps. Whoever works in a draft holds `lock` (flock), so the mark of a dead process vanishes with it. Knows nothing
+of what is in the database. No method waits on another process.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from artfs.errors import InvalidName
+from artfs.model.names import check_file_name
+from artfs.vfs.staging_port import DraftPlace
+
+DIRECTORY_MODE = 0o700
+FILE_MODE = 0o600
+_NEW = ".new-"
+_DEAD = ".dead-"
+
+
+class DraftLock:
+    """The right to work in a draft, for as long as it is held. Owner: the draft."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    @classmethod
+    def take(cls, directory: Path) -> DraftLock | None:
+        """None if another process holds it. Raises OSError if there is no such draft."""
+        fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        return cls(fd)
+
+    def release(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class StagingRoot:
+    """The directory that holds all drafts on this machine of one registry."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def directory(self, place: DraftPlace) -> Path:
+        return self.root / place.project / place.artifact / place.name
+
+    def exists(self, place: DraftPlace) -> bool:
+        return not place.name.startswith(".") and self.directory(place).is_dir()
+
+    def names(self, project: str, artifact: str) -> list[str]:
+        """The artifact's drafts, sorted."""
+        try:
+            found = os.listdir(self.root / project / artifact)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(name for name in found if not name.startswith("."))
+
+    def all(self) -> Iterator[DraftPlace]:
+        """Every draft of every project."""
+        for project in _directories(self.root):
+            for artifact in _directories(project):
+                for name in self.names(project.name, artifact.name):
+                    yield DraftPlace(project.name, artifact.name, name)
+
+    def create(self, place: DraftPlace, fill: Callable[[Path], None]) -> None:
+        """Make the draft durably, with what `fill` writes into its directory.
+
+        Raises OSError EINVAL for a name that cannot be a draft's, EEXIST if there is one.
+        """
+        check_draft_name(place.name)
+        if self.exists(place):
+            raise OSError(errno.EEXIST, f"{place.name} exists")
+        parent = self._parent(place)
+        temporary = parent / f"{_NEW}{os.getpid()}-{os.urandom(6).hex()}"
+        temporary.mkdir(mode=DIRECTORY_MODE)
+        lock = DraftLock.take(temporary)
+        try:
+            (temporary / "data").mkdir(mode=DIRECTORY_MODE)
+            fill(temporary)
+            sync_directory(temporary)
+            _rename_new(temporary, self.directory(place))
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        finally:
+            if lock is not None:
+                lock.release()
+        sync_directory(parent)
+
+    def rename(self, old: DraftPlace, new: DraftPlace) -> None:
+        """Raises OSError EEXIST, EINVAL."""
+        check_draft_name(new.name)
+        parent = self._parent(new)
+        _rename_new(self.directory(old), self.directory(new))
+        sync_directory(parent)
+        sync_directory(self.directory(old).parent)
+
+    def bury(self, place: DraftPlace) -> Path:
+        """Take the draft away at once and durably; return what `sweep` or `delete_buried` is to delete."""
+        source = self.directory(place)
+        grave = source.parent / f"{_DEAD}{os.getpid()}-{os.urandom(6).hex()}"
+        source.rename(grave)
+        sync_directory(source.parent)
+        return grave
+
+    def sweep(self) -> None:
+        """Delete what crashed processes left half made or half deleted."""
+        for project in _directories(self.root):
+            for artifact in _directories(project):
+                for path in _directories(artifact):
+                    if path.name.startswith(_DEAD) or (path.name.startswith(_NEW) and _is_abandoned(path)):
+                        delete_buried(path)
+
+    def _parent(self, place: DraftPlace) -> Path:
+        parent = self.directory(place).parent
+        if not parent.is_dir():
+            for directory in (self.root, parent.parent, parent):
+                directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                sync_directory(directory.parent)
+        return parent
+
+
+def check_draft_name(name: str) -> None:
+    """Raises OSError EINVAL, ENAMETOOLONG: a draft is named like any file, but not with a leading dot."""
+    if len(name.encode("utf-8", "surrogateescape")) > 255:
+        raise OSError(errno.ENAMETOOLONG, "the name is too long")
+    try:
+        check_file_name(name)
+    except InvalidName as error:
+        raise OSError(errno.EINVAL, error.message) from None
+    if name.startswith("."):
+        raise OSError(errno.EINVAL, f"{name!r}: a staging directory's name does not begin with a dot")
+
+
+def delete_buried(grave: Path) -> None:
+    """Delete a directory that `bury` returned; what cannot be deleted now is swept at the next start."""
+    shutil.rmtree(grave, ignore_errors=True)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in `path` durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _rename_new(source: Path, target: Path) -> None:
+    # A draft is never an empty directory, so rename(2) cannot replace one silently.
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            raise OSError(errno.EEXIST, f"{target.name} exists") from None
+        raise
+
+
+def _is_abandoned(directory: Path) -> bool:
+    try:
+        lock = DraftLock.take(directory)
+    except OSError:
+        return False
+    if lock is None:
+        return False
+    lock.release()
+    return True
+
+
+def _directories(path: Path) -> list[Path]:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return sorted(child for child in path.iterdir() if child.is_dir())
+    return []
