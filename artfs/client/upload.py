@@ -56,19 +56,23 @@ class UploadSession:
         self.packer = Packer(registry, project, clock_ns)
         self._hashers = ThreadPoolExecutor(HASHING_THREADS, "artfs-hash")
 
-    def add_file(self, source: Path, progress: Progress = lambda _: None) -> FileContent:
+    def add_file(self, source: Path | str, progress: Progress = lambda _: None) -> FileContent:
         """Hash, cut and send a file. Raises FileChanged if it changed meanwhile, StorageFailed if it cannot be read."""
-        for attempt in range(READ_ATTEMPTS):
+        for _ in range(READ_ATTEMPTS):
             with _open_regular(source) as fd:
                 before = _signature(fd)
-                size_bytes = before[0]
-                add = self._add_small if size_bytes <= WHOLE_FILE_BYTES_MAX else self._add_large
-                content = add(fd, size_bytes, progress)
-                if content is not None and _signature(fd) == before:
+                if before[0] <= WHOLE_FILE_BYTES_MAX:
+                    content: FileContent | None = self.add_small(*_read_whole(fd, before[0]))
+                else:
+                    content = self._add_large(fd, before[0], progress)
+                if content is not None and content.size_bytes == before[0] and _signature(fd) == before:
                     return content
-            if attempt == READ_ATTEMPTS - 1:
-                break
-        raise FileChanged(f"{source} changed while it was read", hint="try again when nobody writes to it")
+        raise _changed(source)
+
+    def add_small(self, digest: Digest, data: bytes) -> FileContent:
+        """Send a small file that `read_small` read."""
+        self.packer.add(ObjectKey(ObjectKind.CHUNK, digest), data)
+        return FileContent(EntryKind.FILE, digest, len(data))
 
     def add_object(self, key: ObjectKey, data: bytes) -> None:
         """Send an object whose digest was computed by the caller."""
@@ -107,15 +111,6 @@ class UploadSession:
     def _close(self, *, abandon: bool) -> None:
         self._hashers.shutdown(wait=True, cancel_futures=True)
         self.packer.close(abandon=abandon)
-
-    def _add_small(self, fd: int, size_bytes: int, progress: Progress) -> FileContent | None:
-        data = _read(fd, size_bytes + 1)
-        if len(data) != size_bytes:
-            return None
-        digest = Digest.of(data)
-        self.packer.add(ObjectKey(ObjectKind.CHUNK, digest), data)
-        progress(size_bytes)
-        return FileContent(EntryKind.FILE, digest, size_bytes)
 
     def _add_large(self, fd: int, size_bytes: int, progress: Progress) -> FileContent | None:
         """Cut, hash and send block by block, while another thread computes the digest of the whole file."""
@@ -163,6 +158,26 @@ class UploadSession:
         return FileContent(EntryKind.LARGE_FILE, digest, size_bytes)
 
 
+def read_small(source: Path | str) -> tuple[Digest, bytes]:
+    """Digest and content of a file of at most WHOLE_FILE_BYTES_MAX. Raises FileChanged, StorageFailed."""
+    for _ in range(READ_ATTEMPTS):
+        with _open_regular(source) as fd:
+            before = _signature(fd)
+            digest, data = _read_whole(fd, min(before[0], WHOLE_FILE_BYTES_MAX))
+            if len(data) == before[0] and _signature(fd) == before:
+                return digest, data
+    raise _changed(source)
+
+
+def _read_whole(fd: int, size_bytes: int) -> tuple[Digest, bytes]:
+    data = _read(fd, size_bytes + 1)
+    return Digest.of(data), data
+
+
+def _changed(source: Path | str) -> FileChanged:
+    return FileChanged(f"{source} changed while it was read", hint="try again when nobody writes to it")
+
+
 def _signature(fd: int) -> tuple[int, int, int, int, int]:
     """What changes when a file does; its length first."""
     found = os.fstat(fd)
@@ -170,7 +185,7 @@ def _signature(fd: int) -> tuple[int, int, int, int, int]:
 
 
 @contextmanager
-def _open_regular(source: Path) -> Iterator[int]:
+def _open_regular(source: Path | str) -> Iterator[int]:
     try:
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
