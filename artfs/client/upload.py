@@ -104,6 +104,10 @@ class UploadSession:
         self._close(abandon=False)
         return result
 
+    def close(self) -> None:
+        """End the session without sealing; what was stored stays until the draft's leases run out."""
+        self._close(abandon=False)
+
     def abandon(self) -> None:
         """End the session and its draft; what only it held is deleted."""
         self._close(abandon=True)

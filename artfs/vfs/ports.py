@@ -69,7 +69,11 @@ class UploadSession(Protocol):
     def renew(self) -> None:
         """Keep the draft's leases alive."""
 
-    def abandon(self) -> None: ...
+    def close(self) -> None:
+        """End the session without sealing; what was stored stays until the draft's leases run out."""
+
+    def abandon(self) -> None:
+        """End the session and its draft; what only it held is deleted."""
 
 
 class Uploads(Protocol):
