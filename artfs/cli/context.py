@@ -32,6 +32,16 @@ class Session:
     def config(self) -> Config:
         return load_config(self._overrides, os.environ)
 
+    def with_settings(self, settings: Mapping[str, str]) -> Config:
+        """The configuration with settings given as mount options; the command line's own win."""
+        given = {name: value for name, value in self._overrides.items() if value is not None}
+        return load_config({**settings, **given}, os.environ)
+
+    def log_to_stderr(self) -> None:
+        """For commands that serve until they are interrupted. `--verbose` has set it up already."""
+        if not self.verbose:
+            logging.basicConfig(level=self.config.log_level.upper(), format="%(levelname).1s %(name)s: %(message)s")
+
     @cached_property
     def client(self) -> Client:
         from artfs.assemble import open_client

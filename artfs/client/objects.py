@@ -71,6 +71,17 @@ class ObjectReader:
     def close(self) -> None:
         self._packs.close()
 
+    def status(self) -> dict[str, int]:
+        """Numbers for `artfs status`."""
+        with self._lock:
+            return {
+                "objects": len(self._memory),
+                "bytes": int(self._memory.currsize),
+                "limit_bytes": int(self._memory.maxsize),
+                "pages": len(self._pages),
+                "loading": len(self._loading),
+            }
+
     def read(self, project: str, key: ObjectKey) -> Bytes:
         """Raises ObjectMissing, DamagedObject, Unavailable."""
         return self.read_many(project, [key])[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -19,7 +18,7 @@ from artfs.cli.output import (
     version_json,
 )
 from artfs.cli.refs import resolve_version
-from artfs.client.trees import TreeReader, WalkedEntry
+from artfs.client.trees import Found, TreeReader
 from artfs.model.names import ArtifactRef
 from artfs.model.sizes import format_size
 from artfs.model.tree import EntryKind
@@ -101,30 +100,27 @@ def _versions(session: Session, project: str, artifact: str, as_json: bool) -> N
 def _files(session: Session, ref: str, *, long: bool, recursive: bool, as_json: bool) -> None:
     version, path = resolve_version(session.registry, ref)
     reader = TreeReader(session.client.objects, version.project)
-    found = reader.lookup(version.root_key.digest, path)
-    walked: Iterator[WalkedEntry]
-    if found.entry is not None and found.entry.kind is not EntryKind.DIRECTORY:
-        walked = iter([found])
-    elif recursive:
-        walked = reader.walk(found.digest)
+    found = reader.lookup(version.root_key.digest, path) if path else None
+    if found is not None and found.entry.kind is not EntryKind.DIRECTORY:
+        listed = iter([found])
     else:
-        walked = reader.list(found.digest)
+        directory = version.root_key.digest if found is None else found.entry.digest
+        listed = reader.walk(directory) if recursive else reader.list(directory)
     if as_json:
-        echo_json_stream(_entry_json(w) for w in walked)
+        echo_json_stream(map(_entry_json, listed))
         return
-    for w in walked:
-        click.echo(_long_line(w) if long else _short_name(w))
+    for one in listed:
+        click.echo(_long_line(one) if long else _short_name(one))
 
 
-def _entry_json(walked: WalkedEntry) -> dict[str, Any]:
-    entry = walked.entry
-    assert entry is not None
+def _entry_json(found: Found) -> dict[str, Any]:
+    entry = found.entry
     row: dict[str, Any] = {
-        "path": walked.path,
+        "path": found.path,
         "kind": KIND_WORDS[entry.kind],
         "size_bytes": entry.size_bytes,
         "digest": entry.digest.text,
-        "entered_at": iso_time(walked.time_ns),
+        "entered_at": iso_time(found.time_ns),
     }
     if entry.executable:
         row["executable"] = True
@@ -133,15 +129,13 @@ def _entry_json(walked: WalkedEntry) -> dict[str, Any]:
     return row
 
 
-def _short_name(walked: WalkedEntry) -> str:
-    directory = walked.entry is not None and walked.entry.kind is EntryKind.DIRECTORY
-    return walked.path + ("/" if directory else "")
+def _short_name(found: Found) -> str:
+    return found.path + ("/" if found.entry.kind is EntryKind.DIRECTORY else "")
 
 
-def _long_line(walked: WalkedEntry) -> str:
-    entry = walked.entry
-    assert entry is not None
+def _long_line(found: Found) -> str:
+    entry = found.entry
     mode = "-r-xr-xr-x" if entry.executable else MODES[entry.kind]
     arrow = f" -> {entry.target}" if entry.target is not None else ""
     size = format_size(entry.size_bytes).rjust(9)
-    return f"{mode}  {size}  {local_time(walked.time_ns)}  {_short_name(walked)}{arrow}"
+    return f"{mode}  {size}  {local_time(found.time_ns)}  {_short_name(found)}{arrow}"

@@ -1,0 +1,96 @@
+"""Where implementations are chosen: from a configuration to an open client, or to what a mount is made of.
+
+Nothing else constructs a registry, a cache or a staging area.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artfs.config import Config
+from artfs.errors import InvalidValue
+
+if TYPE_CHECKING:
+    from artfs.client.client import Client
+    from artfs.fuse.mount_records import MountRecords
+    from artfs.vfs.door import Door
+    from artfs.vfs.kernel import KernelCaches
+    from artfs.vfs.ports import ObjectSource
+    from artfs.vfs.staging_port import StagingArea
+    from artfs.vfs.view import View
+    from artfs.wire.service import Registry
+
+
+def open_registry(config: Config) -> Registry:
+    """Raises InvalidValue for a registry this artfs cannot speak to, and what opening one raises."""
+    if config.is_remote:
+        raise InvalidValue(
+            f"the registry {config.registry} is not a directory",
+            hint="this version of artfs opens registries in a directory of this machine",
+        )
+    from artfs.registry.embedded import EmbeddedRegistry
+
+    return EmbeddedRegistry(config.registry_dir)
+
+
+def open_client(config: Config) -> Client:
+    """A client of the configured registry; close it."""
+    from artfs.client.client import Client
+
+    return Client(open_registry(config))
+
+
+def staging_root(config: Config, identity: str) -> Path:
+    """Where the drafts of the registry with this identity are on this machine."""
+    return config.data_dir / "staging" / identity
+
+
+def mount_records(config: Config) -> MountRecords:
+    """Where this user's mounts are written down."""
+    from artfs.fuse.mount_records import MountRecords
+
+    return MountRecords(config.state_dir, config.runtime_dir)
+
+
+def creator() -> str:
+    """Who versions say made them: `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+class MountBackend:
+    """What `artfs.fuse` serves: an open client, and staging beside it. Made in the mount process, after the fork."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._client = open_client(config)
+
+    @property
+    def registry(self) -> Registry:
+        return self._client.registry
+
+    @property
+    def source(self) -> ObjectSource:
+        return self._client.objects
+
+    def open_staging(self, view: View, door: Door, kernel: KernelCaches) -> StagingArea | None:
+        from artfs.vfs.staging.area import Staging
+
+        if view.read_only:
+            return None
+        root = staging_root(self._config, self.registry.identity)
+        return Staging(root, self.source, self._client.uploads, door, created_by=creator())
+
+    def status(self) -> Mapping[str, Any]:
+        return {"memory": self._client.objects.status()}
+
+    def close(self) -> None:
+        self._client.close()

@@ -1,0 +1,67 @@
+"""`artfs mount`: the registry as directories."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import click
+
+from artfs.cli.context import Session, json_option, pass_session
+from artfs.cli.output import echo_json
+from artfs.fuse.mount_options import parse_mount_options
+
+
+@click.command(
+    "mount",
+    epilog="""\b
+Examples:
+  artfs mount ~/artfs
+  artfs mount --read-only --pin /data/artfs     a training job's view: aliases keep their meaning
+  artfs mount -o allow_other,ro /data/artfs     as /etc/fstab writes it
+  artfs umount ~/artfs""",
+)
+@click.argument("mountpoint", type=click.Path(path_type=Path))
+@click.option("--foreground", is_flag=True, help="Serve in this process, logging to stderr, until interrupted.")
+@click.option("--read-only", is_flag=True, help="Refuse every change; no staging.")
+@click.option("--pin", is_flag=True, help="Aliases keep the meaning that they have now, for the life of the mount.")
+@click.option("--allow-other", is_flag=True, help="Let other users of this machine in, too.")
+@click.option("-o", "options", multiple=True, metavar="OPTIONS", help="Options as in /etc/fstab, separated by commas.")
+@json_option
+@pass_session
+def command(
+    session: Session,
+    mountpoint: Path,
+    foreground: bool,
+    read_only: bool,
+    pin: bool,
+    allow_other: bool,
+    options: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Show the registry as directories at MOUNTPOINT, which is created if need be. Returns when the mount is usable."""
+    from artfs.assemble import MountBackend, mount_records
+    from artfs.fuse.mount import mount_in_background, mount_in_foreground
+    from artfs.machine import require_fuse
+
+    require_fuse()
+    parsed = parse_mount_options(options)
+    wanted = replace(
+        parsed,
+        read_only=parsed.read_only or read_only,
+        pin=parsed.pin or pin,
+        allow_other=parsed.allow_other or allow_other,
+    )
+    config = session.with_settings(parsed.settings)
+    records = mount_records(config)
+    opened = partial(MountBackend, config)
+    if foreground or parsed.foreground:
+        session.log_to_stderr()
+        mount_in_foreground(mountpoint, config.registry, wanted, records, opened)
+        return
+    record = mount_in_background(mountpoint, config.registry, wanted, records, opened, log_level=config.log_level)
+    if as_json:
+        echo_json({"mountpoint": record.mountpoint, "pid": record.pid, "registry": record.registry, "log": record.log})
+    else:
+        click.echo(f"{record.registry} is mounted at {record.mountpoint} (process {record.pid}, log {record.log})")

@@ -1,0 +1,104 @@
+"""`artfs put`: a directory or file becomes a version."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from artfs.cli.context import Session, json_option, pass_session
+from artfs.cli.output import echo_json, version_json
+from artfs.cli.progress import meter
+from artfs.cli.refs import artifact_name
+from artfs.errors import InvalidValue
+from artfs.model.names import check_alias
+from artfs.model.sizes import format_size
+
+
+@click.command(
+    "put",
+    epilog="""\b
+Examples:
+  artfs put -n vision/bikes -t dataset ./bikes
+  artfs put -n vision/detector -t model model.pt --alias best --metadata '{"val_acc": 0.93}'""",
+)
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("-n", "--name", required=True, metavar="PROJECT/ARTIFACT", help="The artifact; created if it is new.")
+@click.option(
+    "-t", "--type", "type_", metavar="TYPE", help="The artifact's type, such as dataset (the default) or model."
+)
+@click.option(
+    "-a", "--alias", "aliases", multiple=True, metavar="ALIAS", help="An alias to move besides latest; may be repeated."
+)
+@click.option("-d", "--description", metavar="TEXT", help="What this version is.")
+@click.option("--metadata", metavar="JSON", help="A JSON object to keep with the version.")
+@click.option("--xattrs", is_flag=True, help="Keep user.* extended attributes too.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@json_option
+@pass_session
+def command(
+    session: Session,
+    path: Path,
+    name: str,
+    type_: str | None,
+    aliases: tuple[str, ...],
+    description: str | None,
+    metadata: str | None,
+    xattrs: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Store a directory or file as a new version; identical content makes none. Only what is new is stored."""
+    from artfs.assemble import creator
+    from artfs.client.put import PutProgress, put
+    from artfs.wire.records import SealRequest
+
+    target = artifact_name(name)
+    for alias in aliases:
+        check_alias(alias)
+    request = SealRequest(
+        artifact=target.artifact,
+        root=b"",
+        aliases=list(aliases),
+        type=type_,
+        description=description,
+        metadata=parse_metadata(metadata),
+        created_by=creator(),
+    )
+    with meter(f"put {name}", quiet=quiet) as bar:
+
+        def report(progress: PutProgress) -> None:
+            bar.update(
+                phase="storing", files=progress.files, size_bytes=progress.size_bytes, total_bytes=progress.total_bytes
+            )
+
+        result = put(session.client, target.project, path, request, xattrs=xattrs, report=report)
+    version = result.version
+    if as_json:
+        stored = {"created": result.created, "stored_bytes": result.stored_bytes, "objects": result.object_count}
+        echo_json({**version_json(version), **stored})
+        return
+    content = f"{version.file_count} files, {format_size(version.size_bytes)}"
+    stored_text = f"stored {format_size(result.stored_bytes)} new" if result.created else "identical to what is there"
+    click.echo(f"{target}:{version.name}  {content}, {stored_text}  [{', '.join(version.aliases)}]")
+
+
+def parse_metadata(text: str | None) -> dict[str, Any] | None:
+    """The JSON object in `text`. Raises InvalidValue for anything else."""
+    if text is None:
+        return None
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        value = json.loads(text, parse_constant=refuse)
+    except ValueError as error:
+        raise InvalidValue(
+            f"the metadata is not valid JSON: {error}", hint="""write it as '{"key": "value"}'"""
+        ) from None
+    if not isinstance(value, dict):
+        raise InvalidValue("the metadata is not a JSON object", hint="""write it as '{"key": "value"}'""")
+    return value

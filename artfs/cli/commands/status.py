@@ -1,0 +1,65 @@
+"""`artfs status`: mounts, their drafts and uploads, and the cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from artfs.cli.context import Session, json_option, pass_session
+from artfs.cli.output import echo_json
+from artfs.errors import Unavailable
+from artfs.model.sizes import format_size
+
+
+@click.command("status", epilog="Example:  artfs status --json | jq '.mounts[].mountpoint'")
+@json_option
+@pass_session
+def command(session: Session, as_json: bool) -> None:
+    """Show mounts, staging directories, uploads under way, why commits failed, and the cache."""
+    from artfs.assemble import mount_records
+    from artfs.fuse.mount import mount_status
+
+    mounts: list[dict[str, Any]] = []
+    for record in mount_records(session.config).list():
+        try:
+            mounts.append(mount_status(record))
+        except Unavailable as error:
+            mounts.append(
+                {"mountpoint": record.mountpoint, "pid": record.pid, "registry": record.registry, "error": str(error)}
+            )
+    if as_json:
+        echo_json({"mounts": mounts})
+        return
+    if not mounts:
+        click.echo("nothing is mounted")
+    for mount in mounts:
+        _show(mount)
+
+
+def _show(mount: dict[str, Any]) -> None:
+    click.echo(f"{click.style(mount['mountpoint'], bold=True)}  {mount['registry']}  (process {mount['pid']})")
+    if "error" in mount:
+        click.echo(f"  {click.style('does not answer', fg='red')}: {mount['error']}")
+        return
+    flags = [name.replace("_", "-") for name in ("read_only", "pin") if mount[name]]
+    facts = [f"up {_duration(mount['uptime_s'])}", f"memory {format_size(mount['memory_bytes'])}", *flags]
+    click.echo(f"  {', '.join(facts)}")
+    for draft in (mount["filesystem"].get("staging") or {}).get("drafts", []):
+        _show_draft(draft)
+    for error in mount["last_errors"][-3:]:
+        click.echo(f"  {click.style('error', fg='red')}: {error}")
+
+
+def _show_draft(draft: dict[str, Any]) -> None:
+    place = f"{draft['project']}/{draft['artifact']}/.staging/{draft['name']}"
+    backlog = f", {draft['backlog_files']} files waiting" if draft.get("backlog_files") else ""
+    click.echo(f"  draft {place}: {draft['state']}{backlog}")
+    if draft.get("error"):
+        click.echo(f"    {click.style('the last commit failed', fg='red')}: {draft['error']}")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
