@@ -167,6 +167,14 @@ class LeafPage:
     def digest(self, i: int) -> Digest:
         return Digest(self._row.digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES])
 
+    @property
+    def columns(self) -> tuple[bytes, list[int], bytes]:
+        """Flags, sizes and digests one after another, of all entries: for listing them at once."""
+        return self._row.kinds, self._row.sizes, self._row.digests
+
+    def has_xattrs(self, i: int) -> bool:
+        return i in self._row.xattrs
+
     def xattrs(self, i: int) -> Xattrs:
         return self._row.xattrs.get(i, NO_XATTRS)
 

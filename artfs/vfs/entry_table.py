@@ -109,7 +109,7 @@ class EntryTable:
             shard = self._shards[number >> _SHARD_SHIFT]
             slot = shard.slot(number)
             if not shard.keys[slot]:
-                self._insert(number, fingerprint, place)
+                self._insert(shard, slot, number, fingerprint, place)
                 return number
             if shard.fingerprints[slot] == fingerprint:
                 break
@@ -145,11 +145,10 @@ class EntryTable:
             self._resize(number, (shard.mask + 1) // 4)
         return True
 
-    def _insert(self, number: int, fingerprint: int, place: int) -> None:
-        shard = self._shards[number >> _SHARD_SHIFT]
+    def _insert(self, shard: _Shard, slot: int, number: int, fingerprint: int, place: int) -> None:
         if (shard.used + 1) * 3 > (shard.mask + 1) * 2:
             shard = self._resize(number, (shard.mask + 1) * 2)
-        slot = shard.slot(number)
+            slot = shard.slot(number)
         shard.keys[slot] = number
         shard.places[slot] = place
         shard.fingerprints[slot] = fingerprint

@@ -12,14 +12,13 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
-from artfs.model.digest import Digest
 from artfs.model.tree import Xattrs
 from artfs.vfs.entry_table import NUMBER_BITS, NUMBER_MASK
 
 NODE_BIT = 1 << NUMBER_BITS
 """Set in the inode numbers of catalog directories and version roots, clear in those of what versions hold."""
 
-_FINGERPRINT_MASK = (1 << 64) - 1
+FINGERPRINT_MASK = (1 << 64) - 1
 _WORD = struct.Struct(">Q")
 
 
@@ -41,8 +40,9 @@ class Salt(NamedTuple):
     word: int
     data: bytes
 
-    def identity(self, digest: Digest) -> Identity:
-        return Identity((_first_word(digest) ^ self.word) & NUMBER_MASK, hash(digest + self.data) & _FINGERPRINT_MASK)
+    def identity(self, digest: bytes) -> Identity:
+        number = (_first_word(digest) ^ self.word) & NUMBER_MASK
+        return Identity(number, hash(digest + self.data) & FINGERPRINT_MASK)
 
 
 @lru_cache(maxsize=1024)
@@ -53,6 +53,9 @@ def file_salt(project: str, flags: int, mtime_ns: int) -> Salt:
 
 
 def salt_with_xattrs(project: str, flags: int, mtime_ns: int, xattrs: Xattrs) -> Salt:
+    """The salt of any file or symbolic link; without attributes it is `file_salt`'s."""
+    if not xattrs:
+        return file_salt(project, flags, mtime_ns)
     hasher = sha256(file_salt(project, flags, mtime_ns).data)
     for name in sorted(xattrs):
         for part in (name.encode(), xattrs[name]):
@@ -63,7 +66,7 @@ def salt_with_xattrs(project: str, flags: int, mtime_ns: int, xattrs: Xattrs) ->
 
 def directory_identity(parent: int, name: str) -> Identity:
     data = b"%d/%b" % (parent, name.encode())
-    return Identity(_first_word(sha256(data).digest()) & NUMBER_MASK, hash(data) & _FINGERPRINT_MASK)
+    return Identity(_first_word(sha256(data).digest()) & NUMBER_MASK, hash(data) & FINGERPRINT_MASK)
 
 
 def node_number(key: tuple[object, ...]) -> int:

@@ -10,9 +10,11 @@ import errno
 import stat
 
 from artfs.errors import ArtfsError, DamagedObject
+from artfs.model.digest import DIGEST_BYTES
 from artfs.model.tree import EXECUTABLE_FLAG, EntryKind, LeafPage
 from artfs.vfs.attributes import BLOCK_BYTES, Attributes
-from artfs.vfs.identity import Salt, directory_identity, file_salt, salt_with_xattrs
+from artfs.vfs.entry_table import NUMBER_MASK
+from artfs.vfs.identity import FINGERPRINT_MASK, directory_identity, file_salt, salt_with_xattrs
 from artfs.vfs.inodes import Inodes, is_node
 from artfs.vfs.kernel import DirectoryBuffer
 from artfs.vfs.nodes import VersionNode
@@ -21,6 +23,7 @@ from artfs.vfs.tree_pages import FoundEntry, Leaf, Referrer, TreePages
 from artfs.vfs.view import View
 
 DIRECTORY_BYTES = 4096
+_from_bytes = int.from_bytes
 _KIND_MASK = 0xF
 _DIRECTORY_MODE = stat.S_IFDIR | 0o555
 _MODES = {
@@ -155,34 +158,56 @@ class TreeListing:
 
 
 class _EntryFiller:
-    """Attributes of one page's entries, one after the other, each counted as a lookup."""
+    """Attributes of one page's entries, one after the other, each counted as a lookup.
+
+    Listing a million files is mostly this, so what neighbours share (`_shared`: mode, mtime, salt) is kept from one to the
+    next, and the columns are read without making objects of them.
+    """
 
     def __init__(self, inodes: Inodes, parent: int, leaf: Leaf, page_number: int) -> None:
         self._inodes = inodes
+        self._count_lookup = inodes.entries.count_lookup
         self._parent = parent
         self._leaf = leaf
+        self._times = leaf.times
+        self._flags, self._sizes, self._digests = leaf.page.columns
         self._page_number = page_number
-        self._salt_of = (-1, -1)
-        self._salt: Salt
+        self._shared = (-1, -1)
+        self._salt_word = 0
+        self._salt = b""
 
     def fill(self, attributes: Attributes, i: int) -> None:
+        flags = self._flags[i]
+        if flags & _KIND_MASK > EntryKind.LARGE_FILE or self._leaf.page.has_xattrs(i):
+            self._fill_special(attributes, flags, i)
+            return
+        mtime_ns = self._times[i]
+        if self._shared != (flags, mtime_ns):
+            _describe(attributes, flags, self._leaf, i)
+            self._salt_word, self._salt = file_salt(self._leaf.key.project, flags, mtime_ns)
+            self._shared = (flags, mtime_ns)
+        attributes.size_bytes = size = self._sizes[i]
+        attributes.block_count = (size + BLOCK_BYTES - 1) // BLOCK_BYTES
+        digest = self._digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]
+        attributes.inode = self._count_lookup(
+            (_from_bytes(digest[:8], "big") ^ self._salt_word) & NUMBER_MASK,
+            hash(digest + self._salt) & FINGERPRINT_MASK,
+            self._page_number,
+            i,
+        )
+
+    def _fill_special(self, attributes: Attributes, flags: int, i: int) -> None:
+        """Anything but a file without extended attributes."""
         page = self._leaf.page
-        flags = page.flags(i)
         mtime_ns = _describe(attributes, flags, self._leaf, i)
+        self._shared = (-1, -1)
         if flags & _KIND_MASK == EntryKind.DIRECTORY:
             identity = directory_identity(self._parent, page.names[i])
             attributes.inode = self._inodes.count_directory(identity, self._parent, self._page_number, i)
             return
-        xattrs = page.xattrs(i)
-        if xattrs:
-            salt = salt_with_xattrs(self._leaf.key.project, flags, mtime_ns, xattrs)
-        else:
-            if self._salt_of != (flags, mtime_ns):
-                self._salt = file_salt(self._leaf.key.project, flags, mtime_ns)
-                self._salt_of = (flags, mtime_ns)
-            salt = self._salt
+        salt = salt_with_xattrs(self._leaf.key.project, flags, mtime_ns, page.xattrs(i))
         number, fingerprint = salt.identity(page.digest(i))
-        attributes.inode = self._inodes.entries.count_lookup(number, fingerprint, self._page_number, i)
+        attributes.inode = self._count_lookup(number, fingerprint, self._page_number, i)
 
 
 def _describe(attributes: Attributes, flags: int, leaf: Leaf, i: int) -> int:
