@@ -19,6 +19,7 @@ from artfs.errors import Busy, MachineNotReady, StorageFailed
 FILESYSTEM_TYPE = "fuse.artfs"
 LOOK_S = 5.0
 UNMOUNT_S = 10.0
+UNCACHED = "user.artfs.alive"  # the kernel knows no answer, so it asks the process
 _MOUNTINFO = Path("/proc/self/mountinfo")
 
 
@@ -57,7 +58,7 @@ def look_at(path: Path, timeout_s: float = LOOK_S) -> MountState:
 
     def look() -> None:
         try:
-            os.stat(path)
+            os.getxattr(path, UNCACHED)
             errors.append(None)
         except OSError as error:
             errors.append(error)
