@@ -5,7 +5,11 @@ The client must not import pyfuse3 or trio, so that `artfs status` starts quickl
 
 from __future__ import annotations
 
+import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,7 +27,8 @@ def ask(record: MountRecord, request: str, timeout_s: float = ANSWER_S) -> dict[
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
-            connection.connect(record.socket)
+            with short_address(Path(record.socket)) as address:
+                connection.connect(address)
             connection.sendall(msgspec.json.encode({"request": request}) + b"\n")
             line = _read_line(connection)
         answer: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
@@ -35,6 +40,16 @@ def ask(record: MountRecord, request: str, timeout_s: float = ANSWER_S) -> dict[
     if "error" in answer:
         raise Unavailable(f"the mount at {record.mountpoint} refused {request!r}: {answer['error']}")
     return answer
+
+
+@contextmanager
+def short_address(path: Path) -> Iterator[str]:
+    """An address of the socket `path` that fits into the 108 bytes a socket address has, however long the path is."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
 
 
 def _read_line(connection: socket.socket) -> bytes:

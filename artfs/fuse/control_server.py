@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import trio
 
-from artfs.fuse.control import REQUEST_BYTES_MAX
+from artfs.fuse.control import REQUEST_BYTES_MAX, short_address
 
 CONNECTIONS_MAX = 16
 REQUEST_S = 5.0
@@ -31,7 +31,8 @@ async def serve_control(
     listener = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
     mask = os.umask(0o177)
     try:
-        await listener.bind(str(path))
+        with short_address(path) as address:
+            await listener.bind(address)
     finally:
         os.umask(mask)
     listener.listen(CONNECTIONS_MAX)
