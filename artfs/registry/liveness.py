@@ -91,6 +91,6 @@ def remove_doomed(tx: Transaction) -> None:
     tx.run(f"DELETE FROM summaries WHERE object {_OF_DOOMED}")
     tx.run(f"DELETE FROM objects WHERE id {_OF_DOOMED}")
     tx.run(
-        "UPDATE packs SET state = 'deleting' WHERE state = 'dirty'"
+        "UPDATE packs SET state = 'deleting' WHERE state IN ('dirty', 'lost')"
         " AND NOT EXISTS (SELECT 1 FROM objects o WHERE o.pack = packs.id)"
     )

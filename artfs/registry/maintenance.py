@@ -257,7 +257,7 @@ _EMPTY = "NOT EXISTS (SELECT 1 FROM objects o WHERE o.pack = packs.id)"
 def _packs_to_do(tx: Transaction, limit: int) -> list[_Pack]:
     rows = tx.rows(
         "SELECT k.id, p.uid, k.pack_id, k.state, k.created_at FROM packs k JOIN projects p ON p.id = k.project_id"
-        " WHERE k.state <> 'stored' AND (k.state <> 'writing' OR k.draft_id IS NULL)"
+        " WHERE k.state <> 'stored' AND (k.state IN ('dirty', 'deleting') OR (k.state = 'writing' AND k.draft_id IS NULL))"
         " ORDER BY k.state, k.id LIMIT ?",
         (limit,),
     )

@@ -41,17 +41,26 @@ def digests_by_kind(keys: Iterable[RawKey]) -> dict[int, list[bytes]]:
 
 
 def find_stored(tx: Transaction, project_id: int, keys: Iterable[RawKey]) -> dict[RawKey, Stored]:
-    """Those of `keys` that the project has."""
+    """Those of `keys` that the project has. What is in a lost pack it has not."""
     sql = "SELECT digest, id, size, pack FROM objects WHERE project_id = ? AND kind = ? AND digest IN ({})"
     rows = [
         (kind, row)
         for kind, digests in digests_by_kind(keys).items()
         for row in rows_in(tx, sql, (project_id, kind), digests)
     ]
-    times: dict[int, int] = dict(
-        rows_in(tx, "SELECT id, created_at FROM packs WHERE id IN ({})", (), list({row[3] for _, row in rows}))
-    )
-    return {(kind, digest): Stored(id_, size, times[pack]) for kind, (digest, id_, size, pack) in rows}
+    sql = "SELECT id, created_at FROM packs WHERE state <> 'lost' AND id IN ({})"
+    times: dict[int, int] = dict(rows_in(tx, sql, (), list({row[3] for _, row in rows})))
+    return {(kind, digest): Stored(id_, size, times[pack]) for kind, (digest, id_, size, pack) in rows if pack in times}
+
+
+def find_ids(tx: Transaction, project_id: int, keys: Iterable[RawKey]) -> dict[RawKey, int]:
+    """The rows of those of `keys` that the project knows, stored or lost."""
+    sql = "SELECT digest, id FROM objects WHERE project_id = ? AND kind = ? AND digest IN ({})"
+    return {
+        (kind, digest): id_
+        for kind, digests in digests_by_kind(keys).items()
+        for digest, id_ in rows_in(tx, sql, (project_id, kind), digests)
+    }
 
 
 class Objects:
@@ -76,7 +85,7 @@ class Objects:
 
 
 _COLUMNS = "SELECT o.digest, o.size, o.codec, p.pack_id, o.start, o.stored, p.created_at"
-_CONDITION = "WHERE o.project_id = ? AND o.kind = ? AND o.digest IN ({})"
+_CONDITION = "WHERE p.state <> 'lost' AND o.project_id = ? AND o.kind = ? AND o.digest IN ({})"
 _LOCATE = f"{_COLUMNS}, x'' FROM objects o JOIN packs p ON p.id = o.pack {_CONDITION}"
 _LOCATE_TREES = (
     f"{_COLUMNS}, s.times FROM objects o JOIN packs p ON p.id = o.pack JOIN summaries s ON s.object = o.id {_CONDITION}"

@@ -13,7 +13,7 @@ from artfs.errors import DamagedPack, ObjectMissing
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.registry.database import Transaction, allocate, rows_in
 from artfs.registry.examine import NO_OBJECT, ExaminedPack, Parent
-from artfs.registry.objects import RawKey, Stored, find_stored
+from artfs.registry.objects import RawKey, Stored, find_ids, find_stored
 from artfs.wire.times import encode_times
 
 GROUP_CHILDREN = 50_000  # children looked up at a time: bounds memory and the number of lookups
@@ -77,7 +77,7 @@ class _Registration:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest, project_id, kind) DO NOTHING",
             rows,
         )
-        existing = {} if inserted == len(places) else self._existing(places, first_id)
+        existing = {} if inserted == len(places) else self._existing(places, first_id, ids)
         objects = self._pack.objects
         for key, position in places.items():
             if key not in existing:
@@ -86,12 +86,25 @@ class _Registration:
         self.positions.update(self._position.values())
         return [stored.id for stored in existing.values()]
 
-    def _existing(self, places: dict[RawKey, int], first_id: int) -> dict[RawKey, Stored]:
-        """What the project had before. Raises DamagedPack when the pack disagrees on an object's length."""
-        found = find_stored(self._tx, self._project_id, places)
-        existing = {key: stored for key, stored in found.items() if stored.id < first_id}
-        for key, stored in existing.items():
-            if stored.size_bytes != self._pack.objects[places[key]].size_bytes:
+    def _existing(self, places: dict[RawKey, int], first_id: int, ids: dict[RawKey, int]) -> dict[RawKey, Stored]:
+        """What the project had before. What it had lost it has again, under the old id, which goes into `ids`.
+
+        Raises DamagedPack when the pack disagrees on an object's length.
+        """
+        stored = find_stored(self._tx, self._project_id, places)
+        lost = find_ids(self._tx, self._project_id, (key for key in places if key not in stored))
+        for key, id_ in lost.items():
+            _, _, _, _, size, codec, pack, start, stored_bytes = self._row(id_, places[key])
+            self._tx.run(
+                "UPDATE objects SET size = ?, codec = ?, pack = ?, start = ?, stored = ? WHERE id = ?",
+                (size, codec, pack, start, stored_bytes, id_),
+            )
+            self._tx.run("DELETE FROM edges WHERE parent = ?", (id_,))
+            self._tx.run("DELETE FROM summaries WHERE object = ?", (id_,))
+        ids.update(lost)
+        existing = {key: one for key, one in stored.items() if one.id < first_id}
+        for key, one in existing.items():
+            if one.size_bytes != self._pack.objects[places[key]].size_bytes:
                 raise DamagedPack(f"the pack disagrees on the length of {_key(key)}, which is stored")
         return existing
 

@@ -414,6 +414,16 @@ def test_deletion_spares_what_an_upload_was_told_is_there(registry: Registry) ->
     assert registry.drafts.seal(draft.id, SealRequest("bikes", content.root)).version.number == 1
 
 
+def test_deletion_spares_what_an_upload_sent_though_it_was_there(registry: Registry) -> None:
+    content = content_of({"a": b"1"})
+    commit(registry, "vision", "bikes", content)
+    draft = registry.drafts.open("vision")
+    registry.drafts.put_pack(draft.id, write_pack(registry, draft.project_uid, content.objects.items()))
+    assert registry.versions.delete("vision", "bikes", [0], delete_aliases=True).object_count == 0
+    registry.drafts.seal(draft.id, SealRequest("bikes", content.root))
+    assert [fetch(registry, "vision", key) for key in content.objects] == list(content.objects.values())
+
+
 def test_an_abandoned_upload_leaves_nothing(registry: Registry) -> None:
     content = content_of({"a": b"1", "d": {"b": b"2"}})
     draft = registry.drafts.open("vision")

@@ -44,17 +44,18 @@ CREATE TABLE version_numbers (
 --   stored    every object in it is in `objects` at its place
 --   dirty     it also holds bytes that nothing may keep; is rewritten, or deleted if no object is left
 --   deleting  no object is in it; the file is removed, then the row
+--   lost      what is left of damage: its objects are known but not stored, until somebody sends them again
 CREATE TABLE packs (
     id INTEGER PRIMARY KEY,
     project_id INTEGER NOT NULL REFERENCES projects,
     pack_id BLOB NOT NULL,          -- 16 random bytes, the file's name
-    state TEXT NOT NULL CHECK (state IN ('writing', 'stored', 'dirty', 'deleting')),
+    state TEXT NOT NULL CHECK (state IN ('writing', 'stored', 'dirty', 'deleting', 'lost')),
     draft_id INTEGER,               -- the draft it came with (no foreign key: drafts are forgotten earlier)
     created_at INTEGER NOT NULL,    -- when its objects entered the project; kept when it is rewritten
     UNIQUE (project_id, pack_id)
 ) STRICT;
 CREATE INDEX packs_by_draft ON packs (draft_id);
-CREATE INDEX packs_to_do ON packs (state) WHERE state <> 'stored';
+CREATE INDEX packs_to_do ON packs (state) WHERE state <> 'stored';  -- with few rows
 
 CREATE TABLE objects (
     id INTEGER PRIMARY KEY,
