@@ -151,15 +151,8 @@ class LeafPage:
         return map(self.entry, range(len(self.names)))
 
     # One column's value without making an Entry: what listing a million names is made of.
-    def flags(self, i: int) -> int:
-        """The kind, and EXECUTABLE_FLAG."""
-        return self._row.kinds[i]
-
     def kind(self, i: int) -> EntryKind:
         return EntryKind(self._row.kinds[i] & 0xF)
-
-    def executable(self, i: int) -> bool:
-        return bool(self._row.kinds[i] & _EXECUTABLE)
 
     def size_bytes(self, i: int) -> int:
         return self._row.sizes[i]
@@ -169,11 +162,8 @@ class LeafPage:
 
     @property
     def columns(self) -> tuple[bytes, list[int], bytes]:
-        """Flags, sizes and digests one after another, of all entries: for listing them at once."""
+        """Flags (the kind, and EXECUTABLE_FLAG), sizes and digests one after another, of all entries: for listing them at once."""
         return self._row.kinds, self._row.sizes, self._row.digests
-
-    def has_xattrs(self, i: int) -> bool:
-        return i in self._row.xattrs
 
     def xattrs(self, i: int) -> Xattrs:
         return self._row.xattrs.get(i, NO_XATTRS)

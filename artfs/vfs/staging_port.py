@@ -65,14 +65,19 @@ class Drafts(Protocol):
         """
 
 
-class StagedNodes(Protocol):
-    """Directories and files inside drafts, by inode."""
+class StagedInodes(Protocol):
+    """What directories and files inside drafts are, by inode."""
 
-    async def lookup(self, parent: int, name: str) -> Attributes: ...
     def forget(self, inode: int, count: int) -> None: ...
     async def getattr(self, inode: int) -> Attributes: ...
     async def setattr(self, inode: int, change: AttributeChange, handle: int | None, caller: Caller) -> Attributes: ...
     async def readlink(self, inode: int) -> str: ...
+
+
+class StagedNames(Protocol):
+    """Names inside drafts, by directory."""
+
+    async def lookup(self, parent: int, name: str) -> Attributes: ...
     async def mkdir(self, parent: int, name: str, mode: int, caller: Caller) -> Attributes: ...
     async def mknod(self, parent: int, name: str, mode: int, caller: Caller) -> Attributes:
         """A regular file; raises PermissionError for every other kind."""
@@ -88,6 +93,10 @@ class StagedNodes(Protocol):
     async def rmdir(self, parent: int, name: str) -> None: ...
     async def rename(self, parent: int, name: str, new_parent: int, new_name: str, flags: int) -> None:
         """Between directories inside drafts. Raises OSError EXDEV between two drafts."""
+
+
+class StagedNodes(StagedInodes, StagedNames, Protocol):
+    """Directories and files inside drafts."""
 
 
 class StagedXattrs(Protocol):

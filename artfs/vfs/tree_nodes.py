@@ -93,7 +93,7 @@ class TreeNodes:
     async def attributes(self, inode: int) -> Attributes:
         found = await self.found(inode)
         attributes = Attributes(inode, 0, 0, self._view.uid, self._view.gid)
-        _describe(attributes, found.leaf.page.flags(found.position), found.leaf, found.position)
+        _describe(attributes, found.leaf.page.columns[0][found.position], found.leaf, found.position)
         return attributes
 
     async def listing(self, inode: int) -> TreeListing:
@@ -178,7 +178,7 @@ class _EntryFiller:
 
     def fill(self, attributes: Attributes, i: int) -> None:
         flags = self._flags[i]
-        if flags & _KIND_MASK > EntryKind.LARGE_FILE or self._leaf.page.has_xattrs(i):
+        if flags & _KIND_MASK > EntryKind.LARGE_FILE or self._leaf.page.xattrs(i):
             self._fill_special(attributes, flags, i)
             return
         mtime_ns = self._times[i]
