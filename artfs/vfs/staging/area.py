@@ -72,9 +72,12 @@ class Staging:
     async def close(self) -> None:
         """Make all drafts durable and give them back. Their uploads' leases run out by themselves."""
         for draft in self._table.all_adopted():
-            self._ingest.drop(draft)
+            upload = self._ingest.drop(draft)
             self._table.drop(draft.place)
             draft.gone = True
+            if upload is not None:
+                async with upload.sending:
+                    await self._ingest.end_session(upload)
             try:
                 await self._door.run(Lane.STAGING, _close_durably, draft)
             except (OSError, ArtfsError) as error:

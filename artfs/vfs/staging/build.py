@@ -15,10 +15,10 @@ import apsw
 from artfs.errors import DamagedDatabase, UnsupportedFile
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest
+from artfs.model.links import leaves_version
 from artfs.model.tree import Entry, EntryKind, IndexPage, LeafPage, PageSummary, TreePage, symlink_entry
 from artfs.model.tree_build import Store, build_directory, edit_directory, leaf_refs, load_leaf
 from artfs.vfs.staging.inode import ROOT_NUMBER, Changed, ContentState, Inode
-from artfs.vfs.staging.links import leaves_version
 
 Load = Callable[[Digest], TreePage]
 
@@ -180,7 +180,7 @@ class TreeBuilder:
         content = inode.content
         if content is None:
             raise DamagedDatabase(f"{name!r} was not sent before its directory was built")
-        executable = bool(inode.mode & 0o100)
+        executable = bool(inode.mode & 0o111)
         return Entry(name, content.kind, content.digest, content.size_bytes, executable, xattrs=xattrs)
 
     def _xattrs(self, number: int) -> dict[str, bytes]:

@@ -79,20 +79,29 @@ class Committer:
         upload = self._ingest.of(draft)
         async with upload.sending:
             await self._door.run(Lane.COMMIT, self._check, draft)
-            await self._send_all(draft, upload)
-            settings = read_settings(draft.index)
-            aliases = list(dict.fromkeys((alias, *settings.aliases)))
-            root = await self._door.run(Lane.COMMIT, self._build, upload)
-            request = SealRequest(
-                artifact=artifact,
-                root=root,
-                aliases=aliases,
-                type=settings.type,
-                description=settings.description,
-                metadata=settings.metadata,
-                created_by=self._created_by,
-            )
-            return await self._door.run(Lane.COMMIT, self._ingest.open_session(upload).seal, request)
+            try:
+                await self._send_all(draft, upload)
+                root = await self._door.run(Lane.COMMIT, self._build, upload)
+                request = self._request(draft, artifact, alias, root)
+                result = await self._door.run(Lane.COMMIT, self._ingest.open_session(upload).seal, request)
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await self._ingest.end_session(upload)
+                raise
+            upload.session = None
+            return result
+
+    def _request(self, draft: Draft, artifact: str, alias: str, root: Digest) -> SealRequest:
+        settings = read_settings(draft.index)
+        return SealRequest(
+            artifact=artifact,
+            root=root,
+            aliases=list(dict.fromkeys((alias, *settings.aliases))),
+            type=settings.type,
+            description=settings.description,
+            metadata=settings.metadata,
+            created_by=self._created_by,
+        )
 
     async def _send_all(self, draft: Draft, upload: DraftUpload) -> None:
         """Return when the registry holds every content and leases it to this upload."""

@@ -100,8 +100,7 @@ class DraftDirectory:
         draft.gone = True
         if abandon and upload is not None:
             async with upload.sending:
-                if upload.session is not None:
-                    await self._door.run(Lane.COMMIT, upload.session.abandon)
+                await self._ingest.end_session(upload, abandon=True)
         self._bury(await self._door.run(Lane.STAGING, self._take_away, draft))
 
     def _take_away(self, draft: Draft) -> Path:

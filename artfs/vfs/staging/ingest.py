@@ -137,6 +137,19 @@ class Ingest:
             upload.session_id = int.from_bytes(os.urandom(6), "big") + 1
         return upload.session
 
+    async def end_session(self, upload: DraftUpload, *, abandon: bool = False) -> None:
+        """Have the next file open a new session, which asks again for everything that this one sent.
+
+        After an error nobody knows what of it was stored. With `abandon`, what was stored is not wanted either. The caller
+        holds `sending`.
+        """
+        session, upload.session, upload.session_id = upload.session, None, 0
+        if session is not None:
+            try:
+                await self._door.run(Lane.COMMIT, session.abandon if abandon else session.close)
+            except (ArtfsError, OSError) as error:
+                _log.info("ending the upload of %s: %s", upload.draft.place, error)
+
     def _send(self, upload: DraftUpload, numbers: list[int]) -> list[_Sent]:
         session = self.open_session(upload)
         sent = []
@@ -226,6 +239,7 @@ class Ingest:
                 await self.send(upload, numbers)
             except (ArtfsError, OSError) as error:
                 self._put_back(upload, waiting, str(error))
+                await self.end_session(upload)
             else:
                 upload.error = ""
                 self._stalled_s = 0.0

@@ -50,13 +50,12 @@ class Namespace:
 
     def name(self, parent: int, name: str) -> Name | None:
         """The row for a name, None if there is none: then the tree below decides."""
-        row = self._index.fetch(
-            "SELECT d.position, i.* FROM dirent d LEFT JOIN inode i ON i.number = d.inode WHERE d.parent = ? AND d.name = ?",
-            (parent, name),
-        )
+        # Two queries: as a join they take four times as long.
+        row = self._index.fetch("SELECT position, inode FROM dirent WHERE parent = ? AND name = ?", (parent, name))
         if row is None:
             return None
-        return Name(row[0], None if row[1] is None else Inode(*row[1:]))
+        position, number = row
+        return Name(position, None if number is None else self.get(number))
 
     def home_of(self, number: int) -> tuple[Inode, int] | None:
         """The directory and the ordinal of the unchanged entry numbered `number`; None if it is none, or not any more."""

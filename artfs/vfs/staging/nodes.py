@@ -209,6 +209,8 @@ def _rename(draft: Draft, source: tuple[Inode, str, Name], target: tuple[Inode, 
         draft.namespace.exchange(source, target)
         return
     if replaced is not None:
+        if replaced.is_directory and draft.namespace.is_below(source[0].number, replaced.number):
+            raise OSError(errno.ENOTEMPTY, f"{target[1]!r} holds what is to replace it")
         _check_replaceable(draft, moved, replaced, target[1])
     draft.namespace.move(source, target)
 
