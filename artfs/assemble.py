@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artfs.config import Config
+from artfs.config import CacheMode, Config
 from artfs.errors import InvalidValue
 
 if TYPE_CHECKING:
+    from artfs.cache.object_cache import ObjectCache
     from artfs.client.client import Client
     from artfs.fuse.mount_records import MountRecords
     from artfs.vfs.door import Door
@@ -38,11 +39,20 @@ def open_registry(config: Config) -> Registry:
     return EmbeddedRegistry(config.registry_dir)
 
 
+def open_cache(config: Config, identity: str = "") -> ObjectCache:
+    """The cache on local disk, for the objects of the registry with this identity."""
+    from artfs.cache.object_cache import ObjectCache
+
+    return ObjectCache(config.cache_dir / "objects", config.cache_size_bytes, identity)
+
+
 def open_client(config: Config) -> Client:
     """A client of the configured registry; close it."""
     from artfs.client.client import Client
 
-    return Client(open_registry(config))
+    registry = open_registry(config)
+    cached = config.cache is CacheMode.ALWAYS or (config.cache is CacheMode.AUTO and config.is_remote)
+    return Client(registry, open_cache(config, registry.identity) if cached else None)
 
 
 def staging_root(config: Config, identity: str) -> Path:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from artfs.client.objects import ObjectCache, ObjectReader
+from typing import TYPE_CHECKING
+
+from artfs.client.objects import ObjectReader
 from artfs.client.upload import Uploads
 from artfs.wire.service import Registry
+
+if TYPE_CHECKING:
+    from artfs.cache.object_cache import ObjectCache
 
 
 class Client:
     """A registry with its reader and its uploads.
 
     Args:
-        registry: closed together with the client.
+        registry: closed together with the client, like the cache.
         cache: objects on local disk; None to read packs directly.
     """
 
@@ -21,5 +26,6 @@ class Client:
         self.uploads = Uploads(registry)
 
     def close(self) -> None:
+        self.uploads.close()
         self.objects.close()
         self.registry.close()

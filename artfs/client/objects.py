@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
@@ -24,6 +24,9 @@ from artfs.wire.records import Location
 from artfs.wire.service import KEYS_MAX, Registry
 from artfs.wire.times import PageTimes
 
+if TYPE_CHECKING:
+    from artfs.cache.object_cache import ObjectCache
+
 MEMORY_BYTES = 128 << 20
 PAGE_ENTRIES_MAX = 400_000  # entries in all decoded pages held
 LOCATIONS_MAX = 50_000
@@ -33,13 +36,6 @@ LOCATE_ATTEMPTS = 3
 
 _log = logging.getLogger(__name__)
 _Name = tuple[str, ObjectKey]
-
-
-class ObjectCache(Protocol):
-    """What the reader needs of a cache on disk; what it answers is verified."""
-
-    def get(self, project: str, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Bytes]: ...
-    def put(self, project: str, objects: dict[ObjectKey, Bytes]) -> None: ...
 
 
 class ObjectReader:
@@ -70,6 +66,8 @@ class ObjectReader:
 
     def close(self) -> None:
         self._packs.close()
+        if self._cache is not None:
+            self._cache.close()
 
     def status(self) -> dict[str, int]:
         """Numbers for `artfs status`."""

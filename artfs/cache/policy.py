@@ -1,0 +1,167 @@
+"""When a full cache should take in what it missed: the eviction policy, over nothing but a trace of accesses.
+
+Training reads a data set in epochs: every object about once, in a new order each time. If it does not fit, the least recently
+used policy throws out exactly what is needed next; the best simple policy keeps what is there and takes nothing in (a hit
+ratio equal to the share that fits). Everywhere else recency is a good guide. So the victim is always the least recently
+used object, and the question decided here is whether to make room at all:
+
+- *fresh* objects are never seen before, or so long ago that they belong to another time. While most accesses are fresh
+  something new is being read, and it is admitted;
+- *stale* residents have not been used for longer than any epoch lasts. While there are any, they make room;
+- otherwise everything held is as likely to be read next as what was missed, and stays.
+
+How long an epoch lasts is learnt from the gaps between accesses to the same object: in epochs of N shuffled objects their
+median is N, and none reaches 2 N. Gaps, and a small image of the cache, are kept for a sample of the objects chosen by their
+digest (spatial sampling as in SHARDS, Waldspurger et al., FAST 2015), so memory is bounded and most accesses cost one mask.
+
+Pure: no I/O, no clock, no randomness. Not thread-safe; the owner serialises.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from math import frexp, inf
+
+SAMPLES_MAX = 8192  # objects whose last access is remembered: about 1 MiB
+IMAGE_OBJECTS_MIN = 64  # sampling gets no sparser than leaves this many of the cache's objects in the image
+FRESH_SHARE = 0.6  # of recent accesses, above which something new is being read
+FRESH_SMOOTHING = 1 / 48  # weight of one sampled access in that share
+EPOCHS_STALE = 2.5  # median gaps; shuffled epochs never reach 2, and the median is known within 1/8
+WORTH_SHARE = 0.2  # of the hits that epochs would give, below which what is held is not worth keeping
+_SUBDIVISIONS = 8  # of an octave of gaps
+_MEDIAN_EVERY = 32
+
+
+class GapHistogram:
+    """Gaps between accesses to the same object, on a logarithmic scale, where old ones fade."""
+
+    __slots__ = ("_counts", "_due", "_median", "_weight")
+
+    def __init__(self) -> None:
+        self._counts: dict[int, float] = {}
+        self._weight = 1.0
+        self._due = 0
+        self._median = inf
+
+    def add(self, gap: int, half_life: int) -> None:
+        """Count one gap; those counted `half_life` gaps ago count half."""
+        mantissa, exponent = frexp(gap)
+        bucket = exponent * _SUBDIVISIONS + int((mantissa * 2 - 1) * _SUBDIVISIONS)
+        self._weight *= 1.0 + 0.6931 / max(half_life, 16)
+        self._counts[bucket] = self._counts.get(bucket, 0.0) + self._weight
+        self._due -= 1
+        if self._due <= 0:
+            self._refresh()
+
+    def median(self) -> float:
+        """The upper edge of the bucket that holds the median; infinite before the first gap."""
+        return self._median
+
+    def _refresh(self) -> None:
+        self._due = _MEDIAN_EVERY
+        total = sum(self._counts.values())
+        below = 0.0
+        for bucket in sorted(self._counts):
+            below += self._counts[bucket]
+            if below * 2 >= total:
+                exponent, part = divmod(bucket, _SUBDIVISIONS)
+                self._median = 2.0 ** (exponent - 1) * (1 + (part + 1) / _SUBDIVISIONS)
+                break
+        self._counts = {b: c / self._weight for b, c in self._counts.items() if c > total / 1e6}
+        self._weight = 1.0
+
+
+class EpochPolicy:
+    """Learns from `record`, one call an access, and answers `admit`.
+
+    Args:
+        capacity_objects: about how many objects fit; may be set again at any time.
+    """
+
+    def __init__(self, capacity_objects: int, *, samples_max: int = SAMPLES_MAX) -> None:
+        self.capacity_objects = capacity_objects
+        self._samples_max = samples_max
+        self._shift = 0
+        self._mask = 0
+        self._accesses = 0
+        self._last_access: OrderedDict[int, int] = OrderedDict()  # of sampled objects, oldest first
+        self._image: OrderedDict[int, None] = OrderedDict()  # the sampled objects a cache of this policy would hold
+        self._gaps = GapHistogram()
+        self._fresh_share = 1.0
+        self._hit_share = 1.0
+        self._sampled_at = 0
+        self._admitting = True
+
+    @property
+    def admit(self) -> bool:
+        """Whether an object that was missed should displace the least recently used one."""
+        return self._admitting
+
+    @property
+    def fresh_share(self) -> float:
+        return self._fresh_share
+
+    @property
+    def epoch_accesses(self) -> float:
+        """The median gap: in epochs, how many accesses one takes. Infinite while unknown."""
+        return self._gaps.median()
+
+    def record(self, mark: int, *, hit: bool) -> None:
+        """Note an access to the object with the hash `mark` (64 well mixed bits), and whether the cache had it."""
+        self._accesses += 1
+        if not (mark >> 32) & self._mask:
+            self._record_sampled(mark, hit)
+
+    def _record_sampled(self, mark: int, hit: bool) -> None:
+        last = self._last_access.pop(mark, None)
+        self._last_access[mark] = self._accesses
+        horizon = EPOCHS_STALE * self._gaps.median()
+        if last is None:
+            fresh = not hit
+        else:
+            gap = self._accesses - last
+            fresh = gap > horizon
+            self._gaps.add(gap, len(self._last_access))
+        self._fresh_share += (fresh - self._fresh_share) * FRESH_SMOOTHING
+        self._value(mark)
+        self._admitting = (
+            self._fresh_share > FRESH_SHARE or self._oldest_idle() > horizon or self._hit_share < self._worth()
+        )
+        self._mirror(mark)
+        if len(self._last_access) > self._samples_max:
+            self._thin_out()
+
+    def _oldest_idle(self) -> int:
+        oldest = next(iter(self._image), None)
+        return 0 if oldest is None else self._accesses - self._last_access.get(oldest, 0)
+
+    def _value(self, mark: int) -> None:
+        """The share of hits over about half an epoch: less would take the pause of a sequential epoch for disuse."""
+        smoothing = min(FRESH_SMOOTHING, 2 * (self._accesses - self._sampled_at) / self._gaps.median())
+        self._sampled_at = self._accesses
+        self._hit_share += ((mark in self._image) - self._hit_share) * smoothing
+
+    def _worth(self) -> float:
+        return WORTH_SHARE * min(1.0, self.capacity_objects / self._gaps.median())
+
+    def _mirror(self, mark: int) -> None:
+        """What this access does to the image of the cache."""
+        image = self._image
+        room = max(1, self.capacity_objects >> self._shift)
+        if mark in image:
+            image.move_to_end(mark)
+        elif self._admitting or len(image) < room:
+            image[mark] = None
+        while len(image) > room:
+            image.popitem(last=False)
+
+    def _thin_out(self) -> None:
+        """Sample half as many objects, or forget the oldest when that would leave too few."""
+        if self.capacity_objects >> (self._shift + 1) < IMAGE_OBJECTS_MIN:
+            self._last_access.popitem(last=False)
+            return
+        self._shift += 1
+        self._mask = (1 << self._shift) - 1
+        for held in (self._last_access, self._image):
+            for mark in [mark for mark in held if (mark >> 32) & self._mask]:
+                del held[mark]
