@@ -90,13 +90,13 @@ def test_a_damaged_object_is_a_miss_and_is_forgotten(root: Path, clock: Clock, d
 
 
 def test_the_limit_holds_and_the_least_recently_used_goes_first(root: Path, clock: Clock) -> None:
-    cache = opened(root, clock, limit_bytes=600_000)
-    batches = [objects(seed, 10, 10_000) for seed in range(8)]
+    cache = opened(root, clock, limit_bytes=3_000_000)
+    batches = [objects(seed, 10, 50_000) for seed in range(8)]
     for batch in batches:
         clock.now_s += 100
         cache.put("p", batch)
         cache.get("p", list(batches[0]))  # always in use
-        assert du(root) <= 600_000
+        assert du(root) <= 3_000_000
     present = [bool(cache.get("p", list(batch))) for batch in batches]
     assert present[0]
     assert present[-1]
