@@ -54,21 +54,65 @@ def starts_page(name: str, level: int = 0) -> bool:
     return not crc32(name.encode("utf-8")) % (PAGE_ENTRIES_MEAN * int(INDEX_FANOUT_MEAN**level))
 
 
+class DirectoryBuilder:
+    """Writes a directory's pages while its entries come; holds at most about two pages of entries.
+
+    Args:
+        store: takes the bytes of a page, returns its digest.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._held: list[Entry] = []
+        self._pages: list[_PageRef] = []
+        self._is_paged = False
+        self._is_cut = False  # the run in hand exceeded PAGE_ENTRIES_MAX: it is cut every PAGE_ENTRIES_CUT
+
+    def add(self, entry: Entry) -> None:
+        """Entries come sorted by name and are unique."""
+        if self._is_paged:
+            self._append(entry)
+            return
+        self._held.append(entry)
+        if len(self._held) > SINGLE_PAGE_ENTRIES:
+            self._is_paged = True
+            head, self._held = self._held, []
+            for held in head:
+                self._append(held)
+
+    def finish(self) -> PageSummary:
+        """Write what is held and return the summary of the root page."""
+        if not self._is_paged:
+            return _store_leaf(self._held, self._store).summary
+        self._end_segment()
+        return _index(self._pages, self._store)
+
+    def _append(self, entry: Entry) -> None:
+        if self._held and starts_page(entry.name):
+            self._end_segment()
+        self._held.append(entry)
+        self._is_cut = self._is_cut or len(self._held) > PAGE_ENTRIES_MAX
+        while self._is_cut and len(self._held) > PAGE_ENTRIES_CUT:
+            self._pages.append(_store_leaf(self._held[:PAGE_ENTRIES_CUT], self._store))
+            del self._held[:PAGE_ENTRIES_CUT]
+
+    def _end_segment(self) -> None:
+        if self._held:
+            self._pages.append(_store_leaf(self._held, self._store))
+        self._held, self._is_cut = [], False
+
+
 def build_directory(entries: Iterable[Entry], store: Store) -> PageSummary:
     """Write a directory's pages through `store`, children first, and return the summary of its root page.
 
     Args:
-        entries: sorted by name, unique; consumed as a stream, at most one page's worth is held.
+        entries: sorted by name, unique; consumed as a stream.
         store: takes the bytes of a page, returns its digest.
     """
-    stream = iter(entries)
-    head: list[Entry] = []
-    for entry in stream:
-        head.append(entry)
-        if len(head) > SINGLE_PAGE_ENTRIES:
-            segments = _segments(chain(head, stream))
-            return _index(chain.from_iterable(_store_segment(segment, store) for segment in segments), store)
-    return _store_leaf(head, store).summary
+    builder = DirectoryBuilder(store)
+    for entry in entries:
+        builder.add(entry)
+    return builder.finish()
 
 
 def edit_directory(root: TreePage, changes: dict[str, Entry | None], load: Load, store: Store) -> PageSummary:
