@@ -11,116 +11,123 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from itertools import chain
 
-from artfs.errors import DraftNotFound
+from artfs.client.draft_lease import DraftLease
 from artfs.model import codec
 from artfs.model.codec import Codec
 from artfs.model.digest import ObjectKey, ObjectKind
 from artfs.model.pack import PACK_BYTES_TARGET, PACK_OBJECTS_MAX
 from artfs.store.pack_file import PackWriter, new_pack_header
 from artfs.vfs.ports import Bytes
-from artfs.wire.records import DraftRecord
 from artfs.wire.service import KEYS_MAX, Registry
 
 BATCH_BYTES = 8 << 20
-BATCH_OBJECTS = 512
+BATCH_OBJECTS = 1024
 SENDING_MAX = 2  # finished packs waiting to be stored: bounds disk use and what a failure costs
 KNOWN_MAX = 100_000
-COMPRESSING_THREADS = 2
-PARALLEL_BYTES_MIN = 256 << 10  # a batch smaller than this is compressed sooner than handed to threads
+COMPRESS_BYTES = 512 << 10  # what one thread compresses at a time: less is not worth handing over
 
-
-class _Sent(NamedTuple):
-    """What a stored pack holds, and the draft that holds it."""
-
-    keys: list[ObjectKey]
-    draft: DraftRecord
+Encoded = tuple[Codec, Bytes]
 
 
 class Packer:
-    """Sends objects into one draft after another of a project. Safe to call from several threads.
+    """Sends objects into a draft of a project. Safe to call from several threads.
+
+    After a method raised, what was not stored yet is forgotten, to be added again; nothing half-done is kept.
+
+    Args:
+        compressors: threads that compress, shared with others.
 
     Attributes:
+        lease: the draft.
         stored_bytes: compressed bytes of all objects that had to be sent so far.
         object_count: how many those are.
     """
 
-    def __init__(self, registry: Registry, project: str, clock_ns: Callable[[], int]) -> None:
+    def __init__(self, registry: Registry, project: str, clock_ns: Callable[[], int], compressors: Executor) -> None:
+        self.lease = DraftLease(registry, project, clock_ns)
         self._registry = registry
-        self._project = project
         self._clock_ns = clock_ns
-        self._draft: DraftRecord | None = None
+        self._compressors = compressors
         self._lock = threading.RLock()
         self._batch: dict[ObjectKey, Bytes] = {}
         self._batch_bytes = 0
         self._content: PackWriter | None = None
         self._structure: PackWriter | None = None
         self._packed: set[ObjectKey] = set()  # in open packs or being sent
-        self._known: OrderedDict[ObjectKey, None] = OrderedDict()  # stored, and leased to the draft
+        self._known: OrderedDict[ObjectKey, None] = OrderedDict()  # stored, and leased to the draft below
+        self._known_to = ""
         self._sender = ThreadPoolExecutor(1, "artfs-send")
-        self._compressors = ThreadPoolExecutor(COMPRESSING_THREADS, "artfs-compress")
-        self._sending: deque[Future[_Sent]] = deque()
+        self._sending: deque[Future[list[ObjectKey]]] = deque()
         self.stored_bytes = 0
         self.object_count = 0
 
-    @property
-    def draft(self) -> DraftRecord:
-        """The draft that everything goes into, opened when it is first needed."""
-        with self._lock:
-            if self._draft is None:
-                self._draft = self._registry.drafts.open(self._project)
-            return self._draft
-
     def add(self, key: ObjectKey, data: Bytes) -> None:
         """Send `data` unless it is stored. Children come before parents. Raises what sending earlier objects raised."""
-        with self._lock:
-            if key in self._batch or key in self._packed or self._is_known(key):
-                return
-            self._batch[key] = data
-            self._batch_bytes += len(data)
+        with self._lock, self._consistent():
+            self._take(key, data)
             if self._batch_bytes >= BATCH_BYTES or len(self._batch) >= BATCH_OBJECTS:
                 self._pack_batch()
 
+    def add_at_once(self, objects: Iterable[tuple[ObjectKey, Bytes]]) -> None:
+        """The same for several, about a batch of them; their buffers are free again when this returns."""
+        with self._lock, self._consistent():
+            for key, data in objects:
+                self._take(key, data)
+            self._pack_batch()
+
     def flush(self) -> None:
         """Return when everything added is stored durably."""
-        with self._lock:
+        with self._lock, self._consistent():
             self._pack_batch()
             self._finish_both()
             self._drain(0)
 
-    def lease(self, keys: Iterable[ObjectKey]) -> set[ObjectKey]:
+    def hold(self, keys: Iterable[ObjectKey]) -> set[ObjectKey]:
         """Hold what is stored of `keys` for the draft, and return what is not."""
         self.flush()
         wanted = list(dict.fromkeys(keys))
         absent: set[ObjectKey] = set()
-        for start in range(0, len(wanted), KEYS_MAX):
-            absent.update(self._missing(wanted[start : start + KEYS_MAX]))
+        with self._lock:
+            for start in range(0, len(wanted), KEYS_MAX):
+                absent.update(self._missing(wanted[start : start + KEYS_MAX]))
         return absent
 
-    def renew(self) -> None:
-        """Extend the draft's life; when it has expired, go on with another that holds nothing yet."""
+    def close(self) -> None:
+        """Stop the sending thread and remove unfinished packs. Repeatable."""
         with self._lock:
-            if self._draft is not None:
-                try:
-                    self._draft = self._registry.drafts.renew(self._draft.id)
-                except DraftNotFound:
-                    self._reopen()
+            self._forget_unstored()
+            self._sender.shutdown(wait=True)
 
-    def close(self, *, abandon: bool) -> None:
-        """Stop the threads and remove unfinished packs; with `abandon`, end the draft as well."""
-        with self._lock:
-            self._sender.shutdown(wait=True, cancel_futures=True)
-            self._compressors.shutdown(wait=True, cancel_futures=True)
-            for writer in (self._content, self._structure):
-                if writer is not None:
-                    writer.discard()
-            self._content = self._structure = None
-            if abandon and self._draft is not None:
-                self._registry.drafts.abandon(self._draft.id)
+    def _take(self, key: ObjectKey, data: Bytes) -> None:
+        if key not in self._batch and key not in self._packed and not self._is_known(key):
+            self._batch[key] = data
+            self._batch_bytes += len(data)
+
+    @contextmanager
+    def _consistent(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._forget_unstored()
+            raise
+
+    def _forget_unstored(self) -> None:
+        wait(self._sending)
+        for sent in self._sending:
+            if sent.exception() is None:
+                self._learn(sent.result())
+        self._sending.clear()
+        for writer in (self._content, self._structure):
+            if writer is not None:
+                writer.discard()
+        self._content = self._structure = None
+        self._packed.clear()
+        self._batch, self._batch_bytes = {}, 0
 
     def _is_known(self, key: ObjectKey) -> bool:
         if key in self._known:
@@ -128,60 +135,59 @@ class Packer:
             return True
         return False
 
-    def _reopen(self) -> DraftRecord:
-        self._known.clear()
-        self._draft = self._registry.drafts.open(self._project)
-        return self._draft
-
-    def _missing(self, keys: list[ObjectKey]) -> list[ObjectKey]:
-        try:
-            missing = self._registry.drafts.missing(self.draft.id, keys)
-        except DraftNotFound:
-            missing = self._registry.drafts.missing(self._reopen().id, keys)
-        absent = set(missing)
+    def _learn(self, keys: Iterable[ObjectKey]) -> None:
+        """These are stored and held by the draft."""
+        draft = self.lease.draft.id
+        if draft != self._known_to:  # the one before expired, and with it what it held
+            self._known.clear()
+            self._known_to = draft
         for key in keys:
-            if key not in absent:
-                self._know(key)
-        return missing
-
-    def _know(self, key: ObjectKey) -> None:
-        self._known[key] = None
-        if len(self._known) > KNOWN_MAX:
+            self._known[key] = None
+        while len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
 
+    def _missing(self, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
+        """Those of `keys` that must be sent, in their order."""
+        absent = set(self.lease.run(lambda draft: self._registry.drafts.missing(draft, keys)))
+        self._learn(key for key in keys if key not in absent)
+        return [key for key in keys if key in absent]
+
     def _pack_batch(self) -> None:
-        batch, size_bytes = self._batch, self._batch_bytes
-        self._batch, self._batch_bytes = {}, 0
+        batch, self._batch, self._batch_bytes = self._batch, {}, 0
         if not batch:
             return
-        missing = self._missing(list(batch))
+        keys = list(batch)
+        missing = [
+            key for start in range(0, len(keys), KEYS_MAX) for key in self._missing(keys[start : start + KEYS_MAX])
+        ]
         datas = [batch[key] for key in missing]
-        encoded: Iterable[tuple[Codec, Bytes]]
-        if size_bytes < PARALLEL_BYTES_MIN:
-            encoded = map(codec.encode, datas)
-        else:
-            encoded = self._compressors.map(codec.encode, datas, chunksize=16)
-        for key, data, (how, stored) in zip(missing, datas, encoded, strict=True):
+        for key, data, (how, stored) in zip(missing, datas, self._encoded(datas), strict=True):
             self._writer(key.kind, len(stored)).add_encoded(key, len(data), how, stored)
             self._packed.add(key)
             self.stored_bytes += len(stored)
             self.object_count += 1
 
+    def _encoded(self, datas: list[Bytes]) -> Iterable[Encoded]:
+        """Compressed where that pays, by several threads if it is much."""
+        groups = list(_groups(datas))
+        if len(groups) < 2:
+            return map(codec.encode, datas)
+        return chain.from_iterable(self._compressors.map(_encode_all, groups))
+
     def _writer(self, kind: ObjectKind, coming_bytes: int) -> PackWriter:
         """The open pack for `kind`, a new one if the object would not fit."""
-        writer = self._content if kind is ObjectKind.CHUNK else self._structure
-        full = writer is not None and (
-            writer.size_bytes + coming_bytes > PACK_BYTES_TARGET or len(writer.objects) >= PACK_OBJECTS_MAX
-        )
-        if full and kind is ObjectKind.CHUNK:
-            self._finish_content()
-        elif full:
-            self._finish_both()
-        writer = self._content if kind is ObjectKind.CHUNK else self._structure
+        is_content = kind is ObjectKind.CHUNK
+        writer = self._content if is_content else self._structure
+        if writer is not None and not _has_room(writer, coming_bytes):
+            if is_content:
+                self._finish_content()
+            else:
+                self._finish_both()
+            writer = None
         if writer is None:
-            header = new_pack_header(self.draft.project_uid, self._clock_ns())
+            header = new_pack_header(self.lease.draft.project_uid, self._clock_ns())
             writer = PackWriter(self._registry.spool / f"{header.pack_id.hex()}.pack", header)
-            if kind is ObjectKind.CHUNK:
+            if is_content:
                 self._content = writer
             else:
                 self._structure = writer
@@ -198,35 +204,44 @@ class Packer:
 
     def _send(self, writer: PackWriter | None) -> None:
         if writer is not None:
-            self._drain(SENDING_MAX - 1)
-            self._sending.append(self._sender.submit(self._store, writer, self.draft))
+            self._sending.append(self._sender.submit(self._store, writer))
+            self._drain(SENDING_MAX)
 
     def _drain(self, most: int) -> None:
         """Wait until at most that many packs are being sent. Raises what sending one raised."""
         while len(self._sending) > most:
-            sent = self._sending.popleft().result()
-            self._draft = sent.draft
-            for key in sent.keys:
-                self._packed.discard(key)
-                self._know(key)
+            keys = self._sending[0].result()
+            self._sending.popleft()
+            self._packed.difference_update(keys)
+            self._learn(keys)
 
     # In the sending thread, which must not take the lock: whoever waits for it may hold it.
-    def _store(self, writer: PackWriter, draft: DraftRecord) -> _Sent:
+    def _store(self, writer: PackWriter) -> list[ObjectKey]:
         try:
             path = writer.finish()
-            try:
-                draft = self._put(path, draft)
-            finally:
-                path.unlink(missing_ok=True)
-        except BaseException:
+            self.lease.run(lambda draft: self._registry.drafts.put_pack(draft, path))
+        finally:
             writer.discard()
-            raise
-        return _Sent([placed.key for placed in writer.objects], draft)
+        return [placed.key for placed in writer.objects]
 
-    def _put(self, path: Path, draft: DraftRecord) -> DraftRecord:
-        try:
-            self._registry.drafts.put_pack(draft.id, path)
-        except DraftNotFound:  # it expired while a machine slept: what is stored so far is asked for again at the end
-            draft = self._registry.drafts.open(self._project)
-            self._registry.drafts.put_pack(draft.id, path)
-        return draft
+
+def _has_room(writer: PackWriter, coming_bytes: int) -> bool:
+    return writer.size_bytes + coming_bytes <= PACK_BYTES_TARGET and len(writer.objects) < PACK_OBJECTS_MAX
+
+
+def _encode_all(datas: list[Bytes]) -> list[Encoded]:
+    return [codec.encode(data) for data in datas]
+
+
+def _groups(datas: list[Bytes]) -> Iterator[list[Bytes]]:
+    """Runs of about COMPRESS_BYTES."""
+    group: list[Bytes] = []
+    size_bytes = 0
+    for data in datas:
+        group.append(data)
+        size_bytes += len(data)
+        if size_bytes >= COMPRESS_BYTES:
+            yield group
+            group, size_bytes = [], 0
+    if group:
+        yield group

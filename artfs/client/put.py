@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from artfs.client.client import Client
 from artfs.client.scan import Source, check_source, list_directory, look, user_xattrs
-from artfs.client.upload import UploadSession, read_small
+from artfs.client.source_file import read_small
+from artfs.client.upload import UploadSession
 from artfs.errors import UnsupportedFile
 from artfs.model.chunking import WHOLE_FILE_BYTES_MAX
 from artfs.model.content import FileContent
@@ -93,8 +94,7 @@ def put(
     except BaseException:
         session.abandon()
         raise
-    packer = session.packer
-    return PutResult(result.version, result.created, packer.stored_bytes, packer.object_count)
+    return PutResult(result.version, result.created, session.stored_bytes, session.object_count)
 
 
 def _with_root(request: SealRequest, root: bytes) -> SealRequest:
@@ -217,7 +217,7 @@ class _Put:
 
     def _tell(self) -> None:
         files = self._files
-        stored = self._session.packer.stored_bytes
+        stored = self._session.stored_bytes
         self._report(PutProgress(self._done_files, self._done_bytes, files.total_files, files.total_bytes, stored))
 
 
