@@ -60,6 +60,7 @@ class Aliases:
     """The `Aliases` service."""
 
     def __init__(self, resources: Resources) -> None:
+        self._resources = resources
         self._database = resources.database
 
     def list(self, project: str, artifact: str, *, as_of: int | None = None) -> dict[str, int]:
@@ -74,9 +75,11 @@ class Aliases:
             if tx.row("SELECT 1 FROM versions WHERE artifact_id = ? AND number = ?", (found.id, number)) is None:
                 raise VersionNotFound(f"there is no {project}/{artifact}:{version_name(number)}")
             move_alias(tx, project, artifact, found.id, alias, number)
+        self._resources.after_change()
 
     def remove(self, project: str, artifact: str, alias: str) -> None:
         with self._database.write() as tx:
             found = find_artifact(tx, find_project(tx, project), artifact)
             if not remove_alias(tx, project, artifact, found.id, alias):
                 raise AliasNotFound(f"there is no alias {alias!r} of {project}/{artifact}")
+        self._resources.after_change()

@@ -51,12 +51,17 @@ _ARTIFACT = (
 )
 
 
+def peek_project(tx: Transaction, name: str) -> Project | None:
+    row = tx.row(f"{_PROJECT} WHERE name = ?", (name,))
+    return None if row is None else Project(*row)
+
+
 def find_project(tx: Transaction, name: str) -> Project:
     """Raises ProjectNotFound."""
-    row = tx.row(f"{_PROJECT} WHERE name = ?", (name,))
-    if row is None:
+    project = peek_project(tx, name)
+    if project is None:
         raise ProjectNotFound(f"there is no project {name!r}", hint="artfs ls lists the projects")
-    return Project(*row)
+    return project
 
 
 def peek_artifact(tx: Transaction, project: Project, name: str) -> Artifact | None:
@@ -128,7 +133,8 @@ class Projects:
                 (allocate(tx, "projects"), record.uid, project, now_ns),
             )
             append_change(tx, "project", project)
-            return record
+        self._resources.after_change()
+        return record
 
     def delete(self, project: str) -> None:
         self._maintenance.sweep(wait=True)
@@ -141,6 +147,7 @@ class Projects:
                     raise NotEmpty(f"the project {project!r} has {row[0]} {what}", hint="delete or end these first")
             tx.run("DELETE FROM projects WHERE id = ?", (found.id,))
             append_change(tx, "project", project)
+        self._resources.after_change()
         self._resources.store.delete_project(found.uid)
 
 
@@ -168,12 +175,14 @@ class Artifacts:
         with self._database.write() as tx:
             found = find_project(tx, project)
             existing = peek_artifact(tx, found, artifact)
-            if existing is None:
-                return create_artifact(tx, found, artifact, type, self._resources.clock()).record(project)
-            if not exist_ok:
-                raise AlreadyExists(f"the artifact {project}/{artifact} exists", hint="choose another name")
-            check_type(project, existing, type)
-            return existing.record(project)
+            if existing is not None:
+                if not exist_ok:
+                    raise AlreadyExists(f"the artifact {project}/{artifact} exists", hint="choose another name")
+                check_type(project, existing, type)
+                return existing.record(project)
+            created = create_artifact(tx, found, artifact, type, self._resources.clock())
+        self._resources.after_change()
+        return created.record(project)
 
     def update(
         self, project: str, artifact: str, *, type: str | None = None, description: str | None = None
@@ -195,7 +204,8 @@ class Artifacts:
                     (changed.type, changed.description, changed.id),
                 )
                 append_change(tx, "artifact", project, artifact)
-            return changed.record(project)
+        self._resources.after_change()
+        return changed.record(project)
 
     def delete(self, project: str, artifact: str) -> None:
         with self._database.write() as tx:
@@ -206,6 +216,7 @@ class Artifacts:
                 )
             tx.run("DELETE FROM artifacts WHERE id = ?", (existing.id,))
             append_change(tx, "artifact", project, artifact)
+        self._resources.after_change()
 
 
 def check_type(project: str, artifact: Artifact, type_: str | None) -> None:

@@ -21,6 +21,12 @@ def append_change(tx: Transaction, kind: str, project: str, artifact: str = "", 
     return seq
 
 
+def changes_after(tx: Transaction, seq: int, limit: int) -> list[Change]:
+    """At most `limit` changes after `seq`, oldest first."""
+    sql = "SELECT seq, kind, project, artifact, name FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
+    return [Change(*row) for row in tx.rows(sql, (seq, limit))]
+
+
 class ChangeLog:
     """The `Changes` service. Owns the cached position, a pair that is replaced as a whole."""
 
@@ -40,6 +46,5 @@ class ChangeLog:
         return position
 
     def since(self, seq: int, limit: int = 1000) -> list[Change]:
-        sql = "SELECT seq, kind, project, artifact, name FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
         with self._database.read() as tx:
-            return [Change(*row) for row in tx.rows(sql, (seq, min(limit, SINCE_MAX)))]
+            return changes_after(tx, seq, min(limit, SINCE_MAX))

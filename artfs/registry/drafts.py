@@ -211,6 +211,7 @@ class Drafts:
                 return _sealed(tx, found)
             found = find_live_draft(tx, draft, now_ns)
             result = _Seal(tx, found, request, metadata or "{}", now_ns).run()
+        self._resources.after_change()
         self._maintenance.try_collect(found.id, wait=False)
         return result
 

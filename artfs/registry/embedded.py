@@ -17,6 +17,7 @@ from artfs.registry.layout import open_layout
 from artfs.registry.maintenance import Maintenance
 from artfs.registry.migrations import migrate
 from artfs.registry.objects import Objects
+from artfs.registry.records import Records
 from artfs.registry.resources import Clock, RandomBytes, Resources, Verify
 from artfs.registry.sqlite import SqliteDatabase
 from artfs.registry.versions import Versions
@@ -50,6 +51,7 @@ class EmbeddedRegistry:
         except BaseException:
             self._database.close()
             raise
+        records = Records(self.layout.records, self._database)
         resources = Resources(
             database=self._database,
             store=LocalPackStore(self.layout.packs),
@@ -58,6 +60,7 @@ class EmbeddedRegistry:
             clock=clock,
             random_bytes=random_bytes,
             verify=verify,
+            after_change=records.follow,
         )
         maintenance = Maintenance(resources)
         self.projects = Projects(resources, maintenance)
@@ -67,6 +70,7 @@ class EmbeddedRegistry:
         self.drafts = Drafts(resources, maintenance)
         self.objects = Objects(resources)
         self.changes = ChangeLog(self._database)
+        records.follow()
         maintenance.try_sweep()
 
     def close(self) -> None:

@@ -31,7 +31,10 @@ class Verify(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Made once per registry; `spool` and `maintenance_lock` are on local disk."""
+    """Made once per registry; `spool` and `maintenance_lock` are on local disk.
+
+    `after_change` is called after each transaction that appended to the journal of changes.
+    """
 
     database: Database
     store: PackStore
@@ -40,3 +43,4 @@ class Resources:
     clock: Clock
     random_bytes: RandomBytes
     verify: Verify
+    after_change: Callable[[], None]

@@ -62,6 +62,11 @@ def peek_version(tx: Transaction, artifact: Artifact, number: int) -> Row | None
     return tx.row(f"{_VERSION} AND v.number = ?", (artifact.id, number))
 
 
+def all_versions(tx: Transaction, artifact_id: int) -> list[Row]:
+    """Oldest first."""
+    return tx.rows(f"{_VERSION} ORDER BY v.number", (artifact_id,))
+
+
 def newest_version(tx: Transaction, artifact: Artifact) -> Row | None:
     return tx.row(f"{_VERSION} ORDER BY v.number DESC LIMIT 1", (artifact.id,))
 
@@ -98,7 +103,7 @@ class Versions:
             found = find_project(tx, project)
             of = find_artifact(tx, found, artifact)
             aliases = aliases_now(tx, of.id)
-            rows = tx.rows(f"{_VERSION} ORDER BY v.number", (of.id,))
+            rows = all_versions(tx, of.id)
         return [version_record(found, of, row, aliases) for row in rows]
 
     def resolve(self, project: str, artifact: str, selector: str, *, as_of: int | None = None) -> VersionRecord:
@@ -139,7 +144,9 @@ class Versions:
                 (row[2] if description is None else description, row[3] if encoded is None else encoded, row[8]),
             )
             append_change(tx, "version", project, artifact, version_name(number))
-            return version_record(found, of, find_version(tx, found, of, number), aliases_now(tx, of.id))
+            record = version_record(found, of, find_version(tx, found, of, number), aliases_now(tx, of.id))
+        self._resources.after_change()
+        return record
 
     def plan_delete(self, project: str, artifact: str, numbers: Sequence[int]) -> DeletionPlan:
         with self._database.read() as tx:
@@ -161,6 +168,7 @@ class Versions:
             for number in plan.numbers:
                 append_change(tx, "version", project, artifact, version_name(number))
             remove_doomed(tx)
+        self._resources.after_change()
         self._maintenance.clean_packs()
         return plan
 
