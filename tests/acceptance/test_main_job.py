@@ -39,7 +39,9 @@ def assert_identical(source: Path, mounted: Path) -> None:
 
 
 def random_file(path: Path, size_bytes: int, seed: int) -> bytes:
-    data = random.Random(seed).randbytes(size_bytes)
+    generator = random.Random(seed)
+    pieces = [MIB] * (size_bytes // MIB) + [size_bytes % MIB]
+    data = b"".join(generator.randbytes(piece) for piece in pieces)
     path.write_bytes(data)
     return data
 
