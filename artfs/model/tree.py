@@ -162,7 +162,7 @@ class LeafPage:
 
     @property
     def columns(self) -> tuple[bytes, list[int], bytes]:
-        """Flags (the kind, and EXECUTABLE_FLAG), sizes and digests one after another, of all entries: for listing them at once."""
+        """Flags (the kind, and EXECUTABLE_FLAG), sizes and digests of all entries: for listing them at once."""
         return self._row.kinds, self._row.sizes, self._row.digests
 
     def xattrs(self, i: int) -> Xattrs:
@@ -232,7 +232,7 @@ class IndexPage:
 
 TreePage = LeafPage | IndexPage
 
-_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_encoder = msgspec.msgpack.Encoder()  # it sorts only maps whose keys are text: attributes are sorted here
 _leaf_decoder = msgspec.msgpack.Decoder(_LeafRow)
 _index_decoder = msgspec.msgpack.Decoder(_IndexRow)
 _head_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
@@ -250,7 +250,7 @@ def encode_leaf(entries: list[Entry]) -> bytes:
             b"".join(e.digest for e in entries),
             [e.file_count for e in entries if e.kind is EntryKind.DIRECTORY],
             [e.target or "" for e in entries if e.kind is EntryKind.SYMLINK],
-            {i: dict(e.xattrs) for i, e in enumerate(entries) if e.xattrs},
+            {i: dict(sorted(e.xattrs.items())) for i, e in enumerate(entries) if e.xattrs},
         )
     )
 
@@ -305,6 +305,8 @@ def _decode_leaf(data: bytes) -> LeafPage:
     _check_canonical(row, row.names, data)
     if any(flags & ~(0xF | _EXECUTABLE) for flags in row.kinds) or any(not 0 <= i < count for i in row.xattrs):
         raise DamagedObject("a tree page has flags or attributes of no entry")
+    if any(list(names) != sorted(names) for names in (row.xattrs, *row.xattrs.values())):
+        raise DamagedObject("a tree page's attributes are not sorted")
     if min((*row.sizes, *row.file_counts), default=0) < 0 or not all(row.xattrs.values()):
         raise DamagedObject("a tree page has a negative size or an empty attribute table")
     return page
