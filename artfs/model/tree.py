@@ -305,7 +305,7 @@ def _decode_leaf(data: bytes) -> LeafPage:
     _check_canonical(row, row.names, data)
     if any(flags & ~(0xF | _EXECUTABLE) for flags in row.kinds) or any(not 0 <= i < count for i in row.xattrs):
         raise DamagedObject("a tree page has flags or attributes of no entry")
-    if any(list(names) != sorted(names) for names in (row.xattrs, *row.xattrs.values())):
+    if list(row.xattrs) != sorted(row.xattrs) or any(list(names) != sorted(names) for names in row.xattrs.values()):
         raise DamagedObject("a tree page's attributes are not sorted")
     if min((*row.sizes, *row.file_counts), default=0) < 0 or not all(row.xattrs.values()):
         raise DamagedObject("a tree page has a negative size or an empty attribute table")
