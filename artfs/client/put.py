@@ -1,38 +1,56 @@
 """`put`: a directory or file becomes a version.
 
-Small files are read and hashed by a few threads, ahead of the main thread, which sends everything in the order of the tree,
-so that neighbours lie together in a pack. A directory is written when everything below it is. Whatever fails, the draft is
-abandoned and nothing was put.
+The source is scanned first, so that what a version cannot hold is refused before anything is sent. Then small files are read and
+hashed by a few threads, ahead of the calling thread, which takes everything in the order of the tree, so that neighbours lie
+together in a pack, and writes a directory when everything below it is known. Whatever fails, the draft is abandoned and
+nothing was put.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import stat
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeGuard
+
+import msgspec
 
 from artfs.client.client import Client
-from artfs.client.scan import Source, check_source, list_directory, look, user_xattrs
+from artfs.client.scan import End, Source, Step, Totals, find_problem, look, scan, user_xattrs, walk
 from artfs.client.source_file import read_small
 from artfs.client.upload import UploadSession
-from artfs.errors import UnsupportedFile
+from artfs.errors import ArtfsError, ArtifactNotFound, TypeMismatch, UnsupportedFile
 from artfs.model.chunking import WHOLE_FILE_BYTES_MAX
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest
 from artfs.model.names import check_alias, check_file_name, check_name
-from artfs.model.tree import NO_XATTRS, Entry, EntryKind, symlink_entry
-from artfs.model.tree_build import build_directory
+from artfs.model.tree import NO_XATTRS, Entry, EntryKind, PageSummary, symlink_entry
+from artfs.model.tree_build import DirectoryBuilder
 from artfs.wire.records import SealRequest, VersionRecord
 
 READING_THREADS = 2
 AHEAD_GROUPS = 8
-GROUP_FILES = 64
+GROUP_STEPS = 128
 GROUP_BYTES = 4 << 20  # about this, times AHEAD_GROUPS, is in memory
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PutPlan:
+    """What is to be put: a directory, or the one file of the version."""
+
+    source: Source
+    totals: Totals
+
+    def steps(self) -> Iterator[Step]:
+        """What goes into the version, in order."""
+        return walk(self.source.path) if self.source.is_directory else iter((self.source,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +80,18 @@ class PutResult:
     object_count: int
 
 
+def plan_put(source: Path) -> PutPlan:
+    """Scan `source`; a symbolic link is followed. Raises UnsupportedFile naming everything that a version cannot hold."""
+    found = look(os.path.realpath(source), source.name or source.resolve().name)
+    if found.is_directory:
+        return PutPlan(found, scan(found.path))
+    check_file_name(found.name)
+    problem = find_problem(found, 0)
+    if problem is not None:
+        raise UnsupportedFile(f"a version cannot hold this: {problem}", hint="put a directory or a file")
+    return PutPlan(found, Totals(1, found.size_bytes))
+
+
 def put(
     client: Client,
     project: str,
@@ -84,171 +114,158 @@ def put(
     check_name("artifact", request.artifact)
     for alias in request.aliases:
         check_alias(alias)
-    files = _Files(source)
+    plan = plan_put(source)
     client.registry.projects.create(project, exist_ok=True)
+    _check_type(client, project, request)
     session = client.uploads.open(project)
     try:
-        with _Put(session, files, xattrs=xattrs, report=report) as work:
-            root = work.run()
-        result = session.seal(_with_root(request, root))
+        with ThreadPoolExecutor(READING_THREADS, "artfs-read") as readers:
+            try:
+                root = _Put(session, plan, xattrs=xattrs, report=report).run(readers)
+            finally:
+                readers.shutdown(wait=False, cancel_futures=True)
+        result = session.seal(msgspec.structs.replace(request, root=root))
     except BaseException:
-        session.abandon()
+        _abandon(session)
         raise
     return PutResult(result.version, result.created, session.stored_bytes, session.object_count)
 
 
-def _with_root(request: SealRequest, root: bytes) -> SealRequest:
-    return SealRequest(
-        artifact=request.artifact,
-        root=root,
-        aliases=request.aliases,
-        type=request.type,
-        description=request.description,
-        metadata=request.metadata,
-        created_by=request.created_by,
-        keep_identical=request.keep_identical,
-    )
+def _check_type(client: Client, project: str, request: SealRequest) -> None:
+    """The seal would refuse a wrong type too, but only after everything was sent."""
+    try:
+        there = client.registry.artifacts.get(project, request.artifact).type
+    except ArtifactNotFound:
+        return
+    if request.type is not None and there is not None and there != request.type:
+        raise TypeMismatch(
+            f"{project}/{request.artifact} has the type {there!r}, not {request.type!r}",
+            hint="use that type, or another artifact",
+        )
 
 
-class _Files:
-    """The source, checked: a directory's entries, or the one file."""
+def _abandon(session: UploadSession) -> None:
+    try:
+        session.abandon()
+    except ArtfsError as error:  # the first error is the one that says why
+        _log.warning("an unfinished upload is left to expire: %s", error)
 
-    def __init__(self, source: Path) -> None:
-        found = look(source, source.name)
-        if found.target is not None:
-            found = look(source.resolve(), source.name)
-        self.is_directory = found.is_directory
-        self.root = found
-        if self.is_directory:
-            totals = check_source(found.path)
-            self.total_files, self.total_bytes = totals.file_count, totals.size_bytes
-        else:
-            check_file_name(found.name)
-            if not os.path.isfile(found.path):
-                raise UnsupportedFile(f"{source} is neither a file nor a directory")
-            self.total_files, self.total_bytes = 1, found.status.st_size
 
-    def entries(self) -> Iterator[Source]:
-        return list_directory(self.root.path) if self.is_directory else iter([self.root])
+class _Directory:
+    """A directory under way."""
+
+    def __init__(self, source: Source, session: UploadSession) -> None:
+        self.source = source
+        self.builder = DirectoryBuilder(session.store_page)
 
 
 class _Put:
     """One put under way, driven by the thread that calls `run`."""
 
-    def __init__(self, session: UploadSession, files: _Files, *, xattrs: bool, report: Report) -> None:
+    def __init__(self, session: UploadSession, plan: PutPlan, *, xattrs: bool, report: Report) -> None:
         self._session = session
-        self._files = files
+        self._plan = plan
         self._xattrs = xattrs
         self._report = report
-        self._readers = ThreadPoolExecutor(READING_THREADS, "artfs-read")
+        self._open = [_Directory(plan.source, session)]
         self._done_files = 0
         self._done_bytes = 0
 
-    def __enter__(self) -> _Put:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._readers.shutdown(wait=True, cancel_futures=True)
-
-    def run(self) -> bytes:
-        """The digest of the root tree."""
+    def run(self, readers: ThreadPoolExecutor) -> Digest:
+        """Everything is stored durably, and this is its root."""
         self._tell()
-        digest = build_directory(self._entries(self._files.entries()), self._session.store_page).digest
+        for steps, contents in _read_ahead(self._plan.steps(), readers):
+            for step, small in zip(steps, contents, strict=True):
+                self._take(step, small)
+            self._tell()
+        digest = self._open.pop().builder.finish().digest
         self._session.flush()
         self._tell()
         return digest
 
-    def _entries(self, sources: Iterator[Source]) -> Iterator[Entry]:
-        """The entries of one directory in order, its small files read ahead by the threads."""
-        ahead: deque[Future[list[_SmallFile]] | Source] = deque()
-        groups = _groups(sources)
-        try:
-            while True:
-                for group in islice(groups, AHEAD_GROUPS - len(ahead)):
-                    ahead.append(group if isinstance(group, Source) else self._readers.submit(_read_group, group))
-                if not ahead:
-                    return
-                first = ahead.popleft()
-                if isinstance(first, Source):
-                    yield self._directory(first) if first.is_directory else self._large_file(first)
-                else:
-                    yield from map(self._small_file, first.result())
-                self._tell()
-        finally:
-            for waiting in ahead:
-                if not isinstance(waiting, Source):
-                    waiting.cancel()
+    def _take(self, step: Step, small: _Small | None) -> None:
+        if isinstance(step, End):
+            done = self._open.pop()
+            self._add(self._directory_entry(done.source, done.builder.finish()))
+        elif step.is_directory:
+            self._open.append(_Directory(step, self._session))
+        elif step.target is not None:
+            self._done_files += 1
+            self._add(symlink_entry(step.name, step.target))
+        elif small is not None:
+            self._done_bytes += len(small[1])
+            self._add_file(step, self._session.add_small(*small))
+        else:
+            self._add_file(step, self._session.add_file(step.path, self._progress))
 
-    def _directory(self, source: Source) -> Entry:
-        summary = build_directory(self._entries(list_directory(source.path)), self._session.store_page)
-        attributes = user_xattrs(source.path) if self._xattrs else NO_XATTRS
+    def _add(self, entry: Entry) -> None:
+        self._open[-1].builder.add(entry)
+
+    def _add_file(self, source: Source, content: FileContent) -> None:
+        self._done_files += 1
+        xattrs = user_xattrs(source.path) if self._xattrs else NO_XATTRS
+        self._add(
+            Entry(source.name, content.kind, content.digest, content.size_bytes, source.is_executable, xattrs=xattrs)
+        )
+
+    def _directory_entry(self, source: Source, summary: PageSummary) -> Entry:
         return Entry(
             source.name,
             EntryKind.DIRECTORY,
             summary.digest,
             summary.size_bytes,
             file_count=summary.file_count,
-            xattrs=attributes,
+            xattrs=user_xattrs(source.path) if self._xattrs else NO_XATTRS,
         )
 
-    def _small_file(self, read: _SmallFile) -> Entry:
-        source, digest, data = read
-        if source.target is not None:
-            self._done_files += 1
-            return symlink_entry(source.name, source.target)
-        return self._file(source, self._session.add_small(digest, data))
-
-    def _large_file(self, source: Source) -> Entry:
-        def progress(size_bytes: int) -> None:
-            self._done_bytes += size_bytes
-            self._tell()
-
-        content = self._session.add_file(source.path, progress)
-        self._done_bytes -= content.size_bytes  # `_file` counts it whole
-        return self._file(source, content)
-
-    def _file(self, source: Source, content: FileContent) -> Entry:
-        self._done_files += 1
-        self._done_bytes += content.size_bytes
-        attributes = user_xattrs(source.path) if self._xattrs else NO_XATTRS
-        return Entry(
-            source.name, content.kind, content.digest, content.size_bytes, source.is_executable, xattrs=attributes
-        )
+    def _progress(self, size_bytes: int) -> None:
+        self._done_bytes += size_bytes
+        self._tell()
 
     def _tell(self) -> None:
-        files = self._files
-        stored = self._session.stored_bytes
-        self._report(PutProgress(self._done_files, self._done_bytes, files.total_files, files.total_bytes, stored))
+        totals = self._plan.totals
+        self._report(
+            PutProgress(
+                self._done_files, self._done_bytes, totals.file_count, totals.size_bytes, self._session.stored_bytes
+            )
+        )
 
 
-class _SmallFile(NamedTuple):
-    """A file that was read whole, or a symbolic link."""
-
-    source: Source
-    digest: Digest
-    data: bytes
+_Small = tuple[Digest, bytes]
+_Group = list[Step]
 
 
-def _read_group(group: list[Source]) -> list[_SmallFile]:
-    return [_SmallFile(source, *(read_small(source.path) if source.target is None else _NOTHING)) for source in group]
+def _read_ahead(steps: Iterable[Step], readers: ThreadPoolExecutor) -> Iterator[tuple[_Group, list[_Small | None]]]:
+    """The steps in order, a group at a time, with what the small files among them hold."""
+    groups = _groups(steps)
+    ahead: deque[tuple[_Group, Future[list[_Small | None]]]] = deque()
+    while True:
+        while len(ahead) < AHEAD_GROUPS and (group := next(groups, None)) is not None:
+            ahead.append((group, readers.submit(_read_group, group)))
+        if not ahead:
+            return
+        group, reading = ahead.popleft()
+        yield group, reading.result()
 
 
-_NOTHING = (Digest.of(b""), b"")
-
-
-def _groups(sources: Iterator[Source]) -> Iterator[list[Source] | Source]:
-    """Runs of small files for one thread at a time; directories and large files by themselves."""
-    group: list[Source] = []
+def _groups(steps: Iterable[Step]) -> Iterator[_Group]:
+    group: _Group = []
     size_bytes = 0
-    for source in sources:
-        alone = source.is_directory or (source.target is None and source.status.st_size > WHOLE_FILE_BYTES_MAX)
-        if group and (alone or len(group) >= GROUP_FILES or size_bytes >= GROUP_BYTES):
+    for step in steps:
+        group.append(step)
+        if _is_small(step):
+            size_bytes += step.size_bytes
+        if len(group) >= GROUP_STEPS or size_bytes >= GROUP_BYTES:
             yield group
             group, size_bytes = [], 0
-        if alone:
-            yield source
-        else:
-            group.append(source)
-            size_bytes += source.status.st_size
     if group:
         yield group
+
+
+def _read_group(group: _Group) -> list[_Small | None]:
+    return [read_small(step.path) if _is_small(step) else None for step in group]
+
+
+def _is_small(step: Step) -> TypeGuard[Source]:
+    """Whether it is a file that is read whole."""
+    return isinstance(step, Source) and stat.S_ISREG(step.mode) and step.size_bytes <= WHOLE_FILE_BYTES_MAX

@@ -1,15 +1,16 @@
 """Reading a source directory: what is in it, in the order of a tree, and what a version cannot hold.
 
-Looks, and opens nothing. A directory's names are held while it is walked; everything else streams.
+Looks, and opens nothing. A directory's names are held while it is walked; everything else streams. Paths are plain strings
+here: at a million files, `pathlib` costs more than the system calls.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from artfs.errors import FileChanged, InvalidName, StorageFailed, UnsupportedFile
@@ -30,120 +31,170 @@ _KINDS = {
 
 
 class Source(NamedTuple):
-    """One name in a source directory. `target` is set for symbolic links."""
+    """One name in a source directory, as it was looked at. `target` is set for symbolic links."""
 
     name: str
-    path: Path
-    status: os.stat_result
+    path: str
+    mode: int
+    size_bytes: int
     target: str | None
 
     @property
     def is_directory(self) -> bool:
-        return stat.S_ISDIR(self.status.st_mode)
+        return stat.S_ISDIR(self.mode)
 
     @property
     def is_executable(self) -> bool:
-        return bool(self.status.st_mode & 0o111)
+        return bool(self.mode & 0o111)
+
+
+class End(NamedTuple):
+    """The walk leaves the directory that it entered last."""
+
+
+Step = Source | End
+
+
+@dataclass(slots=True)
+class Problems:
+    """What a version cannot hold: how many, and the first of them in words."""
+
+    count: int = 0
+    named: list[str] = field(default_factory=list)
+
+    def add(self, problem: str) -> None:
+        self.count += 1
+        if len(self.named) < PROBLEMS_NAMED_MAX:
+            self.named.append(problem)
+
+    def raise_any(self) -> None:
+        """Raises UnsupportedFile if there were any."""
+        if self.count:
+            more = [f"and {self.count - len(self.named)} more"] if self.count > len(self.named) else []
+            lines = "".join(f"\n  {line}" for line in (*self.named, *more))
+            raise UnsupportedFile(f"a version cannot hold these:{lines}", hint="remove them, or put another directory")
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a scan found."""
+    """What a scan found: files and symbolic links, and the bytes of the files."""
 
     file_count: int
     size_bytes: int
 
 
-def list_directory(path: Path, problems: list[str] | None = None) -> Iterator[Source]:
-    """The names in `path`, sorted as a tree sorts them.
+def walk(root: str, problems: Problems | None = None) -> Iterator[Step]:
+    """Everything below `root` as a tree sorts it, what is in a directory between its Source and an End.
 
-    Names that a version cannot hold go to `problems`, or raise InvalidName without it. Raises StorageFailed, FileChanged.
+    What a version cannot hold goes to `problems`, or raises UnsupportedFile or InvalidName without it.
+    Raises FileChanged, StorageFailed.
     """
+    stack = [_list(root, problems, 0)]
+    while stack:
+        source = next(stack[-1], None)
+        if source is None:
+            stack.pop()
+            if stack:
+                yield End()
+            continue
+        yield source
+        if source.is_directory:
+            stack.append(_list(source.path, problems, len(stack)))
+
+
+def scan(root: str) -> Totals:
+    """Walk everything below `root`, and raise UnsupportedFile naming what a version cannot hold."""
+    problems = Problems()
+    files = size_bytes = 0
+    for step in walk(root, problems):
+        if isinstance(step, Source) and not step.is_directory:
+            files += 1
+            size_bytes += step.size_bytes
+    problems.raise_any()
+    return Totals(files, size_bytes)
+
+
+def look(path: str, name: str) -> Source:
+    """One source, by what it is now, never following a link. Raises FileChanged, StorageFailed."""
+    try:
+        status = os.lstat(path)
+        target = os.readlink(path) if stat.S_ISLNK(status.st_mode) else None
+    except FileNotFoundError:
+        raise FileChanged(f"{path} vanished while it was read", hint="try again when nobody changes it") from None
+    except OSError as error:
+        raise StorageFailed(f"cannot look at {path}: {error.strerror}", hint="check its permissions") from error
+    return Source(name, path, status.st_mode, 0 if target is not None else status.st_size, target)
+
+
+def user_xattrs(path: str) -> Xattrs:
+    """The `user.*` attributes of a file or directory, without the prefix; none where the file system has none.
+
+    Raises StorageFailed, UnsupportedFile for a name that is not UTF-8.
+    """
+    try:
+        names = [name for name in os.listxattr(path, follow_symlinks=False) if name.startswith(USER_PREFIX)]
+        kept = [name for name in names if not name.startswith(RESERVED_PREFIX)]
+        if not kept:
+            return NO_XATTRS
+        found = {name.removeprefix(USER_PREFIX): os.getxattr(path, name, follow_symlinks=False) for name in kept}
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENODATA):
+            return NO_XATTRS
+        raise StorageFailed(
+            f"cannot read the attributes of {path}: {error.strerror}", hint="leave out --xattrs"
+        ) from error
+    for name in found:
+        if not _is_utf8(name):
+            raise UnsupportedFile(f"{path} has an attribute whose name is not UTF-8: {name!r}", hint="remove it")
+    return found
+
+
+def _list(path: str, problems: Problems | None, depth: int) -> Iterator[Source]:
+    """The names in `path`, which is `depth` levels below the root."""
     try:
         names = sorted(os.listdir(path))
     except FileNotFoundError:
         raise FileChanged(f"{path} vanished while it was read", hint="try again when nobody changes it") from None
     except OSError as error:
         raise StorageFailed(f"cannot list {path}: {error.strerror}", hint="check its permissions") from error
+    prefix = path if path.endswith("/") else path + "/"
     for name in names:
         try:
             check_file_name(name)
         except InvalidName as error:
             if problems is None:
                 raise
-            problems.append(f"{str(path)!r}: {error.message}")
+            problems.add(f"in {path}: {error.message}")
             continue
-        yield look(path / name, name)
+        source = look(prefix + name, name)
+        problem = find_problem(source, depth)
+        if problem is None:
+            yield source
+        elif problems is None:
+            raise UnsupportedFile(f"a version cannot hold this: {problem}", hint="remove it")
+        else:
+            problems.add(problem)
 
 
-def look(path: Path, name: str) -> Source:
-    """One source, by what it is now, never following a link."""
-    try:
-        status = path.lstat()
-        target = os.readlink(path) if stat.S_ISLNK(status.st_mode) else None
-    except FileNotFoundError:
-        raise FileChanged(f"{path} vanished while it was read", hint="try again when nobody changes it") from None
-    except OSError as error:
-        raise StorageFailed(f"cannot look at {path}: {error.strerror}", hint="check its permissions") from error
-    return Source(name, path, status, target)
-
-
-def check_source(root: Path) -> Totals:
-    """Walk everything below `root`, and raise UnsupportedFile naming what a version cannot hold (at most twenty)."""
-    problems: list[str] = []
-    files = size_bytes = 0
-    for depth, source in _walk(root, 0, problems):
-        problem = _problem(source, depth)
-        if problem is not None:
-            problems.append(problem)
-        if not source.is_directory:
-            files += 1
-            size_bytes += source.status.st_size if source.target is None else 0
-    if problems:
-        named = "".join(f"\n  {problem}" for problem in problems[:PROBLEMS_NAMED_MAX])
-        more = f"\n  and {len(problems) - PROBLEMS_NAMED_MAX} more" if len(problems) > PROBLEMS_NAMED_MAX else ""
-        raise UnsupportedFile(
-            f"a version cannot hold these:{named}{more}", hint="remove them, or put another directory"
-        )
-    return Totals(files, size_bytes)
-
-
-def _walk(directory: Path, depth: int, problems: list[str]) -> Iterator[tuple[int, Source]]:
-    for source in list_directory(directory, problems):
-        yield depth, source
-        if source.is_directory:
-            yield from _walk(source.path, depth + 1, problems)
-
-
-def _problem(source: Source, depth: int) -> str | None:
-    mode = source.status.st_mode
+def find_problem(source: Source, depth: int) -> str | None:
+    """Why a version cannot hold `source`, which is in a directory `depth` levels below the root; None if it can."""
+    kind = stat.S_IFMT(source.mode)
     if source.target is not None:
-        return _link_problem(source.path, source.target, depth)
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        return f"{source.path} is {_KINDS.get(stat.S_IFMT(mode), 'of an unknown kind')}"
-    if stat.S_ISREG(mode) and mode & (stat.S_ISUID | stat.S_ISGID):
-        return f"{source.path} is setuid or setgid"
+        if not _is_utf8(source.target):
+            return f"{source.path} is a symbolic link to a name that is not UTF-8"
+        if leaves_version(depth, source.target):
+            return f"{source.path} is a symbolic link that is absolute or leaves the version: {source.target!r}"
+    elif kind == stat.S_IFREG:
+        if source.mode & (stat.S_ISUID | stat.S_ISGID):
+            return f"{source.path} is setuid or setgid"
+    elif kind != stat.S_IFDIR:
+        return f"{source.path} is {_KINDS.get(kind, 'of an unknown kind')}"
     return None
 
 
-def _link_problem(path: Path, target: str, depth: int) -> str | None:
-    """Why a symbolic link `depth` directories below the root cannot be kept, or None."""
+def _is_utf8(text: str) -> bool:
     try:
-        target.encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError:
-        return f"{path} is a symbolic link to a name that is not UTF-8"
-    if leaves_version(depth, target):
-        return f"{path} is a symbolic link that is absolute or leaves the version: {target!r}"
-    return None
-
-
-def user_xattrs(path: Path) -> Xattrs:
-    """The `user.*` attributes of a file or directory, without the prefix; none where the file system has none."""
-    try:
-        names = os.listxattr(path, follow_symlinks=False)
-        kept = [name for name in names if name.startswith(USER_PREFIX) and not name.startswith(RESERVED_PREFIX)]
-        if not kept:
-            return NO_XATTRS
-        return {name.removeprefix(USER_PREFIX): os.getxattr(path, name, follow_symlinks=False) for name in kept}
-    except OSError:
-        return NO_XATTRS
+        return False
+    return True
