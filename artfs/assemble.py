@@ -5,9 +5,7 @@ Nothing else constructs a registry, a cache or a staging area.
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,11 +44,10 @@ def open_cache(config: Config, identity: str = "") -> ObjectCache:
     return ObjectCache(config.cache_dir / "objects", config.cache_size_bytes, identity)
 
 
-def open_client(config: Config) -> Client:
-    """A client of the configured registry; close it."""
+def open_client(config: Config, registry: Registry) -> Client:
+    """A client of the open `registry`; closing the client closes both."""
     from artfs.client.client import Client
 
-    registry = open_registry(config)
     cached = config.cache is CacheMode.ALWAYS or (config.cache is CacheMode.AUTO and config.is_remote)
     return Client(registry, open_cache(config, registry.identity) if cached else None)
 
@@ -69,6 +66,9 @@ def mount_records(config: Config) -> MountRecords:
 
 def creator() -> str:
     """Who versions say made them: `user@host`."""
+    import getpass
+    import socket
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -81,11 +81,8 @@ class MountBackend:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._client = open_client(config)
-
-    @property
-    def registry(self) -> Registry:
-        return self._client.registry
+        self.registry = open_registry(config)
+        self._client = open_client(config, self.registry)
 
     @property
     def source(self) -> ObjectSource:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ class Session:
 
     def __init__(self, overrides: Mapping[str, str | None], *, verbose: int = 0) -> None:
         self._overrides = dict(overrides)
-        self._opened: Client | None = None
+        self._opened = ExitStack()
         self.verbose = verbose
         if verbose:
             level = logging.DEBUG if verbose > 1 else logging.INFO
@@ -43,20 +44,26 @@ class Session:
             logging.basicConfig(level=self.config.log_level.upper(), format="%(levelname).1s %(name)s: %(message)s")
 
     @cached_property
+    def registry(self) -> Registry:
+        """The registry alone, for what needs no objects."""
+        from artfs.assemble import open_registry
+
+        registry = open_registry(self.config)
+        self._opened.callback(registry.close)
+        return registry
+
+    @cached_property
     def client(self) -> Client:
+        """The registry with everything that reads and writes objects."""
         from artfs.assemble import open_client
 
-        self._opened = open_client(self.config)
-        return self._opened
-
-    @property
-    def registry(self) -> Registry:
-        return self.client.registry
+        client = open_client(self.config, self.registry)
+        self._opened.callback(client.close)
+        return client
 
     def close(self) -> None:
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        """Close what was opened."""
+        self._opened.close()
 
 
 pass_session = click.make_pass_decorator(Session)

@@ -1,0 +1,72 @@
+"""Files of a version, as `artfs ls` prints them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from artfs.cli.context import Session
+from artfs.cli.output import echo_json_stream, iso_time, local_time
+from artfs.cli.refs import resolve_version
+from artfs.client.trees import Found, TreeReader
+from artfs.model.sizes import format_size
+from artfs.model.tree import EntryKind
+
+MODES = {
+    EntryKind.FILE: "-r--r--r--",
+    EntryKind.LARGE_FILE: "-r--r--r--",
+    EntryKind.DIRECTORY: "dr-xr-xr-x",
+    EntryKind.SYMLINK: "lrwxrwxrwx",
+}
+KIND_WORDS = {
+    EntryKind.FILE: "file",
+    EntryKind.LARGE_FILE: "file",
+    EntryKind.DIRECTORY: "directory",
+    EntryKind.SYMLINK: "symlink",
+}
+
+
+def list_files(session: Session, ref: str, *, long: bool, recursive: bool, as_json: bool) -> None:
+    """Print what is at a reference to a version or to a path in one."""
+    version, path = resolve_version(session.registry, ref)
+    reader = TreeReader(session.client.objects, version.project)
+    found = reader.lookup(version.root_key.digest, path) if path else None
+    if found is not None and found.entry.kind is not EntryKind.DIRECTORY:
+        listed = iter([found])
+    else:
+        directory = version.root_key.digest if found is None else found.entry.digest
+        listed = reader.walk(directory) if recursive else reader.list(directory)
+    if as_json:
+        echo_json_stream(map(_entry_json, listed))
+        return
+    for one in listed:
+        click.echo(_long_line(one) if long else _short_name(one))
+
+
+def _entry_json(found: Found) -> dict[str, Any]:
+    entry = found.entry
+    row: dict[str, Any] = {
+        "path": found.path,
+        "kind": KIND_WORDS[entry.kind],
+        "size_bytes": entry.size_bytes,
+        "digest": entry.digest.text,
+        "entered_at": iso_time(found.time_ns),
+    }
+    if entry.executable:
+        row["executable"] = True
+    if entry.target is not None:
+        row["target"] = entry.target
+    return row
+
+
+def _short_name(found: Found) -> str:
+    return found.path + ("/" if found.entry.kind is EntryKind.DIRECTORY else "")
+
+
+def _long_line(found: Found) -> str:
+    entry = found.entry
+    mode = "-r-xr-xr-x" if entry.executable else MODES[entry.kind]
+    arrow = f" -> {entry.target}" if entry.target is not None else ""
+    size = format_size(entry.size_bytes).rjust(9)
+    return f"{mode}  {size}  {local_time(found.time_ns)}  {_short_name(found)}{arrow}"
