@@ -72,7 +72,7 @@ class Handles:
             raise OSError(errno.EISDIR, "a directory")
         if entry.kind is EntryKind.SYMLINK:
             raise OSError(errno.ELOOP, "a symbolic link")
-        return self._keep(self._files, OpenFile(found.leaf.key, FileContent.of(entry)))
+        return self._keep(self._files, OpenFile(found.leaf.key, found.position, FileContent.of(entry)))
 
     async def create(self, parent: int, name: str, mode: int, flags: int, caller: Caller) -> tuple[int, Attributes]:
         self._view.require_writable()

@@ -1,14 +1,14 @@
 """Reading files of versions: memory at once, otherwise one hop through the door, however many chunks a request touches.
 
-Decides what is fetched beside what was asked for: the first read in a directory learns where all its files are stored, and a
-file read in order has its next chunk fetched while the last one is served. Bytes arrive verified from the source. Owner of
-the mutable things here (recipes, what was prepared): the event loop.
+Decides what is fetched beside what was asked for: the first read in a directory learns where all its files are stored, files
+read one after another are fetched in batches, and a large file read in order has its next chunk fetched while the last one is
+served. Bytes arrive verified from the source. Owner of the mutable things here (recipes, what was prepared): the event loop.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import trio
 from cachetools import LRUCache
@@ -17,18 +17,23 @@ from artfs.errors import ArtfsError, DamagedObject, ObjectMissing
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.recipe import ChunkSpan, Recipe, decode_recipe
-from artfs.model.tree import EntryKind
+from artfs.model.tree import EntryKind, LeafPage
 from artfs.vfs.door import Door, Lane
 from artfs.vfs.page_numbers import PageKey
 from artfs.vfs.ports import Bytes, ObjectSource
+from artfs.vfs.read_order import ReadOrder
 from artfs.vfs.tree_pages import TreePages
 from artfs.wire.service import KEYS_MAX
 
 RECIPE_CHUNKS_MAX = 1_000_000  # in all recipes held; about 50 bytes each
 PREPARED_MAX = 4096  # directories' pages and windows of large files whose places were learned
 PREPARE_CHUNKS = 256  # chunks of a large file whose places are learned at once
+BATCH_BYTES_MAX = 4 << 20  # of neighbouring small files fetched at once
 READ_AHEAD_TASKS = 2
 READ_AHEAD_WAITING = 8
+
+Prepare = Callable[[], Sequence[ObjectKey]]
+"""What is about to be read; called behind the door."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,11 +41,12 @@ _log = logging.getLogger(__name__)
 class OpenFile:
     """An open file of a version. It names its content itself, so that it keeps reading what it opened."""
 
-    __slots__ = ("ahead", "content", "next_offset", "page", "project")
+    __slots__ = ("ahead", "content", "next_offset", "page", "position", "project")
 
-    def __init__(self, page: PageKey, content: FileContent) -> None:
+    def __init__(self, page: PageKey, position: int, content: FileContent) -> None:
         self.project = page.project
         self.page = page
+        self.position = position
         self.content = content
         self.next_offset = 0  # where a reader in order goes on
         self.ahead: Digest | None = None  # the chunk fetched ahead last
@@ -55,6 +61,7 @@ class ContentReader:
         self._door = door
         self._recipes: LRUCache[tuple[str, Digest], Recipe] = LRUCache(RECIPE_CHUNKS_MAX, getsizeof=len)
         self._prepared: LRUCache[tuple[PageKey | Digest, int], bool] = LRUCache(PREPARED_MAX)
+        self._order = ReadOrder()
         self._wanted, self._queue = trio.open_memory_channel[tuple[str, ObjectKey]](READ_AHEAD_WAITING)
 
     async def read(self, file: OpenFile, offset: int, size_bytes: int) -> Bytes:
@@ -87,18 +94,36 @@ class ContentReader:
     async def _read_small(self, file: OpenFile, offset: int, size_bytes: int) -> Bytes:
         data = self._source.peek(file.project, file.content.key)
         if data is None:
-            (data,) = await self._fetch(file, [file.content.key], await self._neighbours(file))
+            page = await self._leaf(file)
+            keys = [file.content.key, *self._following(file, page)]
+            data = (await self._fetch(file, keys, self._neighbours(file, page)))[0]
         if len(data) != file.content.size_bytes:
             raise DamagedObject(f"{file.content.key} is {len(data)} bytes where {file.content.size_bytes} belong")
         return data if not offset and len(data) <= size_bytes else memoryview(data)[offset : offset + size_bytes]
 
-    async def _neighbours(self, file: OpenFile) -> list[ObjectKey]:
+    async def _leaf(self, file: OpenFile) -> LeafPage:
+        page = (await self._pages.load(file.page, file.page)).page
+        if not isinstance(page, LeafPage):
+            raise DamagedObject(f"{file.page.digest.text} is an index where a page of entries belongs")
+        return page
+
+    def _following(self, file: OpenFile, page: LeafPage) -> Iterator[ObjectKey]:
+        """The small files behind this one that an in-order reader will want next."""
+        left_bytes = BATCH_BYTES_MAX - file.content.size_bytes
+        end = min(file.position + self._order.batch(file.page, file.position), len(page))
+        for i in range(file.position + 1, end):
+            if page.kind(i) is EntryKind.FILE:
+                left_bytes -= page.size_bytes(i)
+                if left_bytes < 0:
+                    return
+                yield ObjectKey(ObjectKind.CHUNK, page.digest(i))
+
+    def _neighbours(self, file: OpenFile, page: LeafPage) -> Prepare:
         """The contents of the files beside this one, once for each page."""
         if (file.page, 0) in self._prepared:
-            return []
+            return _nothing
         self._prepared[file.page, 0] = True
-        page = (await self._pages.load(file.page, file.page)).page
-        return [key for key in page.children() if key.kind is not ObjectKind.TREE][:KEYS_MAX]
+        return lambda: [key for key in page.children() if key.kind is not ObjectKind.TREE][:KEYS_MAX]
 
     async def _read_large(self, file: OpenFile, offset: int, size_bytes: int) -> Bytes:
         recipe = await self._recipe(file)
@@ -114,15 +139,15 @@ class ContentReader:
         file.next_offset = offset + size_bytes
         return _cut(spans, fetched, offset, size_bytes)
 
-    def _window(self, digest: Digest, recipe: Recipe, offset: int) -> list[ObjectKey]:
+    def _window(self, digest: Digest, recipe: Recipe, offset: int) -> Prepare:
         """The chunks from `offset` on, once for each window of the file."""
         window = recipe.index_at(offset) // PREPARE_CHUNKS
         if (digest, window) in self._prepared:
-            return []
+            return _nothing
         self._prepared[digest, window] = True
         first = window * PREPARE_CHUNKS
         last = min(first + PREPARE_CHUNKS + 1, len(recipe))
-        return [ObjectKey(ObjectKind.CHUNK, recipe.chunk(i).digest) for i in range(first, last)]
+        return lambda: [ObjectKey(ObjectKind.CHUNK, recipe.chunk(i).digest) for i in range(first, last)]
 
     def _want(self, file: OpenFile, recipe: Recipe, last: ChunkSpan) -> None:
         """Ask for the chunk behind `last`, unless it is there or there is enough to do."""
@@ -148,7 +173,8 @@ class ContentReader:
         name = (file.project, file.content.digest)
         recipe = self._recipes.get(name)
         if recipe is None:
-            (data,) = await self._fetch(file, [file.content.key], await self._neighbours(file))
+            neighbours = self._neighbours(file, await self._leaf(file))
+            (data,) = await self._fetch(file, [file.content.key], neighbours)
             recipe = decode_recipe(bytes(data))
             if recipe.size_bytes != file.content.size_bytes:
                 raise DamagedObject(
@@ -158,15 +184,20 @@ class ContentReader:
                 self._recipes[name] = recipe
         return recipe
 
-    async def _fetch(self, file: OpenFile, keys: Sequence[ObjectKey], prepare: Sequence[ObjectKey]) -> list[Bytes]:
+    async def _fetch(self, file: OpenFile, keys: Sequence[ObjectKey], prepare: Prepare) -> list[Bytes]:
         return await self._door.run(Lane.CONTENT, self._fetch_now, file.project, keys, prepare)
 
-    def _fetch_now(self, project: str, keys: Sequence[ObjectKey], prepare: Sequence[ObjectKey]) -> list[Bytes]:
-        if prepare:
-            self._source.prepare(project, prepare)
+    def _fetch_now(self, project: str, keys: Sequence[ObjectKey], prepare: Prepare) -> list[Bytes]:
+        prepared = prepare()
+        if prepared:
+            self._source.prepare(project, prepared)
         if len(keys) == 1:
             return [self._source.read(project, keys[0])]
         return self._source.read_many(project, keys)
+
+
+def _nothing() -> Sequence[ObjectKey]:
+    return ()
 
 
 def _cut(spans: Sequence[ChunkSpan], chunks: Sequence[Bytes], offset: int, size_bytes: int) -> Bytes:

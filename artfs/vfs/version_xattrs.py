@@ -105,7 +105,7 @@ class VersionXattrs:
         found = await self._tree.found(inode)
         entry = found.entry
         if name == FILE_DIGEST and entry.kind in (EntryKind.FILE, EntryKind.LARGE_FILE):
-            file = OpenFile(found.leaf.key, FileContent.of(entry))
+            file = OpenFile(found.leaf.key, found.position, FileContent.of(entry))
             return (await self._reader.digest(file)).hex().encode()
         value = entry.xattrs.get(name.removeprefix(USER))
         if value is None:
