@@ -58,7 +58,7 @@ def main(mountpoint: str, registry_dir: str, machine_dir: str, options: str) -> 
             MountOptions(**json.loads(options)),
             MountRecords(machine / "state", machine / "run"),
             lambda: RegistryBackend(Path(registry_dir), machine / "staging"),
-            log_level="debug",
+            log_level="info",
         )
     except ArtfsError as error:
         sys.stdout.write(json.dumps({"code": error.code, "message": str(error)}))
