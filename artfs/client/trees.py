@@ -11,9 +11,10 @@ from enum import Enum
 
 from artfs.errors import DamagedObject, PathNotFound
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
-from artfs.model.tree import Entry, EntryKind, IndexPage
+from artfs.model.tree import Entry, EntryKind, IndexPage, LeafPage
 from artfs.vfs.ports import DatedPage, ObjectSource
 
+AHEAD_PAGES = 64
 DEPTH_MAX = 2048  # a hostile tree may be deeper than any path
 
 
@@ -65,18 +66,34 @@ class TreeReader:
             digest = entry.digest
         raise PathNotFound("an empty path names the version itself")
 
-    def list(self, directory: Digest, prefix: str = "") -> Iterator[Found]:
-        """The entries of a directory, in order of names."""
+    def list(self, directory: Digest, prefix: str = "", *, descend: bool = False) -> Iterator[Found]:
+        """The entries of a directory, in order of names.
+
+        Args:
+            descend: the caller is about to list the directories in it too: read their pages ahead, many at a time.
+        """
         for dated in self.leaves(directory):
             page = dated.page
-            if not isinstance(page, IndexPage):
-                for i in range(len(page)):
-                    entry = page.entry(i)
-                    yield Found(prefix + entry.name, entry, dated.times[i])
+            if isinstance(page, IndexPage):
+                continue
+            ahead = self._read_ahead(page) if descend else iter(())
+            for i in range(len(page)):
+                entry = page.entry(i)
+                if entry.kind is EntryKind.DIRECTORY:
+                    next(ahead, None)
+                yield Found(prefix + entry.name, entry, dated.times[i])
+
+    def _read_ahead(self, page: LeafPage) -> Iterator[None]:
+        """Each step, one a directory in `page`, makes sure that the directory's page is in memory."""
+        keys = [key for key in page.children() if key.kind is ObjectKind.TREE]
+        for i in range(len(keys)):
+            if i % AHEAD_PAGES == 0:
+                self._source.read_many(self._project, keys[i : i + AHEAD_PAGES])
+            yield
 
     def walk(self, directory: Digest, prefix: str = "") -> Iterator[Found]:
         """Everything below a directory, each directory before what is in it."""
-        stack = [self.list(directory, prefix)]
+        stack = [self.list(directory, prefix, descend=True)]
         while stack:
             found = next(stack[-1], None)
             if found is None:
@@ -84,9 +101,8 @@ class TreeReader:
                 continue
             yield found
             if found.entry.kind is EntryKind.DIRECTORY:
-                if len(stack) >= DEPTH_MAX:
-                    raise DamagedObject(f"{found.path!r} is deeper than any path can be")
-                stack.append(self.list(found.entry.digest, found.path + "/"))
+                _check_depth(len(stack), found.path)
+                stack.append(self.list(found.entry.digest, found.path + "/", descend=True))
 
     def leaves(self, directory: Digest) -> Iterator[DatedPage]:
         """The pages of entries of a directory, in order."""
@@ -101,20 +117,25 @@ class TreeReader:
 
     def diff(self, old: Digest, new: Digest, prefix: str = "") -> Iterator[PathChange]:
         """Every path below that differs, in order. A directory against a file is a removal and an addition."""
-        if old == new:
-            return
-        for before, after in self._differing(old, new):
+        stack = [(prefix, self._differing(old, new))] if old != new else []
+        while stack:
+            prefix, differing = stack[-1]
+            pair = next(differing, None)
+            if pair is None:
+                stack.pop()
+                continue
+            before, after = pair
             if before is None or after is None or before.kind_word != after.kind_word:
                 yield from self._all(before, ChangeKind.REMOVED, prefix)
                 yield from self._all(after, ChangeKind.ADDED, prefix)
-            elif before.entry.kind is EntryKind.DIRECTORY:
-                if before.entry.xattrs != after.entry.xattrs:
-                    path = prefix + before.entry.name
-                    yield PathChange(ChangeKind.MODIFIED, path, before.entry, after.entry)
-                yield from self.diff(before.entry.digest, after.entry.digest, f"{prefix}{before.entry.name}/")
-            else:
-                path = prefix + before.entry.name
+                continue
+            path = prefix + before.entry.name
+            is_directory = before.entry.kind is EntryKind.DIRECTORY
+            if not is_directory or before.entry.xattrs != after.entry.xattrs:
                 yield PathChange(ChangeKind.MODIFIED, path, before.entry, after.entry)
+            if is_directory and before.entry.digest != after.entry.digest:
+                _check_depth(len(stack), path)
+                stack.append((path + "/", self._differing(before.entry.digest, after.entry.digest)))
 
     def _differing(self, old: Digest, new: Digest) -> Iterator[tuple[_Side | None, _Side | None]]:
         """Entries of two directories, by name, that are not the same. Pages on both sides are passed over."""
@@ -158,6 +179,11 @@ class TreeReader:
             dated = self._source.page(self._project, dated.page.digest(dated.page.page_of(name)))
         i = dated.page.find(name)
         return None if i is None else (dated.page.entry(i), dated.times[i])
+
+
+def _check_depth(depth: int, path: str) -> None:
+    if depth >= DEPTH_MAX:
+        raise DamagedObject(f"{path!r} is deeper than any path can be")
 
 
 @dataclass(frozen=True, slots=True)
