@@ -15,7 +15,7 @@ from artfs.registry.changes import ChangeLog
 from artfs.registry.drafts import Drafts
 from artfs.registry.layout import open_layout
 from artfs.registry.maintenance import Maintenance
-from artfs.registry.migrations import migrate
+from artfs.registry.migrations import migrate, settle_identity
 from artfs.registry.objects import Objects
 from artfs.registry.records import Records
 from artfs.registry.resources import Clock, RandomBytes, Resources, Verify
@@ -48,6 +48,7 @@ class EmbeddedRegistry:
         self._database = SqliteDatabase(self.layout.database)
         try:
             migrate(self._database)
+            settle_identity(self._database, marker.identity)
         except BaseException:
             self._database.close()
             raise

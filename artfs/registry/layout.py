@@ -76,6 +76,8 @@ def open_layout(root: Path, random_bytes: Callable[[int], bytes] = os.urandom) -
     """
     layout = Layout(root)
     if not layout.marker.exists():
+        if layout.database.exists() and not layout.marker.exists():  # it is made after the marker
+            raise DamagedDatabase(f"{layout.marker} is gone", hint="run artfs fsck --repair")
         _create(layout, random_bytes)
     return layout, read_marker(layout)
 

@@ -7,29 +7,22 @@ the kernel when its holder dies): that saves work; that it is right depends on t
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
-from artfs.errors import ArtfsError, DamagedPack, RegistryUnavailable
+from artfs.errors import ArtfsError, DamagedPack
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.pack import PackedObject, PackHeader
 from artfs.registry.database import Transaction, allocate
 from artfs.registry.liveness import remove_doomed, unattached, walk
+from artfs.registry.maintenance_lock import maintenance_lock
 from artfs.registry.resources import Resources
-from artfs.store.durable import FILE_MODE, reported
 from artfs.store.pack_file import PACK_ID_BYTES, PackWriter
 from artfs.store.packs import PackName
 
 SWEEP_DRAFTS = 4  # how much a sweep in passing does at most
 SWEEP_PACKS = 4
-LOCK_TIMEOUT_S = 600
-_LOCK_POLL_S = 0.02
 _RUN_BYTES = 8 << 20
 _GAP_BYTES = 64 << 10
 
@@ -141,7 +134,7 @@ class Maintenance:
         with self._database.read() as tx:
             if not _packs_to_do(tx, 1):
                 return
-        with self._locked(wait) as locked:
+        with maintenance_lock(self._resources.maintenance_lock, wait=wait) as locked:
             if not locked:
                 return
             with self._database.write() as tx:
@@ -239,17 +232,6 @@ class Maintenance:
             )
             tx.run("UPDATE packs SET state = 'deleting' WHERE id = ?", (old_id,))
 
-    @contextmanager
-    def _locked(self, wait: bool) -> Iterator[bool]:
-        """Hold the lock file; False if another process has it and `wait` is False. Raises RegistryUnavailable."""
-        path = self._resources.maintenance_lock
-        with reported("open", path):
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-        try:
-            yield _acquire(fd, path, wait)
-        finally:
-            os.close(fd)
-
 
 _EMPTY = "NOT EXISTS (SELECT 1 FROM objects o WHERE o.pack = packs.id)"
 
@@ -288,17 +270,3 @@ def _runs(live: list[_Live]) -> Iterator[list[_Live]]:
         run.append(one)
     if run:
         yield run
-
-
-def _acquire(fd: int, path: Path, wait: bool) -> bool:
-    deadline_s = time.monotonic() + LOCK_TIMEOUT_S
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if not wait:
-                return False
-        if time.monotonic() > deadline_s:
-            raise RegistryUnavailable(f"{path} was held for {LOCK_TIMEOUT_S} s", hint="try again later")
-        time.sleep(_LOCK_POLL_S)

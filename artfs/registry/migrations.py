@@ -39,6 +39,19 @@ def migrate(database: Database) -> None:
                 tx.run("INSERT INTO migrations (number) VALUES (?)", (number,))
 
 
+def settle_identity(database: Database, identity: str) -> str:
+    """The registry's identity as the database knows it, which learns it now if it is new."""
+    sql = "SELECT value FROM settings WHERE name = 'identity'"
+    with database.read() as tx:
+        row = tx.row(sql)
+    if row is None:
+        with database.write() as tx:
+            tx.run("INSERT INTO settings (name, value) VALUES ('identity', ?) ON CONFLICT DO NOTHING", (identity,))
+            row = tx.row(sql)
+    assert row is not None
+    return str(row[0])
+
+
 def statements(script: str) -> list[str]:
     """The statements of a script: none of ours holds a semicolon or a comment within a string."""
     return [statement for part in _COMMENT.sub("", script).split(";") if (statement := part.strip())]

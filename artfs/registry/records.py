@@ -78,7 +78,7 @@ class Records:
         """Bring the files up to the newest change. A failure is logged: the next change makes up for it."""
         try:
             with self._locked():
-                position = self._position()
+                position = saved_position(self._root)
                 while changes := self._after(position):
                     self._save({change[1:] for change in changes})
                     position = changes[-1][0]
@@ -155,12 +155,6 @@ class Records:
         else:
             _write(path, _saved_version(row))
 
-    def _position(self) -> int:
-        try:
-            return int((self._root / _POSITION).read_text())
-        except (FileNotFoundError, ValueError):
-            return 0
-
     def _set_position(self, position: int) -> None:
         path = self._root / f"{_POSITION}.tmp"
         path.write_text(f"{position}\n")
@@ -174,6 +168,14 @@ class Records:
             yield
         finally:
             os.close(fd)
+
+
+def saved_position(root: Path) -> int:
+    """The change up to which the files below `root` are right."""
+    try:
+        return int((root / _POSITION).read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
 
 
 def read_records(root: Path) -> Iterator[tuple[SavedProject, list[tuple[SavedArtifact, list[SavedVersion]]]]]:

@@ -13,6 +13,12 @@ CREATE TABLE sequences (
     next INTEGER NOT NULL
 ) WITHOUT ROWID, STRICT;
 
+-- `identity` is the marker file's, from which either can be mended.
+CREATE TABLE settings (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID, STRICT;
+
 CREATE TABLE projects (
     id INTEGER PRIMARY KEY,
     uid BLOB NOT NULL UNIQUE,       -- 16 random bytes, in the header of each pack of the project

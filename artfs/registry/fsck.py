@@ -1,0 +1,346 @@
+"""Checking a registry: the database against itself, every pack against its name and the database, every object
+against its digest, every edge against the tree or recipe that it comes from.
+
+Reads only. Holds the maintenance lock, so that no pack is rewritten or deleted meanwhile; uploads and readers go on, and what
+they add after the check began is not looked at. Works on what is left when the database is gone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from artfs.errors import DamagedDatabase, DamagedObject, DamagedPack, NewerFormat
+from artfs.model import codec
+from artfs.model.digest import Digest, ObjectKey, ObjectKind
+from artfs.model.pack import (
+    FOOTER_BYTES,
+    HEADER_BYTES,
+    PackedObject,
+    decode_footer,
+    decode_header,
+    decode_index,
+)
+from artfs.registry.affected import affected_versions
+from artfs.registry.database import Transaction
+from artfs.registry.findings import Report
+from artfs.registry.graph_check import check_parent
+from artfs.registry.layout import Layout, read_marker
+from artfs.registry.maintenance_lock import maintenance_lock
+from artfs.registry.records import read_records
+from artfs.registry.resources import Clock
+from artfs.registry.sqlite import SqliteDatabase
+from artfs.store.packs import LocalPackStore, PackName
+
+SPOOL_LIFE_S = 48 * 3600
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many packs were checked."""
+
+
+class PackRow(NamedTuple):
+    """A pack as the database knows it."""
+
+    id: int
+    project: str
+    name: PackName
+    state: str
+    created_at_ns: int
+
+
+class ObjectRow(NamedTuple):
+    """An object as the database knows it."""
+
+    id: int
+    placed: PackedObject
+
+
+Index = dict[tuple[ObjectKey, int], PackedObject]
+"""A pack's own index by key and offset."""
+
+_OTHER_PACK: Index = {}
+
+
+def check(root: Path, *, deep: bool = True, progress: Progress | None = None, clock: Clock = time.time_ns) -> Report:
+    """Look at everything in the registry `root`.
+
+    Args:
+        deep: read and verify every object; else only trees, recipes, and where objects are said to be.
+    """
+    layout = Layout(root.absolute())
+    report = Report()
+    _check_marker(layout, report)
+    if not layout.database.exists():
+        report.add("database-missing", str(layout.database))
+        return report
+    with maintenance_lock(layout.maintenance_lock, wait=True):
+        try:
+            with closing(SqliteDatabase(layout.database)) as database:
+                if _check_database(database, report):
+                    _Check(layout, database, report, deep, clock).run(progress)
+        except DamagedDatabase as error:
+            report.add("database-damaged", str(layout.database), error.message)
+    return report
+
+
+def _check_marker(layout: Layout, report: Report) -> None:
+    if not layout.marker.exists():
+        report.add("marker-missing", str(layout.marker))
+        return
+    try:
+        read_marker(layout)
+    except DamagedDatabase as error:
+        report.add("marker-damaged", str(layout.marker), error.message)
+
+
+def _check_database(database: SqliteDatabase, report: Report) -> bool:
+    """SQLite's own checks. False when nothing else can be asked of the database."""
+    with database.read() as tx:
+        problems = [str(row[0]) for row in tx.rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
+        if problems:
+            report.add("database-damaged", str(database.path), "; ".join(problems))
+            return False
+        _check_references(tx, report)
+    return True
+
+
+_REFERENCES = {("edges", "objects"): "child-missing", ("versions", "objects"): "version-root-missing"}
+
+
+def _check_references(tx: Transaction, report: Report) -> None:
+    counts: dict[tuple[str, str], int] = {}
+    for table, _, parent, _ in tx.rows("PRAGMA foreign_key_check"):
+        counts[table, parent] = counts.get((table, parent), 0) + 1
+    for (table, parent), count in sorted(counts.items()):
+        code = _REFERENCES.get((table, parent))
+        if (table, parent) == ("aliases", "versions"):
+            code = "alias-dangling"
+        if code in (None, "child-missing"):
+            report.add("database-inconsistent", table, f"{count} rows refer to {parent} that do not exist")
+    for project, artifact, number in tx.rows(
+        "SELECT p.name, a.name, v.number FROM versions v JOIN artifacts a ON a.id = v.artifact_id"
+        " JOIN projects p ON p.id = a.project_id WHERE v.root NOT IN (SELECT id FROM objects WHERE kind = 3)"
+        " OR v.root NOT IN (SELECT object FROM summaries)"
+    ):
+        name = f"{project}/{artifact}:v{number}"
+        report.add("version-root-missing", name, affected=(name,))
+    for project, artifact, alias, number in tx.rows(
+        "SELECT p.name, a.name, s.alias, s.version FROM aliases s JOIN artifacts a ON a.id = s.artifact_id"
+        " JOIN projects p ON p.id = a.project_id WHERE NOT EXISTS"
+        " (SELECT 1 FROM versions v WHERE v.artifact_id = s.artifact_id AND v.number = s.version)"
+    ):
+        report.add("alias-dangling", f"{project}/{artifact}:{alias}", f"it points to v{number}")
+
+
+class _Check:
+    """One run over a database that can be read."""
+
+    def __init__(self, layout: Layout, database: SqliteDatabase, report: Report, deep: bool, clock: Clock) -> None:
+        self._layout = layout
+        self._database = database
+        self._store = LocalPackStore(layout.packs)
+        self._report = report
+        self._deep = deep
+        self._clock = clock
+
+    def run(self, progress: Progress | None) -> None:
+        with self._database.read() as tx:
+            packs = _pack_rows(tx)
+        for number, pack in enumerate(packs, 1):
+            if pack.state in ("stored", "dirty"):
+                self._check_pack(pack)
+            elif pack.state == "lost":
+                self._check_lost(pack)
+            if progress is not None:
+                progress(number, len(packs))
+        self._check_strays()
+        self._check_spool()
+        self._check_leftovers(packs)
+        self._check_records()
+
+    def _check_pack(self, pack: PackRow) -> None:
+        self._report.pack_count += 1
+        with self._database.read() as tx:
+            rows = _object_rows(tx, pack.id)
+        path = self._store.path(pack.name)
+        subject = f"{pack.project}: {path.name}"
+        if not path.exists():
+            self._found("pack-missing", subject, "", rows)
+            return
+        try:
+            index = self._read_index(pack, path, subject, rows)
+        except NewerFormat as error:
+            self._found("pack-newer", subject, error.message, rows)
+            return
+        if index is _OTHER_PACK:
+            return
+        if index is not None:
+            self._compare_index(pack, index, rows, subject)
+        self._check_objects(pack, rows, index)
+
+    def _read_index(self, pack: PackRow, path: Path, subject: str, rows: list[ObjectRow]) -> Index | None:
+        """The pack's own index; None when it cannot be read, _OTHER_PACK when it is that of another. Raises NewerFormat."""
+        with path.open("rb") as file:
+            head = file.read(HEADER_BYTES)
+            size = file.seek(0, 2)
+            try:
+                header = decode_header(head)
+            except DamagedPack as error:
+                short = size < HEADER_BYTES
+                self._found("pack-short" if short else "pack-header-damaged", subject, error.message, rows, beyond=size)
+                return None
+            if PackName(header.project_uid, header.pack_id) != pack.name:
+                self._found("pack-swapped", subject, f"it says that it is {header.pack_id.hex()}.pack", rows)
+                return _OTHER_PACK
+            file.seek(max(0, size - FOOTER_BYTES))
+            footer = file.read()
+            try:
+                offset, length = decode_footer(footer, size)
+            except DamagedPack as error:
+                self._found("pack-short", subject, error.message, rows, beyond=size)
+                return None
+            file.seek(offset)
+            try:
+                objects = decode_index(head, file.read(length), footer)
+            except DamagedPack as error:
+                self._found("pack-index-damaged", subject, error.message, [])
+                return None
+        return {(placed.key, placed.offset): placed for placed in objects}
+
+    def _compare_index(self, pack: PackRow, index: Index, rows: list[ObjectRow], subject: str) -> None:
+        misplaced = [row for row in rows if index.get((row.placed.key, row.placed.offset)) != row.placed]
+        for row in misplaced:
+            self._found("object-misplaced", f"{pack.project}: {row.placed.key}", f"in {subject}", [row])
+        unknown = len(index) - (len(rows) - len(misplaced))
+        if unknown and pack.state == "stored" and not misplaced:
+            self._report.add("pack-untidy", subject, f"{unknown} objects")
+
+    def _check_objects(self, pack: PackRow, rows: list[ObjectRow], index: Index | None) -> None:
+        """Verify what is where the database says. What the index contradicts was reported already."""
+        with self._store.path(pack.name).open("rb") as file:
+            for row in rows:
+                placed = row.placed
+                if index is not None and index.get((placed.key, placed.offset)) != placed:
+                    continue
+                self._report.object_count += 1
+                if not self._deep and placed.key.kind is ObjectKind.CHUNK:
+                    continue
+                file.seek(placed.offset)
+                try:
+                    data = verified(placed, file.read(placed.stored_bytes))
+                    self._report.verified_bytes += len(data)
+                    if placed.key.kind is not ObjectKind.CHUNK:
+                        with self._database.read() as tx:
+                            check_parent(tx, self._report, pack.project, row.id, placed.key, data)
+                except (DamagedObject, NewerFormat) as error:
+                    self._found("object-damaged", f"{pack.project}: {placed.key}", error.message, [row])
+
+    def _check_lost(self, pack: PackRow) -> None:
+        with self._database.read() as tx:
+            rows = _object_rows(tx, pack.id)
+        for row in rows:
+            self._found("object-lost", f"{pack.project}: {row.placed.key}", "", [row])
+
+    def _check_strays(self) -> None:
+        for path in sorted(path for path in self._layout.packs.rglob("*") if not path.is_dir()):
+            name = self._store.name_of(path)
+            if name is None or not self._is_known(name):
+                self._report.add("stray-file", str(path.relative_to(self._layout.root)))
+
+    def _is_known(self, name: PackName) -> bool:
+        with self._database.read() as tx:
+            return bool(
+                tx.rows(
+                    "SELECT 1 FROM packs k JOIN projects p ON p.id = k.project_id WHERE p.uid = ? AND k.pack_id = ?",
+                    name,
+                )
+            )
+
+    def _check_spool(self) -> None:
+        oldest_ns = self._clock() - SPOOL_LIFE_S * 10**9
+        for path in sorted(self._layout.spool.iterdir()):
+            if path.lstat().st_mtime_ns < oldest_ns:
+                self._report.add("spool-leftover", str(path.relative_to(self._layout.root)))
+
+    def _check_leftovers(self, packs: list[PackRow]) -> None:
+        due = sum(pack.state in ("dirty", "deleting") for pack in packs)
+        if due:
+            self._report.add("cleaning-due", f"{due} packs")
+        now_ns = self._clock()
+        with self._database.read() as tx:
+            for token, project in tx.rows(
+                "SELECT d.token, p.name FROM drafts d JOIN projects p ON p.id = d.project_id"
+                " WHERE d.state = 'open' AND d.expires_at <= ?",
+                (now_ns,),
+            ):
+                self._report.add("draft-expired", f"{project}: {token}")
+            row = tx.row(_UNREACHABLE, (now_ns, now_ns))
+        if row is not None and row[0]:
+            self._report.add("objects-unreachable", f"{row[0]} objects, {row[1]} bytes")
+
+    def _check_records(self) -> None:
+        saved = {
+            (project.name, artifact.name, version.number): (version.root, version.description)
+            for project, artifacts in read_records(self._layout.records)
+            for artifact, versions in artifacts
+            for version in versions
+        }
+        with self._database.read() as tx:
+            rows = tx.rows(
+                "SELECT p.name, a.name, v.number, o.digest, v.description FROM versions v LEFT JOIN objects o ON o.id = v.root"
+                " JOIN artifacts a ON a.id = v.artifact_id JOIN projects p ON p.id = a.project_id"
+            )
+        actual = {(project, artifact, number): (root, text) for project, artifact, number, root, text in rows}
+        for project, artifact, number in sorted(saved.keys() ^ actual.keys()):
+            self._report.add("record-stale", f"{project}/{artifact}:v{number}")
+        for (project, artifact, number), content in sorted(actual.items()):
+            if content[0] is not None and saved.get((project, artifact, number), content) != content:
+                self._report.add("record-stale", f"{project}/{artifact}:v{number}")
+
+    def _found(self, code: str, subject: str, detail: str, rows: list[ObjectRow], *, beyond: int | None = None) -> None:
+        """Add a finding with the versions that hold any of `rows`, or those of them that end beyond `beyond`."""
+        ids = [row.id for row in rows if beyond is None or row.placed.offset + row.placed.stored_bytes > beyond]
+        with self._database.read() as tx:
+            self._report.add(code, subject, detail, affected_versions(tx, ids))
+
+
+_UNREACHABLE = (
+    "WITH RECURSIVE live (id) AS ("
+    " SELECT root FROM versions"
+    " UNION SELECT l.object FROM leases l JOIN drafts d ON d.id = l.draft_id WHERE d.state = 'open' AND d.expires_at > ?"
+    " UNION SELECT o.id FROM objects o JOIN packs p ON p.id = o.pack JOIN drafts d ON d.id = p.draft_id"
+    "  WHERE d.state = 'open' AND d.expires_at > ?"
+    " UNION SELECT e.child FROM live x JOIN edges e ON e.parent = x.id"
+    ") SELECT count(*), coalesce(sum(stored), 0) FROM objects WHERE id NOT IN (SELECT id FROM live)"
+)
+
+
+def verified(placed: PackedObject, stored: bytes) -> bytes:
+    """An object's decoded bytes. Raises DamagedObject or NewerFormat."""
+    if len(stored) != placed.stored_bytes:
+        raise DamagedObject(f"only {len(stored)} of its {placed.stored_bytes} stored bytes are there")
+    data = bytes(codec.decode(placed.codec, stored, placed.size_bytes))
+    if Digest.of(data) != placed.key.digest:
+        raise DamagedObject("its bytes do not match its digest")
+    return data
+
+
+def _pack_rows(tx: Transaction) -> list[PackRow]:
+    rows = tx.rows(
+        "SELECT k.id, p.name, p.uid, k.pack_id, k.state, k.created_at FROM packs k"
+        " JOIN projects p ON p.id = k.project_id ORDER BY k.id"
+    )
+    return [PackRow(id_, project, PackName(uid, pack), state, at) for id_, project, uid, pack, state, at in rows]
+
+
+def _object_rows(tx: Transaction, pack_row: int) -> list[ObjectRow]:
+    rows = tx.rows(
+        "SELECT id, kind, digest, size, codec, start, stored FROM objects WHERE pack = ? ORDER BY start", (pack_row,)
+    )
+    return [
+        ObjectRow(id_, PackedObject(ObjectKey(ObjectKind(kind), Digest(digest)), size, codec_, start, stored))
+        for id_, kind, digest, size, codec_, start, stored in rows
+    ]
