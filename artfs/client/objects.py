@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache
 
 from artfs.client.pack_source import LocalPacks, PackSource, PackVanished
-from artfs.errors import DamagedObject, DamagedPack, NewerFormat, ObjectMissing
+from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ObjectMissing
 from artfs.model import codec
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.tree import decode_page
@@ -29,13 +29,18 @@ if TYPE_CHECKING:
 
 MEMORY_BYTES = 128 << 20
 PAGE_ENTRIES_MAX = 400_000  # entries in all decoded pages held
-LOCATIONS_MAX = 50_000
+LOCATIONS_MAX = 50_000  # in units of LOCATION_BYTES
+LOCATION_BYTES = 512
 GAP_BYTES_MAX = 64 << 10  # read through a gap of at most this rather than ask twice
 RANGE_BYTES_MAX = 8 << 20
 LOCATE_ATTEMPTS = 3
 
 _log = logging.getLogger(__name__)
 _Name = tuple[str, ObjectKey]
+
+
+class _OthersFailed(Exception):
+    """A load of several objects failed: each is to be tried by itself."""
 
 
 class ObjectReader:
@@ -61,7 +66,7 @@ class ObjectReader:
         self._lock = threading.Lock()
         self._memory: LRUCache[_Name, Bytes] = LRUCache(memory_bytes, getsizeof=lambda data: len(data) + 200)
         self._pages: LRUCache[tuple[str, Digest], DatedPage] = LRUCache(PAGE_ENTRIES_MAX, getsizeof=_page_weight)
-        self._locations: LRUCache[_Name, Location] = LRUCache(LOCATIONS_MAX)
+        self._locations: LRUCache[_Name, Location] = LRUCache(LOCATIONS_MAX, getsizeof=_location_weight)
         self._loading: dict[_Name, Future[Bytes]] = {}
 
     def close(self) -> None:
@@ -105,7 +110,10 @@ class ObjectReader:
         if mine:
             found.update(self._load_mine(project, mine))
         for key, future in waiting.items():
-            found[key] = future.result()
+            try:
+                found[key] = future.result()
+            except _OthersFailed:  # something else that its loader wanted as well may be to blame
+                found[key] = self.read(project, key)
         return [found[key] for key in keys]
 
     def page(self, project: str, digest: Digest) -> DatedPage:
@@ -138,8 +146,7 @@ class ObjectReader:
                 for key in mine:
                     del self._loading[project, key]
             for future in mine.values():
-                future.set_exception(error)
-                future.exception()  # seen, also when nobody waits
+                future.set_exception(error if len(mine) == 1 and isinstance(error, ArtfsError) else _OthersFailed())
             raise
         with self._lock:
             for key, data in loaded.items():
@@ -256,13 +263,16 @@ def verified(key: ObjectKey, location: Location, stored: Bytes) -> Bytes:
     """Decode an object's stored bytes and check its digest. Raises DamagedObject naming object and place."""
     try:
         data = codec.decode(location.codec, stored, location.size_bytes)
-    except NewerFormat:
-        raise
     except DamagedObject as error:
         raise DamagedObject(f"the {key} in {location.url} is damaged: {error.message}", hint="run artfs fsck") from None
     if Digest.of(data) != key.digest:
         raise DamagedObject(f"the {key} in {location.url} does not match its digest", hint="run artfs fsck")
     return data
+
+
+def _location_weight(location: Location) -> int:
+    """A location in units of LOCATION_BYTES: that of a tree page carries the times of its entries."""
+    return 1 + len(location.times) // LOCATION_BYTES
 
 
 def _page_weight(dated: DatedPage) -> int:
