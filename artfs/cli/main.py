@@ -30,7 +30,7 @@ COMMANDS = {
     "cache": "Inspect, shrink or verify the local cache.",
     "doctor": "Check what this machine needs, and say how to mend it.",
     "completion": "Print the shell's completion script.",
-    "artifact": "The same commands under their W&B names: put, get, ls, cache cleanup.",
+    "artifact": "put, get, ls, cache under their W&B names.",
 }
 
 
@@ -39,7 +39,10 @@ COMMANDS = {
     commands_in="artfs.cli.commands",
     table=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with:  artfs put -n vision/bikes -t dataset ./bikes  and  artfs mount ~/artfs",
+    epilog="""\b
+Start with:
+  artfs put -n vision/bikes -t dataset ./bikes
+  artfs mount ~/artfs""",
 )
 @click.option("--registry", metavar="DIR|URL", help="The registry to use instead of ARTFS_REGISTRY or the default.")
 @click.option("-v", "--verbose", count=True, help="Log what happens to stderr; twice for more.")
