@@ -1,6 +1,6 @@
 """Reading files of versions: memory at once, otherwise one hop through the door, however many chunks a request touches.
 
-Decides what is fetched beside what was asked for: the first read in a directory learns where all its files are stored, files
+Decides what is fetched beside what was asked for: a directory that is read learns where all its files are stored, files
 read one after another are fetched in batches, and a large file read in order has its next chunk fetched while the last one is
 served. Bytes arrive verified from the source. Owner of the mutable things here (recipes, what was prepared): the event loop.
 """
@@ -26,6 +26,7 @@ from artfs.vfs.tree_pages import TreePages
 from artfs.wire.service import KEYS_MAX
 
 RECIPE_CHUNKS_MAX = 1_000_000  # in all recipes held; about 50 bytes each
+PREPARE_AFTER = 4  # reads at random in a page before the places of all its files are worth learning
 PREPARED_MAX = 4096  # directories' pages and windows of large files whose places were learned
 PREPARE_CHUNKS = 256  # chunks of a large file whose places are learned at once
 BATCH_BYTES_MAX = 4 << 20  # of neighbouring small files fetched at once
@@ -60,7 +61,7 @@ class ContentReader:
         self._pages = pages
         self._door = door
         self._recipes: LRUCache[tuple[str, Digest], Recipe] = LRUCache(RECIPE_CHUNKS_MAX, getsizeof=len)
-        self._prepared: LRUCache[tuple[PageKey | Digest, int], bool] = LRUCache(PREPARED_MAX)
+        self._prepared: LRUCache[tuple[PageKey | Digest, int], int] = LRUCache(PREPARED_MAX)
         self._order = ReadOrder()
         self._wanted, self._queue = trio.open_memory_channel[tuple[str, ObjectKey]](READ_AHEAD_WAITING)
 
@@ -95,8 +96,10 @@ class ContentReader:
         data = self._source.peek(file.project, file.content.key)
         if data is None:
             page = await self._leaf(file)
-            keys = [file.content.key, *self._following(file, page)]
-            data = (await self._fetch(file, keys, self._neighbours(file, page)))[0]
+            count = self._order.batch(file.page, file.position)
+            keys = [file.content.key, *self._following(file, page, count)]
+            neighbours = self._neighbours(file, page, in_order=count > 1)
+            data = await self._door.run(Lane.CONTENT, self._fetch_first, file.project, keys, neighbours)
         if len(data) != file.content.size_bytes:
             raise DamagedObject(f"{file.content.key} is {len(data)} bytes where {file.content.size_bytes} belong")
         return data if not offset and len(data) <= size_bytes else memoryview(data)[offset : offset + size_bytes]
@@ -107,10 +110,10 @@ class ContentReader:
             raise DamagedObject(f"{file.page.digest.text} is an index where a page of entries belongs")
         return page
 
-    def _following(self, file: OpenFile, page: LeafPage) -> Iterator[ObjectKey]:
-        """The small files behind this one that an in-order reader will want next."""
+    def _following(self, file: OpenFile, page: LeafPage, count: int) -> Iterator[ObjectKey]:
+        """The small files among the `count` entries from this one on, without itself."""
         left_bytes = BATCH_BYTES_MAX - file.content.size_bytes
-        end = min(file.position + self._order.batch(file.page, file.position), len(page))
+        end = min(file.position + count, len(page))
         for i in range(file.position + 1, end):
             if page.kind(i) is EntryKind.FILE:
                 left_bytes -= page.size_bytes(i)
@@ -118,11 +121,14 @@ class ContentReader:
                     return
                 yield ObjectKey(ObjectKind.CHUNK, page.digest(i))
 
-    def _neighbours(self, file: OpenFile, page: LeafPage) -> Prepare:
-        """The contents of the files beside this one, once for each page."""
-        if (file.page, 0) in self._prepared:
+    def _neighbours(self, file: OpenFile, page: LeafPage, *, in_order: bool = False) -> Prepare:
+        """The contents of the files beside this one, once for each page that is read more than here and there."""
+        reads = self._prepared.get((file.page, 0), 0) + 1
+        if reads > PREPARE_AFTER:
             return _nothing
-        self._prepared[file.page, 0] = True
+        self._prepared[file.page, 0] = PREPARE_AFTER if in_order else reads
+        if reads < PREPARE_AFTER and not in_order:
+            return _nothing
         return lambda: [key for key in page.children() if key.kind is not ObjectKind.TREE][:KEYS_MAX]
 
     async def _read_large(self, file: OpenFile, offset: int, size_bytes: int) -> Bytes:
@@ -144,7 +150,7 @@ class ContentReader:
         window = recipe.index_at(offset) // PREPARE_CHUNKS
         if (digest, window) in self._prepared:
             return _nothing
-        self._prepared[digest, window] = True
+        self._prepared[digest, window] = 1
         first = window * PREPARE_CHUNKS
         last = min(first + PREPARE_CHUNKS + 1, len(recipe))
         return lambda: [ObjectKey(ObjectKind.CHUNK, recipe.chunk(i).digest) for i in range(first, last)]
@@ -186,6 +192,15 @@ class ContentReader:
 
     async def _fetch(self, file: OpenFile, keys: Sequence[ObjectKey], prepare: Prepare) -> list[Bytes]:
         return await self._door.run(Lane.CONTENT, self._fetch_now, file.project, keys, prepare)
+
+    def _fetch_first(self, project: str, keys: Sequence[ObjectKey], prepare: Prepare) -> Bytes:
+        """The first of `keys`, whatever is wrong with the others, which nobody has asked for yet."""
+        try:
+            return self._fetch_now(project, keys, prepare)[0]
+        except ArtfsError:
+            if len(keys) == 1:
+                raise
+            return self._source.read(project, keys[0])
 
     def _fetch_now(self, project: str, keys: Sequence[ObjectKey], prepare: Prepare) -> list[Bytes]:
         prepared = prepare()

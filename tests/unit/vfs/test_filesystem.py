@@ -173,20 +173,36 @@ async def test_an_inode_outlives_the_version_it_was_found_in(world: World) -> No
     assert root != (await world.walk("p/a/v1")).inode
 
 
+def flip_a_bit(world: World, content: bytes) -> None:
+    """Damage `content` wherever a pack holds it."""
+    for pack in world.registry.layout.packs.rglob("*"):
+        if pack.is_file():
+            data = bytearray(pack.read_bytes())
+            at = data.find(content)
+            if at >= 0:
+                data[at + len(content) // 2] ^= 1
+                pack.chmod(0o600)
+                pack.write_bytes(data)
+
+
 async def test_damage_is_an_error_and_never_wrong_bytes(world: World) -> None:
     content = random.Random(3).randbytes(50_000)
     world.put("p/a", {"x": content})
-    handle = await world.fs.handles.open((await world.walk("p/a/v0/x")).inode, 0, NOBODY)
-    for pack in (world.registry.layout.packs).rglob("*"):
-        if pack.is_file():
-            data = bytearray(pack.read_bytes())
-            at = data.find(content[1000:1100])
-            if at >= 0:
-                data[at] ^= 1
-                pack.chmod(0o600)
-                pack.write_bytes(data)
+    flip_a_bit(world, content)
     with pytest.raises(Damaged):
-        await world.fs.handles.read(handle, 0, 50_000)
+        await world.read("p/a/v0/x")
+
+
+async def test_a_damaged_file_does_not_keep_its_neighbours_from_being_read(world: World) -> None:
+    contents = {f"{i:02}": random.Random(i).randbytes(500) for i in range(30)}
+    world.put("p/a", contents)
+    flip_a_bit(world, contents["20"])
+    for name, content in contents.items():
+        if name == "20":
+            with pytest.raises(Damaged):
+                await world.read(f"p/a/v0/{name}")
+        else:
+            assert await world.read(f"p/a/v0/{name}") == content
 
 
 async def test_the_kernel_is_told_of_moves_made_elsewhere(world: World) -> None:
