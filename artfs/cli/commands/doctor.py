@@ -10,8 +10,10 @@ from artfs import machine
 from artfs.cli.context import Session, json_option, pass_session
 from artfs.cli.exit_codes import EXIT_CODES, OK
 from artfs.cli.output import echo_json
+from artfs.config import Config
 from artfs.errors import ArtfsError
 from artfs.machine import Check, Level
+from artfs.model.sizes import format_size
 
 MARKS = {Level.OK: ("ok", "green"), Level.WARNING: ("warn", "yellow"), Level.FAILURE: ("FAIL", "red")}
 
@@ -22,9 +24,7 @@ MARKS = {Level.OK: ("ok", "green"), Level.WARNING: ("warn", "yellow"), Level.FAI
 def command(session: Session, as_json: bool) -> int:
     """Check what this machine needs, and say how to mend it. Exit code 8 if something needed is missing."""
     checks = list(_checks(session))
-    settings = {
-        name: (str(getattr(session.config, _FIELDS.get(name, name))), s) for name, s in session.config.sources.items()
-    }
+    settings = {name: (_value(session.config, name), source) for name, source in session.config.sources.items()}
     if as_json:
         echo_json(
             {
@@ -44,7 +44,13 @@ def command(session: Session, as_json: bool) -> int:
     return EXIT_CODES["machine-not-ready"] if failed else OK
 
 
-_FIELDS = {"cache_size": "cache_size_bytes"}
+def _value(config: Config, name: str) -> str:
+    """A setting as the configuration file would have it."""
+    if name == "cache_size":
+        return format_size(config.cache_size_bytes)
+    if name == "cache":
+        return config.cache.value
+    return str(getattr(config, name))
 
 
 def _checks(session: Session) -> Iterator[Check]:
