@@ -15,11 +15,13 @@ from artfs.errors import DamagedObject, DamagedPack
 from artfs.model.digest import DIGEST_BYTES, ObjectKind
 from artfs.model.pack import PackedObject, PackHeader
 from artfs.model.recipe import Recipe, decode_recipe
-from artfs.model.tree import OBJECT_KINDS, EntryKind, IndexPage, LeafPage, decode_page
+from artfs.model.tree import OBJECT_KINDS, IndexPage, LeafPage, decode_page
 from artfs.registry.resources import Verify
 from artfs.store.pack_file import Bytes, PackReader
 
 NO_OBJECT = 0  # stands for a symbolic link among the kinds of children
+_OBJECT_KINDS = {int(kind): object_kind for kind, object_kind in OBJECT_KINDS.items()}
+_OBJECT_KIND_OF = bytes(_OBJECT_KINDS.get(flags & 0xF, NO_OBJECT) for flags in range(256))  # by an entry's flags
 
 
 @dataclass(slots=True)
@@ -119,24 +121,25 @@ def _of_recipe(position: int, recipe: Recipe) -> Parent:
 
 
 def _of_leaf(position: int, page: LeafPage) -> Parent:
-    count = len(page)
-    kinds = [page.kind(i) for i in range(count)]
-    summary = page.summary(page.digest(0)) if count else None
+    flags, sizes, digests = page.columns
+    kinds = flags.translate(_OBJECT_KIND_OF)
+    files_below = array("q", [1]) * len(kinds)
+    for i, kind in enumerate(kinds):
+        if kind == ObjectKind.TREE:
+            files_below[i] = page.entry(i).file_count
     return Parent(
         position,
         ObjectKind.TREE,
         level=0,
-        entries=count,
-        size_bytes=summary.size_bytes if summary else 0,
-        files=summary.file_count if summary else 0,
-        first_name=page.names[0] if count else "",
-        last_name=page.names[-1] if count else "",
-        kinds=bytes(OBJECT_KINDS.get(kind, NO_OBJECT) for kind in kinds),
-        digests=b"".join(page.digest(i) for i in range(count)),
-        sizes=array("q", (page.size_bytes(i) for i in range(count))),
-        files_below=array(
-            "q", (page.entry(i).file_count if k is EntryKind.DIRECTORY else 1 for i, k in enumerate(kinds))
-        ),
+        entries=len(kinds),
+        size_bytes=sum(sizes),
+        files=sum(files_below),
+        first_name=page.names[0] if kinds else "",
+        last_name=page.names[-1] if kinds else "",
+        kinds=kinds,
+        digests=digests,
+        sizes=array("q", sizes),
+        files_below=files_below,
         counts=array("q"),
         firsts=[],
     )

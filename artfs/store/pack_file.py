@@ -27,7 +27,7 @@ from artfs.model.pack import (
     encode_header,
     encode_tail,
 )
-from artfs.store.durable import FILE_MODE, reported
+from artfs.store.durable import FILE_MODE, reported, storage_error
 
 Bytes = bytes | memoryview
 
@@ -91,8 +91,10 @@ class PackWriter:
             self.path.unlink()
 
     def _write(self, data: Bytes) -> None:
-        with reported("write the pack", self.path):
+        try:  # not `reported`: a context manager costs more than the write of a small object
             self._file.write(data)
+        except OSError as error:
+            raise storage_error(error, "write the pack", self.path) from error
 
 
 class PackReader:
