@@ -5,9 +5,12 @@ used policy throws out exactly what is needed next; the best simple policy keeps
 ratio equal to the share that fits). Everywhere else recency is a good guide. So the victim is always the least recently
 used object, and the question decided here is whether to make room at all:
 
-- *fresh* objects are never seen before, or so long ago that they belong to another time. While most accesses are fresh
+- *fresh* objects were never seen before, or so long ago that they belong to another time. While most accesses are fresh
   something new is being read, and it is admitted;
 - *stale* residents have not been used for longer than any epoch lasts. While there are any, they make room;
+- residents that give far fewer hits than epochs would are *worthless* (a backup went through the cache): they are replaced,
+  once, and the new ones get their chance;
+- while a cache that always admits would clearly do better, so does this one;
 - otherwise everything held is as likely to be read next as what was missed, and stays.
 
 How long an epoch lasts is learnt from the gaps between accesses to the same object: in epochs of N shuffled objects their
@@ -27,7 +30,9 @@ IMAGE_OBJECTS_MIN = 64  # sampling gets no sparser than leaves this many of the 
 FRESH_SHARE = 0.6  # of recent accesses, above which something new is being read
 FRESH_SMOOTHING = 1 / 48  # weight of one sampled access in that share
 EPOCHS_STALE = 2.5  # median gaps; shuffled epochs never reach 2, and the median is known within 1/8
-WORTH_SHARE = 0.2  # of the hits that epochs would give, below which what is held is not worth keeping
+WORTH_SHARE = 0.3  # of the hits that epochs would give, below which what is held is not worth keeping
+SHORT_ACCESSES = 256  # sampled ones, over which hits are compared with a cache that always admits
+RECENT_MARGIN = 0.06  # of hits by which always admitting must be better before it is done
 _SUBDIVISIONS = 8  # of an octave of gaps
 _MEDIAN_EVERY = 32
 
@@ -84,12 +89,13 @@ class EpochPolicy:
         self._shift = 0
         self._mask = 0
         self._accesses = 0
+        self._sampled_at = 0
         self._last_access: OrderedDict[int, int] = OrderedDict()  # of sampled objects, oldest first
-        self._image: OrderedDict[int, None] = OrderedDict()  # the sampled objects a cache of this policy would hold
+        self._held = _Image()  # what a cache of this policy would hold of them
+        self._recent = _Image()  # what one that always admits would hold
         self._gaps = GapHistogram()
         self._fresh_share = 1.0
-        self._hit_share = 1.0
-        self._sampled_at = 0
+        self._refill = 0  # objects still to be admitted, of the image, because what was held proved worthless
         self._admitting = True
 
     @property
@@ -98,13 +104,9 @@ class EpochPolicy:
         return self._admitting
 
     @property
-    def fresh_share(self) -> float:
-        return self._fresh_share
-
-    @property
-    def epoch_accesses(self) -> float:
-        """The median gap: in epochs, how many accesses one takes. Infinite while unknown."""
-        return self._gaps.median()
+    def sampled_objects(self) -> int:
+        """How many objects' accesses are remembered."""
+        return len(self._last_access)
 
     def record(self, mark: int, *, hit: bool) -> None:
         """Note an access to the object with the hash `mark` (64 well mixed bits), and whether the cache had it."""
@@ -113,47 +115,50 @@ class EpochPolicy:
             self._record_sampled(mark, hit)
 
     def _record_sampled(self, mark: int, hit: bool) -> None:
+        elapsed = self._accesses - self._sampled_at
+        self._sampled_at = self._accesses
         last = self._last_access.pop(mark, None)
         self._last_access[mark] = self._accesses
-        horizon = EPOCHS_STALE * self._gaps.median()
+        epoch = self._gaps.median()
         if last is None:
             fresh = not hit
         else:
             gap = self._accesses - last
-            fresh = gap > horizon
+            fresh = gap > EPOCHS_STALE * epoch
             self._gaps.add(gap, len(self._last_access))
         self._fresh_share += (fresh - self._fresh_share) * FRESH_SMOOTHING
-        self._value(mark)
-        self._admitting = (
-            self._fresh_share > FRESH_SHARE or self._oldest_idle() > horizon or self._hit_share < self._worth()
-        )
-        self._mirror(mark)
+        room = max(1, self.capacity_objects >> self._shift)
+        share = elapsed / epoch
+        held = self._held.access(mark, room, self._admitting, share)
+        self._recent.access(mark, room, True, share)
+        if self._refill and not held:
+            self._refill -= 1
+            if not self._refill:
+                self._held.long_share = self._expected_share()
+        self._admitting = self._decide(room)
         if len(self._last_access) > self._samples_max:
             self._thin_out()
 
+    def _decide(self, room: int) -> bool:
+        worthless = self._held.long_share < WORTH_SHARE * self._expected_share()
+        if not worthless:
+            self._refill = 0
+        elif not self._refill:
+            self._refill = room
+        return (
+            self._fresh_share > FRESH_SHARE
+            or self._refill > 0
+            or self._recent.short_share > self._held.short_share + RECENT_MARGIN
+            or self._oldest_idle() > EPOCHS_STALE * self._gaps.median()
+        )
+
+    def _expected_share(self) -> float:
+        """The share of hits that shuffled epochs of the length learnt would give."""
+        return min(1.0, self.capacity_objects / self._gaps.median())
+
     def _oldest_idle(self) -> int:
-        oldest = next(iter(self._image), None)
+        oldest = next(iter(self._held.marks), None)
         return 0 if oldest is None else self._accesses - self._last_access.get(oldest, 0)
-
-    def _value(self, mark: int) -> None:
-        """The share of hits over about half an epoch: less would take the pause of a sequential epoch for disuse."""
-        smoothing = min(FRESH_SMOOTHING, 2 * (self._accesses - self._sampled_at) / self._gaps.median())
-        self._sampled_at = self._accesses
-        self._hit_share += ((mark in self._image) - self._hit_share) * smoothing
-
-    def _worth(self) -> float:
-        return WORTH_SHARE * min(1.0, self.capacity_objects / self._gaps.median())
-
-    def _mirror(self, mark: int) -> None:
-        """What this access does to the image of the cache."""
-        image = self._image
-        room = max(1, self.capacity_objects >> self._shift)
-        if mark in image:
-            image.move_to_end(mark)
-        elif self._admitting or len(image) < room:
-            image[mark] = None
-        while len(image) > room:
-            image.popitem(last=False)
 
     def _thin_out(self) -> None:
         """Sample half as many objects, or forget the oldest when that would leave too few."""
@@ -162,6 +167,37 @@ class EpochPolicy:
             return
         self._shift += 1
         self._mask = (1 << self._shift) - 1
-        for held in (self._last_access, self._image):
-            for mark in [mark for mark in held if (mark >> 32) & self._mask]:
-                del held[mark]
+        marks: OrderedDict[int, int] | OrderedDict[int, None]
+        for marks in (self._last_access, self._held.marks, self._recent.marks):
+            for mark in [mark for mark in marks if (mark >> 32) & self._mask]:
+                del marks[mark]
+
+
+class _Image:
+    """The sampled objects that a cache would hold, least recently used first, and how well it would do.
+
+    Attributes:
+        short_share: of hits, over the last `SHORT_ACCESSES` sampled accesses or so.
+        long_share: of hits, over about an epoch: less would take the pause of a sequential epoch for disuse.
+    """
+
+    __slots__ = ("long_share", "marks", "short_share")
+
+    def __init__(self) -> None:
+        self.marks: OrderedDict[int, None] = OrderedDict()
+        self.short_share = 0.0
+        self.long_share = 1.0
+
+    def access(self, mark: int, room: int, admit: bool, epoch_part: float) -> bool:
+        """Note an access; `epoch_part` is the time since the one before. Returns whether it is a hit."""
+        marks = self.marks
+        hit = mark in marks
+        if hit:
+            marks.move_to_end(mark)
+        elif admit or len(marks) < room:
+            marks[mark] = None
+        while len(marks) > room:
+            marks.popitem(last=False)
+        self.short_share += (hit - self.short_share) / SHORT_ACCESSES
+        self.long_share += (hit - self.long_share) * min(epoch_part, 1 / SHORT_ACCESSES)
+        return hit
