@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import trio
 
 from artfs.client.objects import ObjectReader
 from artfs.client.upload import Uploads
+from artfs.model.content import FileContent
 from artfs.model.digest import Digest
 from artfs.model.tree import Entry, EntryKind, LeafPage
 from artfs.model.tree_build import build_directory
@@ -68,7 +70,10 @@ class Drive:
 
     async def parent(self, path: str) -> tuple[int, str]:
         head, _, name = path.rpartition("/")
-        return await self.inode(head), name
+        found = await self.stat(head)
+        if not S_ISDIR(found.mode):
+            raise NotADirectoryError(errno.ENOTDIR, f"{head!r} is not a directory")
+        return found.inode, name
 
     async def mkdir(self, path: str, mode: int = 0o755) -> Attributes:
         return await self.staging.nodes.mkdir(*await self.parent(path), mode, CALLER)
@@ -220,17 +225,24 @@ class Machine:
         session = self.uploads.open(PROJECT)
         spool = self.root / "put"
 
+        added: dict[bytes, FileContent] = {}
+
         def entry(name: str, data: bytes) -> Entry:
-            spool.write_bytes(data)
-            content = session.add_file(spool)
+            if data not in added:
+                spool.write_bytes(data)
+                added[data] = session.add_file(spool)
+            content = added[data]
             return Entry(name, content.kind, content.digest, content.size_bytes)
 
         def build(below: dict[str, bytes | None]) -> Entry:
+            groups: dict[str, dict[str, bytes | None]] = {}
+            for path, data in below.items():
+                name, slash, rest = path.partition("/")
+                groups.setdefault(name, {}).update({rest: data} if slash else {})
             entries = []
-            for name in sorted({path.partition("/")[0] for path in below}):
-                inside = {p.partition("/")[2]: d for p, d in below.items() if p.startswith(name + "/")}
+            for name, inside in sorted(groups.items()):
                 data = below.get(name)
-                if inside or data is None:
+                if data is None:
                     child = build(inside)
                     entries.append(
                         Entry(name, EntryKind.DIRECTORY, child.digest, child.size_bytes, file_count=child.file_count)

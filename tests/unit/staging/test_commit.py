@@ -1,0 +1,291 @@
+"""Commits: what is refused and why, that a failure loses nothing, and that content is sent once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from artfs.client.upload import Uploads
+from artfs.errors import Busy, InvalidName, ObjectMissing, StorageFull, TypeMismatch, UnsupportedFile
+from artfs.model.content import FileContent
+from artfs.model.digest import Digest
+from artfs.registry.embedded import EmbeddedRegistry
+from artfs.vfs.door import Door
+from artfs.vfs.ports import UploadSession
+from artfs.vfs.staging.area import Staging
+from artfs.wire.records import SealRequest, SealResult
+from tests.unit.staging.driver import ARTIFACT, CALLER, PROJECT, Drive, Machine
+
+
+class FailingUploads:
+    """Uploads that fail when told to: `fail_at` names the call. Counts the files that were sent."""
+
+    def __init__(self, registry: EmbeddedRegistry) -> None:
+        self._real = Uploads(registry)
+        self.fail_at = ""
+        self.sent: list[str] = []
+
+    def open(self, project: str) -> UploadSession:
+        self.check("open")
+        return _FailingSession(self, self._real.open(project))
+
+    async def sent_all(self, count: int) -> None:
+        while len(self.sent) < count:  # noqa: ASYNC110 (the thread that sends has no event to set)
+            await trio.sleep(0.01)
+
+    def check(self, call: str) -> None:
+        if call == self.fail_at:
+            raise StorageFull(f"no room to {call}")
+
+
+class _FailingSession:
+    def __init__(self, owner: FailingUploads, real: UploadSession) -> None:
+        self._owner = owner
+        self._real = real
+
+    def add_file(self, source: Path) -> FileContent:
+        self._owner.check("add_file")
+        self._owner.sent.append(source.name)
+        return self._real.add_file(source)
+
+    def ensure(self, contents: Sequence[FileContent]) -> list[FileContent]:
+        self._owner.check("ensure")
+        return self._real.ensure(contents)
+
+    def store_page(self, data: bytes) -> Digest:
+        self._owner.check("store_page")
+        return self._real.store_page(data)
+
+    def flush(self) -> None:
+        self._real.flush()
+
+    def seal(self, request: SealRequest) -> SealResult:
+        self._owner.check("seal")
+        return self._real.seal(request)
+
+    def renew(self) -> None:
+        self._real.renew()
+
+    def close(self) -> None:
+        self._real.close()
+
+    def abandon(self) -> None:
+        self._real.abandon()
+
+
+def failing(machine: Machine) -> tuple[FailingUploads, Staging]:
+    uploads = FailingUploads(machine.registry)
+    return uploads, Staging(machine.layout.root, machine.source, uploads, Door())
+
+
+@pytest.mark.parametrize("call", ["open", "add_file", "ensure", "store_page", "seal"])
+async def test_a_commit_that_fails_anywhere_leaves_the_draft_complete_and_can_be_repeated(
+    machine: Machine, call: str
+) -> None:
+    version = machine.put({"below": b"below", "sub/x": b"x"})
+    machine.draft_of(version)
+    uploads, staging = failing(machine)
+    draft = machine.found(staging=staging)
+    await draft.write("new", b"new")
+    await draft.write("sub/x", b"changed")
+    await draft.chmod("below", 0o755)  # content that the version has
+    before = await draft.walk()
+    uploads.fail_at = call
+    with pytest.raises(StorageFull):
+        await draft.commit()
+    assert await draft.walk() == before
+    assert b"no room" in await staging.xattrs.get(await draft.inode(""), "user.artfs.error")
+    assert await staging.xattrs.get(await draft.inode(""), "user.artfs.state") == b"failed"
+    await draft.write("more", b"more")
+    uploads.fail_at = ""
+    result = await draft.commit()
+    assert machine.tree(result.version.digest) == {**before, "more": b"more"}
+    await staging.close()
+
+
+async def test_the_reason_of_a_failed_commit_survives_adoption(machine: Machine, draft: Drive) -> None:
+    await draft.symlink("out", "../away")
+    with pytest.raises(UnsupportedFile):
+        await draft.commit()
+    await machine.staging.close()
+    again = machine.found(staging=machine.area())
+    assert b"out -> ../away" in await again.staging.xattrs.get(await again.inode(""), "user.artfs.error")
+    await again.staging.close()
+
+
+async def test_links_that_leave_the_version_are_refused_and_all_named(draft: Drive) -> None:
+    await draft.mkdir("d")
+    await draft.symlink("d/fine", "../d/x")
+    await draft.symlink("d/up", "../../x")
+    await draft.symlink("absolute", "/x")
+    with pytest.raises(UnsupportedFile) as caught:
+        await draft.commit()
+    assert "d/up -> ../../x" in str(caught.value)
+    assert "absolute -> /x" in str(caught.value)
+    assert "fine" not in str(caught.value)
+
+
+async def test_a_link_of_the_version_that_leaves_it_after_a_move_is_refused(machine: Machine, draft: Drive) -> None:
+    await draft.mkdir("a")
+    await draft.mkdir("a/b")
+    await draft.mkdir("a/b/c")
+    await draft.symlink("a/b/c/link", "../../../top")
+    await draft.symlink("a/b/here", "..")
+    version = (await draft.commit()).version
+    moved = machine.draft_of(version, "moved")
+    await moved.rename("a/b/c", "a/c")
+    with pytest.raises(UnsupportedFile, match="a/c/link"):
+        await moved.commit()
+    await moved.rename("a/c", "a/b/other")
+    await moved.commit()
+
+
+async def test_a_file_open_for_writing_is_named(draft: Drive) -> None:
+    await draft.mkdir("d")
+    handle = await draft.create("d/open")
+    with pytest.raises(Busy, match="d/open"):
+        await draft.commit()
+    await draft.staging.handles.release(handle)
+    await draft.commit()
+
+
+async def test_a_commit_waits_for_a_release_on_its_way(draft: Drive) -> None:
+    handle = await draft.create("f")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(draft.commit)
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        await draft.staging.handles.release(handle)
+
+
+async def test_nothing_changes_during_a_commit(machine: Machine) -> None:
+    _, staging = failing(machine)
+    draft = await Machine.draft(machine)
+    place = draft.place
+    await machine.staging.close()
+    mine = Drive(staging, place)
+    await mine.write("f", b"x")
+    handle = await mine.create("open")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(mine.commit)
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        for change in (
+            mine.mkdir("d"),
+            mine.write("f", b"y"),
+            mine.unlink("f"),
+            mine.rename("f", "g"),
+            mine.chmod("f", 0),
+        ):
+            with pytest.raises(Busy):
+                await change
+        await staging.handles.release(handle)
+    await staging.close()
+
+
+async def test_after_a_commit_inodes_are_stale_and_open_files_readable(draft: Drive) -> None:
+    await draft.write("f", b"data")
+    inode = await draft.inode("f")
+    handle = await draft.open("f")
+    await draft.commit()
+    with pytest.raises(OSError, match="committed") as caught:
+        await draft.staging.nodes.getattr(inode)
+    assert caught.value.errno == errno.ESTALE
+    assert await draft.staging.handles.read(handle, 0, 10) == b"data"
+    await draft.staging.handles.release(handle)
+    with pytest.raises(FileNotFoundError):
+        await draft.stat("")
+
+
+async def test_a_file_is_sent_once_though_the_commit_comes_much_later(machine: Machine) -> None:
+    uploads, staging = failing(machine)
+    draft = machine.found(staging=staging)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(staging.run)
+        await staging.drafts.make(draft.place, 0o755, CALLER)
+        for number in range(10):
+            await draft.write(f"f{number}", os.urandom(100))
+        with trio.fail_after(10):
+            await uploads.sent_all(10)
+        await draft.commit()
+        nursery.cancel_scope.cancel()
+    assert len(uploads.sent) == 10
+    await staging.close()
+
+
+async def test_what_was_sent_before_a_restart_is_leased_and_not_sent_again(machine: Machine) -> None:
+    uploads, staging = failing(machine)
+    draft = machine.found(staging=staging)
+    await staging.drafts.make(draft.place, 0o755, CALLER)
+    await draft.write("same", b"same")
+    await draft.write("changed", b"before")
+    uploads.fail_at = "seal"
+    with pytest.raises(StorageFull):
+        await draft.commit()
+    await staging.close()
+    machine.put({"same": b"same"})  # the registry holds one of them whatever became of the upload
+    again, staging = failing(machine)
+    draft = machine.found(staging=staging)
+    await draft.write("changed", b"after")
+    result = await draft.commit()
+    assert machine.tree(result.version.digest) == {"same": b"same", "changed": b"after"}
+    assert len(again.sent) == 1
+    await staging.close()
+
+
+async def test_a_draft_whose_version_was_deleted_says_so_and_stays(machine: Machine) -> None:
+    version = machine.put({"f": b"only here"})
+    draft = await machine.draft()
+    await draft.staging.nodes.link_version_file(
+        machine.version_file(version, "f"), await draft.inode(""), "linked", CALLER
+    )
+    await draft.write("own", b"own")
+    machine.registry.versions.delete(PROJECT, ARTIFACT, [version.number], delete_aliases=True)
+    with pytest.raises(ObjectMissing, match="linked"):
+        await draft.commit()
+    await draft.unlink("linked")
+    assert machine.tree((await draft.commit()).version.digest) == {"own": b"own"}
+
+
+async def test_settings_of_the_root_go_into_the_version(draft: Drive) -> None:
+    root = await draft.inode("")
+    for name, value in {"description": b"d", "metadata": b'{"k": [1]}', "type": b"model", "aliases": b"x, y"}.items():
+        await draft.staging.xattrs.set(root, f"user.artfs.{name}", value, CALLER)
+    with pytest.raises(InvalidName):
+        await draft.staging.xattrs.set(root, "user.artfs.aliases", b"v7", CALLER)
+    version = (await draft.commit("best")).version
+    assert (version.description, version.metadata, version.type) == ("d", {"k": [1]}, "model")
+    assert set(version.aliases) == {"best", "x", "y", "latest"}
+
+
+async def test_a_type_that_differs_is_refused_and_can_be_mended(machine: Machine) -> None:
+    await (await machine.draft("one")).commit()
+    draft = await machine.draft("two")
+    await draft.write("f", b"x")
+    await draft.staging.xattrs.set(await draft.inode(""), "user.artfs.type", b"model", CALLER)
+    with pytest.raises(TypeMismatch):
+        await draft.commit()
+    await draft.staging.xattrs.remove(await draft.inode(""), "user.artfs.type")
+    await draft.commit()
+
+
+async def test_too_many_open_files_is_an_errno_and_changes_nothing(draft: Drive) -> None:
+    await draft.mkdir("d")
+    before = await draft.walk()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open("/dev/null", os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        with pytest.raises(OSError, match="open files") as caught:
+            await draft.create("f")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert caught.value.errno == errno.EMFILE
+    assert await draft.walk() == before
+    await draft.write("f", b"now")
