@@ -38,6 +38,7 @@ from artfs.vfs.filesystem import Filesystem
 from artfs.vfs.view import View
 
 REQUESTS_MAX = 128  # handled at once; more wait in the kernel
+IDLE_TASKS = 8  # kept for the next request, instead of ending and starting one each time
 SWITCH_INTERVAL_S = 0.0005  # how long a thread that runs Python code may delay the event loop
 LINGER_S = 5.0  # how long processes may finish with a mount that was detached
 CLOSE_S = 20.0  # how long staging may take to make everything durable
@@ -82,6 +83,7 @@ def serve(request: MountRequest, open_backend: OpenBackend, ready: Callable[[], 
 
 def _tune_process() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    logging.getLogger("pyfuse3").setLevel(logging.INFO)  # it has a debug line for every request
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)  # pages are large and acyclic: walking them again and again finds nothing
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -109,7 +111,7 @@ async def _serve(request: MountRequest, backend: Backend, ready: Callable[[], No
             kernel.mounted = True
             _log.info("mounted %s at %s", request.registry, request.mountpoint)
             nursery.start_soon(_call, ready)
-            await pyfuse3.main(max_tasks=REQUESTS_MAX)
+            await pyfuse3.main(min_tasks=IDLE_TASKS, max_tasks=REQUESTS_MAX)
             nursery.cancel_scope.cancel()
     finally:
         began, kernel.mounted = kernel.mounted, False

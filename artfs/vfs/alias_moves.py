@@ -38,8 +38,9 @@ class AliasWatcher:
         self._hurry = trio.Event()
         self.last_error = ""
 
-    def look_now(self) -> None:
-        """Something changed through this mount: do not wait for the next look."""
+    def moved_here(self, artifact: int) -> None:
+        """This mount itself moved aliases in the directory `artifact`: do not wait for the next look."""
+        self._kernel.forget_entry(artifact, LATEST)  # whoever renames next reads through it
         self._hurry.set()
 
     async def run(self) -> None:

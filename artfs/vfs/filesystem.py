@@ -57,7 +57,7 @@ class Filesystem:
         catalog = CatalogNodes(CatalogParts(registry, door, inodes, view, staging))
         self._reader = ContentReader(source, pages, door)
         self._watcher = AliasWatcher(registry, door, inodes, kernel or NoKernel())
-        self.names = Names(catalog, tree, inodes, staging, view, self._watcher.look_now)
+        self.names = Names(catalog, tree, inodes, staging, view, self._watcher.moved_here)
         self.attributes = NodeAttributes(registry, tree, inodes, staging, view, door)
         self.handles = Handles(catalog, tree, self._reader, inodes, staging, view)
         self.xattrs = Xattrs(VersionXattrs(registry, door, inodes, tree, self._reader, view), staging, view)

@@ -24,7 +24,11 @@ RENAME_EXCHANGE = 2
 
 
 class Names:
-    """Lookup and every change of a name. Calls on the event loop; `name` is UTF-8 already checked."""
+    """Lookup and every change of a name. Calls on the event loop; `name` is UTF-8 already checked.
+
+    Args:
+        moved: told the artifact directory in which this mount moved aliases, before the caller learns that it did.
+    """
 
     def __init__(
         self,
@@ -33,14 +37,14 @@ class Names:
         inodes: Inodes,
         staging: StagingArea | None,
         view: View,
-        committed: Callable[[], None],
+        moved: Callable[[int], None],
     ) -> None:
         self._catalog = catalog
         self._tree = tree
         self._inodes = inodes
         self._staging = staging
         self._view = view
-        self._committed = committed
+        self._moved = moved
 
     async def lookup(self, parent: int, name: str) -> Attributes:
         """Attributes with inode 0 for a name that will never exist. Raises FileNotFoundError."""
@@ -104,7 +108,7 @@ class Names:
         if source != target or flags & RENAME_EXCHANGE:
             raise PermissionError(errno.EPERM, "only aliases within their artifact, and drafts, can be renamed")
         await self._catalog.rename_alias(parent, name, new_name, flags)
-        self._committed()
+        self._moved(parent)
 
     async def _rename_draft(
         self, source: StagingNode, name: str, target: Node, new_parent: int, new_name: str, flags: int
@@ -128,7 +132,7 @@ class Names:
         try:
             await self._area().drafts.commit(draft, target.artifact, new_name)
         finally:
-            self._committed()
+            self._moved(new_parent)
 
     def _is_tree(self, inode: int) -> bool:
         return not is_node(inode) or isinstance(self._inodes.nodes.get(inode), VersionNode)
