@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from artfs.errors import Busy
-from artfs.vfs.staging.index import DraftIndex
+from artfs.vfs.staging.index import create_index
 from artfs.vfs.staging.layout import DraftLock, StagingRoot
 from artfs.vfs.staging_port import DraftPlace
 from tests.unit.staging.driver import PROJECT, Machine, machine_at
@@ -123,13 +123,13 @@ def test_a_draft_is_created_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     place = DraftPlace(PROJECT, "a", "next")
 
     def fail(directory: Path) -> None:
-        DraftIndex.create(directory).close()
+        create_index(directory).close()
         raise OSError(28, "no space")
 
     with pytest.raises(OSError, match="no space"):
         layout.create(place, fail)
     assert os.listdir(tmp_path / "p/a") == []
-    layout.create(place, lambda directory: DraftIndex.create(directory).close())
+    layout.create(place, lambda directory: create_index(directory).close())
     assert layout.names(PROJECT, "a") == ["next"]
     with pytest.raises(FileExistsError):
         layout.create(place, lambda directory: None)

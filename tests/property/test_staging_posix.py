@@ -15,10 +15,19 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from artfs.vfs.attributes import AttributeChange
 from tests.unit.staging.driver import Drive, Machine
@@ -236,4 +245,10 @@ class StagingIsPosix(RuleBasedStateMachine):
 
 
 StagingIsPosixTest = StagingIsPosix.TestCase
-StagingIsPosixTest.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+StagingIsPosixTest.settings = settings(max_examples=15, stateful_step_count=30)
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(3600)
+def test_long_histories_are_posix() -> None:
+    run_state_machine_as_test(StagingIsPosix, settings=settings(max_examples=500, stateful_step_count=60))

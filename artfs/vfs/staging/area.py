@@ -18,6 +18,7 @@ from artfs.vfs.staging.draft import Draft, Resources
 from artfs.vfs.staging.drafts import DraftDirectory
 from artfs.vfs.staging.handles import DraftHandles
 from artfs.vfs.staging.ingest import Ingest
+from artfs.vfs.staging.inode import ContentState
 from artfs.vfs.staging.layout import StagingRoot, delete_buried
 from artfs.vfs.staging.nodes import DraftNodes
 from artfs.vfs.staging.table import DraftTable
@@ -122,7 +123,10 @@ def _describe(project: str, artifact: str, name: str, ingest: Ingest, draft: Dra
     if draft is None:
         return {**shown, "state": "elsewhere"}
     upload = ingest.of(draft)
-    files, size = draft.usage()
+    files, size = draft.index.fetch_one(
+        "SELECT count(*), coalesce(sum(content_bytes), 0) FROM inode WHERE content_state IN (?, ?) AND link_count > 0",
+        (ContentState.UNSENT, ContentState.SENT),
+    )
     return {
         **shown,
         "state": draft.state.value,

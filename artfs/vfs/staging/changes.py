@@ -41,7 +41,11 @@ def _set_times(draft: Draft, inode: Inode, atime_ns: int | None, mtime_ns: int |
         is_as_sent = inode.is_as_sent(found)
         os.utime(draft.files.path(inode.number), ns=times)
         if is_as_sent:
-            draft.restamp(inode)
+            stamp = draft.files.stat(inode.number)
+            draft.index.execute(
+                "UPDATE inode SET stamp_mtime_ns = ?, stamp_ctime_ns = ? WHERE number = ?",
+                (stamp.st_mtime_ns, stamp.st_ctime_ns, inode.number),
+            )
     else:
         inode.atime_ns = inode.atime_ns if atime_ns is None else atime_ns
         inode.mtime_ns = inode.mtime_ns if mtime_ns is None else mtime_ns

@@ -61,7 +61,7 @@ class Committer:
             draft.sealing = False
             if isinstance(error, ArtfsError | OSError):
                 _log.warning("commit of %s failed: %s", draft.place, error)
-                draft.set_error(str(error))
+                _keep_reason(draft, str(error))
             raise
         _log.info("committed %s as %s", draft.place, result.version.name)
         return result
@@ -152,6 +152,12 @@ class Committer:
 
     def _page(self, draft: Draft, digest: Digest) -> TreePage:
         return self._source.page(draft.place.project, digest).page
+
+
+def _keep_reason(draft: Draft, text: str) -> None:
+    draft.error = text
+    with draft.index.transaction():
+        draft.index.execute("INSERT INTO meta VALUES ('error', ?) ON CONFLICT DO UPDATE SET value = ?1", (text,))
 
 
 def _is_as_sent(draft: Draft, inode: Inode) -> bool:

@@ -16,7 +16,7 @@ from artfs.vfs.attributes import BLOCK_BYTES, Attributes
 from artfs.vfs.door import Door
 from artfs.vfs.ports import ObjectSource
 from artfs.vfs.staging.contents import DataFiles, OpenInode, OpenInodes
-from artfs.vfs.staging.index import DraftIndex
+from artfs.vfs.staging.index import DraftIndex, create_index
 from artfs.vfs.staging.inode import (
     NUMBER_MASK,
     ROOT_NUMBER,
@@ -87,16 +87,13 @@ class Draft:
 
     def recover(self) -> None:
         """After adoption: finish what the last process could not."""
-        orphans = [row[0] for row in self.index.fetch_all("SELECT number FROM inode WHERE link_count = 0", ())]
-        for number in orphans:
-            self._purge(number)
-        known = {
-            row[0]
-            for row in self.index.fetch_all(
-                "SELECT number FROM inode WHERE number >= ?", (self.index.doubtful_numbers().start,)
-            )
-        }
-        self.files.sweep(number for number in self.index.doubtful_numbers() if number not in known)
+        orphans = self.index.fetch_all("SELECT number FROM inode WHERE link_count = 0", ())
+        for row in orphans:
+            self._purge(row[0])
+        doubtful = self.index.doubtful_numbers
+        rows = self.index.fetch_all("SELECT number FROM inode WHERE number >= ?", (doubtful.start,))
+        known = {row[0] for row in rows}
+        self.files.sweep(number for number in doubtful if number not in known)
 
     @property
     def state(self) -> DraftState:
@@ -132,25 +129,12 @@ class Draft:
             attributes.ctime_ns = max(inode.ctime_ns, found.st_ctime_ns)
         return attributes
 
-    def root(self) -> Inode:
-        found = self.namespace.get(ROOT_NUMBER)
-        assert found is not None
-        return found
-
     def set_unsent(self, number: int) -> None:
         """From now on only the data file tells what the file holds."""
         self.index.execute(
             "UPDATE inode SET content_state = ?, content_kind = NULL, content_digest = NULL, content_bytes = 0,"
             " content_session = 0 WHERE number = ? AND content_state != ?1",
             (ContentState.UNSENT, number),
-        )
-
-    def restamp(self, inode: Inode) -> None:
-        """The data file's times were changed, its bytes were not."""
-        found = self.files.stat(inode.number)
-        self.index.execute(
-            "UPDATE inode SET stamp_mtime_ns = ?, stamp_ctime_ns = ? WHERE number = ? AND content_state = ?",
-            (found.st_mtime_ns, found.st_ctime_ns, inode.number, ContentState.SENT),
         )
 
     def forget(self, number: int) -> None:
@@ -171,21 +155,6 @@ class Draft:
         if held.handles == 0 and held.number in self._forgotten and not self.gone:
             self._forgotten.discard(held.number)
             self._purge(held.number)
-
-    def set_error(self, text: str) -> None:
-        self.error = text
-        with self.index.transaction():
-            self.index.execute("DELETE FROM meta WHERE key = 'error'", ())
-            if text:
-                self.index.execute("INSERT INTO meta VALUES ('error', ?)", (text,))
-
-    def usage(self) -> tuple[int, int]:
-        """Files that were written or sent, and their bytes as far as they were sent."""
-        row = self.index.fetch_one(
-            "SELECT count(*), coalesce(sum(content_bytes), 0) FROM inode WHERE content_state IN (?, ?) AND link_count > 0",
-            (ContentState.UNSENT, ContentState.SENT),
-        )
-        return row[0], row[1]
 
     def move(self, rename: Callable[[], None], place: DraftPlace, directory: Path) -> None:
         """Have `rename` move the draft to `place`, whose directory is `directory`. Nothing else may use it meanwhile."""
@@ -219,7 +188,7 @@ def fill_draft(owner: tuple[int, int], mode: int, base: Base | None, now_ns: int
 
     def fill(directory: Path) -> None:
         root = new_directory(ROOT_NUMBER, 0, mode & 0o777, owner, now_ns)
-        index = DraftIndex.create(directory)
+        index = create_index(directory)
         try:
             if base is not None:
                 root.origin, root.origin_entries, root.changed = base.root, base.entry_count, 0

@@ -16,6 +16,7 @@ from artfs.vfs.door import Lane
 from artfs.vfs.staging.commit import Committer
 from artfs.vfs.staging.draft import Draft, fill_draft
 from artfs.vfs.staging.ingest import Ingest
+from artfs.vfs.staging.inode import ROOT_NUMBER
 from artfs.vfs.staging.layout import check_draft_name
 from artfs.vfs.staging.nodes import NOREPLACE
 from artfs.vfs.staging.table import DraftTable, root_attributes
@@ -61,7 +62,7 @@ class DraftDirectory:
         draft = await self._table.adopt(place)
         async with draft.changing:
             draft.check_writable()
-            if not draft.namespace.is_empty(draft.root()):
+            if not draft.namespace.is_empty(await draft.resolver.directory(ROOT_NUMBER)):
                 raise OSError(errno.ENOTEMPTY, f"{place.name!r} is not empty")
             draft.sealing = True  # nothing may appear in it any more
         await self._end(draft, abandon=True)

@@ -25,7 +25,7 @@ CHECKPOINT_PAGES = 8192
 
 _PAGE_BYTES = 1024  # rows are small: a transaction writes three or four pages, and pages are what it costs
 _BUSY_MS = 5000
-_NUMBERS_RESERVED = 1024
+_NUMBERS_RESERVED = 256
 
 SCHEMA = """
 -- Settings by name: 'format', 'next_number', and those of the version to be ('version.description', ...).
@@ -84,6 +84,9 @@ Row = tuple[Any, ...]
 class DraftIndex:
     """The open database of one draft.
 
+    Attributes:
+        doubtful_numbers: those that a crashed process may have used for files of which no row tells.
+
     Raises OSError ENOSPC, EIO and the like for what the disk does, NewerFormat and DamagedDatabase for what is in the file.
     """
 
@@ -104,19 +107,7 @@ class DraftIndex:
             self._connection.close()
             raise
         self._reserved_end = self._next
-
-    @classmethod
-    def create(cls, directory: Path) -> DraftIndex:
-        """A new database in `directory`, durable once closed."""
-        with os_errors():
-            connection = _connect(directory / "index.db", new=True)
-            try:
-                with connection:
-                    connection.execute(SCHEMA)
-                    connection.execute("INSERT INTO meta VALUES ('format', ?), ('next_number', 2)", (FORMAT,))
-            finally:
-                connection.close()
-        return cls(directory)
+        self.doubtful_numbers = range(max(2, self._next - _NUMBERS_RESERVED - 2), self._next)
 
     def fetch(self, sql: str, arguments: tuple[Any, ...]) -> Row | None:
         """The first row, or None."""
@@ -170,10 +161,6 @@ class DraftIndex:
             self._reserved_end = end
         self._next = first + count
         return first
-
-    def doubtful_numbers(self) -> range:
-        """Numbers that a crashed process may have used for files of which no row tells."""
-        return range(max(2, self._next - _NUMBERS_RESERVED - 2), self._next)
 
     def sync(self) -> None:
         """Make everything committed so far durable. From any thread."""
@@ -242,6 +229,19 @@ class DraftIndex:
             raise DamagedDatabase(f"{self._path} is not a draft's database: {error}") from None
         if found > FORMAT:
             raise NewerFormat(f"{self._path} was written by a later artfs", hint="upgrade artfs")
+
+
+def create_index(directory: Path) -> DraftIndex:
+    """A new database in `directory`, durable once closed."""
+    with os_errors():
+        connection = _connect(directory / "index.db", new=True)
+        try:
+            with connection:
+                connection.execute(SCHEMA)
+                connection.execute("INSERT INTO meta VALUES ('format', ?), ('next_number', 2)", (FORMAT,))
+        finally:
+            connection.close()
+    return DraftIndex(directory)
 
 
 def _connect(path: Path, *, new: bool = False) -> apsw.Connection:

@@ -87,15 +87,6 @@ class Namespace:
         hidden = "SELECT count(*) FROM dirent WHERE parent = ? AND position < ?"
         return entries == 0 or bool(self._index.fetch_one(hidden, (number, entries))[0] == entries)
 
-    def is_below(self, number: int, ancestor: int) -> bool:
-        """Whether directory `number` is `ancestor` or somewhere under it."""
-        while number != 0:
-            if number == ancestor:
-                return True
-            row = self._index.fetch("SELECT parent FROM inode WHERE number = ?", (number,))
-            number = 0 if row is None else row[0]
-        return False
-
     def keep(self, inode: Inode, name: str) -> None:
         """Give an unchanged entry a row of its own. Only for a file does that count as a change of its directory."""
         assert inode.lower is not None
@@ -225,6 +216,16 @@ class Namespace:
             if not marked:
                 return
             number = self._index.fetch_one("SELECT parent FROM inode WHERE number = ?", (number,))[0]
+
+
+def is_below(index: DraftIndex, number: int, ancestor: int) -> bool:
+    """Whether directory `number` is `ancestor` or somewhere under it."""
+    while number != 0:
+        if number == ancestor:
+            return True
+        row = index.fetch("SELECT parent FROM inode WHERE number = ?", (number,))
+        number = 0 if row is None else row[0]
+    return False
 
 
 def row_of(inode: Inode) -> tuple[Any, ...]:

@@ -21,7 +21,7 @@ from artfs.vfs.staging.inode import (
     Inode,
     from_version,
 )
-from artfs.vfs.staging.namespace import Name, new_directory
+from artfs.vfs.staging.namespace import Name, is_below, new_directory
 from artfs.vfs.staging.table import DraftTable, root_attributes
 from artfs.vfs.staging.writing import Writing
 from artfs.vfs.staging_port import VersionFile
@@ -31,8 +31,8 @@ _FORBIDDEN_BITS = stat.S_ISUID | stat.S_ISGID
 _TARGET_BYTES_MAX = 4095
 
 
-class DraftNodes:
-    """Implements `StagedNodes`."""
+class _FoundNodes:
+    """What is done with inodes that are there."""
 
     def __init__(self, table: DraftTable, writing: Writing) -> None:
         self._table = table
@@ -79,6 +79,10 @@ class DraftNodes:
         if found.target is None:
             raise OSError(errno.EINVAL, "not a symbolic link")
         return found.target
+
+
+class DraftNodes(_FoundNodes):
+    """Implements `StagedNodes`."""
 
     async def mkdir(self, parent: int, name: str, mode: int, caller: Caller) -> Attributes:
         _check_mode(mode)
@@ -200,16 +204,16 @@ def _rename(draft: Draft, source: tuple[Inode, str, Name], target: tuple[Inode, 
         raise FileNotFoundError(errno.ENOENT, f"no {target[1]!r}")
     if replaced is not None and replaced.number == moved.number:
         return
-    if moved.is_directory and draft.namespace.is_below(target[0].number, moved.number):
+    if moved.is_directory and is_below(draft.index, target[0].number, moved.number):
         raise OSError(errno.EINVAL, "a directory cannot be moved into itself")
     if flags & EXCHANGE:
         assert replaced is not None
-        if replaced.is_directory and draft.namespace.is_below(source[0].number, replaced.number):
+        if replaced.is_directory and is_below(draft.index, source[0].number, replaced.number):
             raise OSError(errno.EINVAL, "a directory cannot be moved into itself")
         draft.namespace.exchange(source, target)
         return
     if replaced is not None:
-        if replaced.is_directory and draft.namespace.is_below(source[0].number, replaced.number):
+        if replaced.is_directory and is_below(draft.index, source[0].number, replaced.number):
             raise OSError(errno.ENOTEMPTY, f"{target[1]!r} holds what is to replace it")
         _check_replaceable(draft, moved, replaced, target[1])
     draft.namespace.move(source, target)

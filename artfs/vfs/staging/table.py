@@ -119,7 +119,9 @@ def root_attributes(table: DraftTable, place: DraftPlace) -> Attributes:
     """What stat shows of a draft's root, adopted or not. Raises OSError ENOENT."""
     draft = table.adopted(place)
     if draft is not None:
-        return draft.attributes(draft.root())
+        root = draft.namespace.get(ROOT_NUMBER)
+        assert root is not None
+        return draft.attributes(root)
     if not table.layout.exists(place):
         table.drop(place)
         raise FileNotFoundError(errno.ENOENT, f"no {place.name!r}")

@@ -88,8 +88,8 @@ class Drive:
         return await self.staging.nodes.readlink(await self.inode(path))
 
     async def link(self, old: str, new: str) -> Attributes:
-        parent, name = await self.parent(new)
-        return await self.staging.nodes.link(await self.inode(old), parent, name, CALLER)
+        inode = await self.inode(old)
+        return await self.staging.nodes.link(inode, *await self.parent(new), CALLER)
 
     async def unlink(self, path: str) -> None:
         await self.staging.nodes.unlink(*await self.parent(path))
