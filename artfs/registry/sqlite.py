@@ -15,7 +15,7 @@ from pathlib import Path
 
 import apsw
 
-from artfs.errors import ArtfsError, DamagedDatabase, RegistryUnavailable, StorageFailed, StorageFull
+from artfs.errors import ArtfsError, DamagedDatabase, InvalidValue, RegistryUnavailable, StorageFailed, StorageFull
 from artfs.registry.database import Parameters, Row
 from artfs.store.durable import FILE_MODE, reported
 
@@ -170,6 +170,8 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except apsw.Error as error:
         raise _artfs_error(path, error) from error
+    except UnicodeEncodeError as error:  # a lone surrogate: what Python makes of bytes that are not UTF-8
+        raise InvalidValue(f"{error.object!r} is not valid UTF-8 text", hint="use another name or text") from None
 
 
 def _artfs_error(path: Path, error: apsw.Error) -> ArtfsError:

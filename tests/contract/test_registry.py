@@ -220,6 +220,9 @@ def test_a_versions_words_can_be_changed_its_content_cannot(registry: Registry) 
     assert registry.versions.update("vision", "bikes", 0, description="newer").metadata == {"a": 1}
     with pytest.raises(InvalidValue):
         registry.versions.update("vision", "bikes", 0, metadata={"a": object()})
+    with pytest.raises(InvalidValue):
+        registry.versions.update("vision", "bikes", 0, description="\udc80 is no text")
+    assert registry.versions.resolve("vision", "bikes", "v0").description == "newer"
 
 
 def test_deleting_a_version_frees_what_it_alone_held(registry: Registry) -> None:

@@ -347,7 +347,7 @@ def run_machine(examples: int) -> None:
 
 
 def test_random_histories_keep_exactly_what_is_held() -> None:
-    run_machine(60)
+    run_machine(40)
 
 
 @pytest.mark.deep
