@@ -37,8 +37,7 @@ def read_small(source: Path | str) -> tuple[Digest, bytes]:
     Raises FileChanged if it changed, grew or went meanwhile, StorageFailed if it cannot be read.
     """
     for _ in range(READ_ATTEMPTS):
-        with opened(source) as fd:
-            before = signature(fd)
+        with opened(source) as (fd, before):
             size_bytes = before[0]
             if size_bytes <= WHOLE_FILE_BYTES_MAX:
                 data = os.read(fd, size_bytes + 1)  # one more: it may have grown
@@ -53,13 +52,19 @@ def changed(source: Path | str) -> FileChanged:
 
 def signature(fd: int) -> Signature:
     """What changes when a file does; its length in bytes first."""
-    found = os.fstat(fd)
+    return _signature(os.fstat(fd))
+
+
+def _signature(found: os.stat_result) -> Signature:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
 
 
 @contextmanager
-def opened(source: Path | str) -> Iterator[int]:
-    """A descriptor of a regular file. Raises FileChanged, UnsupportedFile and, also for errors within, StorageFailed."""
+def opened(source: Path | str) -> Iterator[tuple[int, Signature]]:
+    """A descriptor of a regular file and its signature before it is read.
+
+    Raises FileChanged, UnsupportedFile and, also for errors within, StorageFailed.
+    """
     try:
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -67,9 +72,10 @@ def opened(source: Path | str) -> Iterator[int]:
     except OSError as error:
         raise StorageFailed(f"cannot read {source}: {error.strerror}", hint="check its permissions") from error
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
             raise UnsupportedFile(f"{source} is not a regular file")
-        yield fd
+        yield fd, _signature(found)
     except OSError as error:
         raise StorageFailed(f"cannot read {source}: {error.strerror}", hint="check the disk") from error
     finally:

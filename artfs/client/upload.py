@@ -71,8 +71,7 @@ class UploadSession:
     def add_file(self, source: Path | str, progress: Progress = lambda _: None) -> FileContent:
         """Hash, cut and send a file. Raises FileChanged if it changed meanwhile, StorageFailed if it cannot be read."""
         for _ in range(READ_ATTEMPTS):
-            with opened(source) as fd:
-                before = signature(fd)
+            with opened(source) as (fd, before):
                 if before[0] > WHOLE_FILE_BYTES_MAX:
                     content = self._add_large(fd, before[0], progress)
                     if content is not None and signature(fd) == before:
