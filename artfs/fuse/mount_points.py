@@ -20,13 +20,14 @@ FILESYSTEM_TYPE = "fuse.artfs"
 LOOK_S = 5.0
 UNMOUNT_S = 10.0
 UNCACHED = "user.artfs.alive"  # the kernel knows no answer, so it asks the process
+_DEAD = (errno.ENOTCONN, errno.ECONNABORTED)  # the second if the process ends while it is asked
 _MOUNTINFO = Path("/proc/self/mountinfo")
 
 
 class MountState(Enum):
     ABSENT = "absent"  # nothing is mounted there
     LIVE = "live"
-    DEAD = "dead"  # the process behind it is gone: ENOTCONN
+    DEAD = "dead"  # the process behind it is gone
     STUCK = "stuck"  # does not answer in time
 
 
@@ -69,7 +70,7 @@ def look_at(path: Path, timeout_s: float = LOOK_S) -> MountState:
     if not errors:
         return MountState.STUCK
     error = errors[0]
-    return MountState.DEAD if error is not None and error.errno == errno.ENOTCONN else MountState.LIVE
+    return MountState.DEAD if error is not None and error.errno in _DEAD else MountState.LIVE
 
 
 def resolve(path: Path) -> Path:
