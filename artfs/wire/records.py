@@ -71,8 +71,8 @@ class SealRequest(msgspec.Struct, frozen=True):
     """What a draft becomes.
 
     `aliases` are moved besides `latest`. `type` None takes the artifact's, or DEFAULT_TYPE for a new one. With
-    `keep_identical`, content equal to the newest version's makes no new version and only moves the aliases. With
-    `base`, the version a staging directory was drafted from, the description and metadata left None are inherited.
+    `keep_identical`, content equal to the newest version's makes no new version and only moves the aliases. A description or
+    metadata left None is empty.
     """
 
     artifact: str
