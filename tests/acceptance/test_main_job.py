@@ -16,7 +16,7 @@ import pytest
 
 from tests.acceptance.user import User, wait_until
 
-pytestmark = [pytest.mark.fuse, pytest.mark.serial, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.fuse, pytest.mark.serial, pytest.mark.timeout(1800)]
 
 MIB = 1 << 20
 
@@ -137,7 +137,6 @@ def test_a_huge_directory_is_listed_looked_up_and_changed(user: User, tmp_path: 
     for i in range(count):
         (source / f"sample-{i:07d}.txt").write_text(f"sample {i}\n")
     user.run("put", "-n", "p/huge", source)
-    shutil.rmtree(source)
     before = user.stored_bytes()
     with user.mounted() as root:
         version = root / "p/huge/v0"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 ARTFS = Path(sys.executable).with_name("artfs")
-COMMAND_TIMEOUT_S = 300
+COMMAND_TIMEOUT_S = 600
 
 
 @dataclass(frozen=True)
