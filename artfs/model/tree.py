@@ -37,6 +37,9 @@ class EntryKind(IntEnum):
     SYMLINK = 4  # the digest is the target's; the target itself is in the tree
 
 
+_FILES = (EntryKind.FILE, EntryKind.LARGE_FILE)
+_FLAGS = frozenset((*EntryKind, *(kind | _EXECUTABLE for kind in _FILES)))  # what a byte of `kinds` may be
+
 OBJECT_KINDS = {
     EntryKind.FILE: ObjectKind.CHUNK,
     EntryKind.LARGE_FILE: ObjectKind.RECIPE,
@@ -245,7 +248,7 @@ def encode_leaf(entries: list[Entry]) -> bytes:
             TREE_FORMAT,
             0,
             [e.name for e in entries],
-            bytes(e.kind | (_EXECUTABLE if e.executable else 0) for e in entries),
+            bytes(e.kind | (_EXECUTABLE if e.executable and e.kind in _FILES else 0) for e in entries),
             [e.size_bytes for e in entries],
             b"".join(e.digest for e in entries),
             [e.file_count for e in entries if e.kind is EntryKind.DIRECTORY],
@@ -284,6 +287,8 @@ def decode_page(data: bytes) -> TreePage:
         raise DamagedObject(f"not a tree page: {error}") from None
     if page_format > TREE_FORMAT:
         raise NewerFormat(f"a tree of format {page_format}", hint="upgrade artfs")
+    if page_format != TREE_FORMAT:
+        raise DamagedObject(f"there is no tree format {page_format}")
     try:
         return _decode_leaf(data) if level == 0 else _decode_index(data)
     except (msgspec.DecodeError, InvalidName, ValueError) as error:
@@ -295,16 +300,16 @@ def _decode_leaf(data: bytes) -> LeafPage:
     count = len(row.names)
     if not (len(row.kinds) == len(row.sizes) == count and len(row.digests) == count * DIGEST_BYTES):
         raise DamagedObject("a tree page's columns differ in length")
-    for flags in set(row.kinds):
-        EntryKind(flags & 0xF)
+    if not _FLAGS.issuperset(row.kinds):
+        raise DamagedObject("a tree page has an entry of unknown kind")
     page = LeafPage(row)
     if len(row.file_counts) != len(page._directories) or len(row.targets) != len(page._symlinks):
         raise DamagedObject("a tree page's columns differ in length")
     _check_names(row.names)
     _check_symlinks(page, row)
     _check_canonical(row, row.names, data)
-    if any(flags & ~(0xF | _EXECUTABLE) for flags in set(row.kinds)) or any(not 0 <= i < count for i in row.xattrs):
-        raise DamagedObject("a tree page has flags or attributes of no entry")
+    if any(not 0 <= i < count for i in row.xattrs):
+        raise DamagedObject("a tree page has attributes of no entry")
     if list(row.xattrs) != sorted(row.xattrs) or any(list(names) != sorted(names) for names in row.xattrs.values()):
         raise DamagedObject("a tree page's attributes are not sorted")
     if min((*row.sizes, *row.file_counts), default=0) < 0 or not all(row.xattrs.values()):
