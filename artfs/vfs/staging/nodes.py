@@ -125,10 +125,10 @@ class DraftNodes(_FoundNodes):
         draft = await self._table.of(parent)
         number = draft.number(inode)
         async with draft.changing:
+            directory, position = await free_name(draft, parent, name)
             found = await draft.resolver.inode(number)
             if found.is_directory:
                 raise PermissionError(errno.EPERM, "a directory has one name")
-            directory, position = await free_name(draft, parent, name)
             kept = await draft.resolver.kept(await draft.resolver.inode(number))
             if kept.link_count == 0:
                 raise FileNotFoundError(errno.ENOENT, "the file was removed")
