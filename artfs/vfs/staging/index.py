@@ -166,7 +166,10 @@ class DraftIndex:
         """Make everything committed so far durable. From any thread."""
         with self._files:
             if self._wal_fd < 0:
-                self._wal_fd = os.open(self._wal, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    self._wal_fd = os.open(self._wal, os.O_RDONLY | os.O_CLOEXEC)
+                except FileNotFoundError:
+                    return  # no log, so nothing was written since the database was last checkpointed
             os.fsync(self._wal_fd)
 
     @contextmanager

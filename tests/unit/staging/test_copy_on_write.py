@@ -171,3 +171,15 @@ async def test_a_listing_shows_every_name_once_whatever_changes_meanwhile(machin
         offset = listing.last_id
     assert len(seen) == len(set(seen))
     assert set(files) - {"149"} <= set(seen)
+
+
+async def test_fsync_of_an_unchanged_file_and_directory_needs_no_log(machine: Machine) -> None:
+    version = machine.put(FILES)
+    machine.draft_of(version)
+    draft = machine.found()
+    handle = await draft.open("small")
+    await draft.staging.handles.fsync(handle, data_only=False)
+    await draft.staging.handles.release(handle)
+    directory = await draft.staging.handles.open_directory(await draft.inode("sub"))
+    await draft.staging.handles.fsync_directory(directory, data_only=False)
+    await draft.staging.handles.release_directory(directory)
