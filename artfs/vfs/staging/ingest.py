@@ -27,6 +27,11 @@ BACKLOG_FILES_MAX = 20_000
 BACKLOG_BYTES_MAX = 1 << 30
 ROOM_WAIT_S_MAX = 10.0
 LINGER_S = 0.25
+QUIET_S = 0.1
+"""Small files wait until none was closed for this long: sending them while others are made takes three times as long in all,
+because both need the interpreter's lock (measured with `cp -r` of files of 3 KB)."""
+EAGER_FILES = 8192  # so many small files do not wait
+EAGER_FILE_BYTES = 64 << 10  # files that are larger on average do not wait: hashing them needs no lock
 BATCH_FILES_MAX = 128
 BATCH_BYTES_MAX = 32 << 20
 RETRY_S_MAX = 30.0
@@ -74,6 +79,7 @@ class Ingest:
         self._files = 0
         self._bytes = 0
         self._stalled_s = 0.0
+        self._closed_at_s = -QUIET_S
         self._wake = trio.Event()
         self._progress = trio.Event()
 
@@ -89,7 +95,8 @@ class Ingest:
         self._take(upload, number)
         if not upload.queue:  # else the workers know already when to come back
             self._wake.set()
-        upload.queue[number] = _Waiting(size, trio.current_time())
+        self._closed_at_s = trio.current_time()
+        upload.queue[number] = _Waiting(size, self._closed_at_s)
         self._files += 1
         self._bytes += size
 
@@ -222,6 +229,8 @@ class Ingest:
         for upload in self._by_slot.values():
             if upload.queue and not upload.is_sending and not upload.draft.sealing:
                 due = next(iter(upload.queue.values())).closed_at_s + LINGER_S
+                if self._files < EAGER_FILES and self._bytes < self._files * EAGER_FILE_BYTES:
+                    due = max(due, self._closed_at_s + QUIET_S)
                 if due <= now:
                     return upload, 0.0
                 soonest = min(soonest, due)
