@@ -1,7 +1,7 @@
 """Extended attributes outside staging: what a version says of itself, and a file's digest. docs/semantics.md has the table.
 
-Attributes of a version's root are listed; a file's `user.artfs.sha256` is answered but not listed, so that tools which copy
-attributes do not write a digest beside content that may change later.
+The attributes of artfs are answered by name and not listed: tools which copy attributes would write a digest beside content
+that may change later, and a version's aliases and metadata to a draft made with `cp -a`.
 """
 
 from __future__ import annotations
@@ -70,8 +70,7 @@ class VersionXattrs:
 
     async def list(self, inode: int) -> list[str]:
         if is_node(inode):
-            node = self._inodes.nodes.get(inode)
-            return [PREFIX + name for name in _ANSWERS] if isinstance(node, VersionNode) else []
+            return []
         return [USER + name for name in (await self._tree.found(inode)).entry.xattrs]
 
     async def set(self, inode: int, name: str, value: bytes) -> None:
