@@ -1,205 +1,167 @@
-"""The cache's index: which object is where, and which segment was used when. An SQLite file shared by processes.
+"""Where each object probably is: a hash table in a file, shared by all processes without locks.
 
-Every method is one transaction. Losing the newest ones to a power cut loses objects that can be fetched again.
+A bucket of 21 slots is read or one slot of it written with one system call, so a lookup costs about 2 µs and no memory.
+Nothing here needs to be true: two processes may overwrite each other's slots, a slot may name a segment that is gone, a
+crash may lose any of it. Readers check what they find, and what is lost is fetched again. Files are read and written with
+calls, not mapped: a full disk or a truncated file must give an error, not SIGBUS.
+
+The table doubles when buckets overflow; whoever still has the replaced file notices by `is_gone`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
+import struct
+from collections.abc import Container
 
-import apsw
+from artfs.cache.directory import CacheDirectory, OwnedFile
+from artfs.cache.layout import PAGE_BYTES, SLOT, SLOT_BYTES, Slot
 
-from artfs.cache.reports import CleanupPlan
-from artfs.model.digest import Digest, ObjectKey, ObjectKind
-from artfs.store.durable import FILE_MODE
-
-FORMAT = 1
-BUSY_TIMEOUT_S = 10
-LOOKUP_MAX = 400
-CHECKPOINT_PAGES = 100
-INDEX_GROWTH_BYTES = 64 << 10  # what entering one segment may add to the index
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS segments (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    size INTEGER NOT NULL,
-    used_at REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS segments_by_use ON segments (used_at);
-CREATE TABLE IF NOT EXISTS objects (
-    scope TEXT NOT NULL,
-    kind INTEGER NOT NULL,
-    digest BLOB NOT NULL,
-    segment INTEGER NOT NULL,
-    start INTEGER NOT NULL,
-    size INTEGER NOT NULL,
-    PRIMARY KEY (digest, kind, scope)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS objects_by_segment ON objects (segment);
-"""
+INDEX = "index"
+_TEMPORARY = "index.tmp"
+_MAGIC = b"artfsci\1"
+_HEADER = struct.Struct("<8sQ")  # magic, buckets
+_BUCKET_BYTES = 512
+_SLOTS = _BUCKET_BYTES // SLOT_BYTES
+_MARKS = struct.Struct("<" + f"Q{SLOT_BYTES - 8}x" * _SLOTS + f"{_BUCKET_BYTES - _SLOTS * SLOT_BYTES}x")
+_SEGMENTS = struct.Struct("<" + f"8xI{SLOT_BYTES - 12}x" * _SLOTS + f"{_BUCKET_BYTES - _SLOTS * SLOT_BYTES}x")
+BUCKETS_MIN = 64
+_OVERFLOWS_PER_BUCKET = 1 / 256  # displaced entries per bucket at which the table doubles
+_CHUNK_BUCKETS = 2048
+_EMPTY = bytes(SLOT_BYTES)
 
 
-class Place(NamedTuple):
-    """An object's bytes in a segment."""
+class Index:
+    """An opened table. `insert` may displace an entry of its bucket.
 
-    segment: int
-    offset: int
-    size_bytes: int
+    Attributes:
+        overflows: entries displaced by this process since it opened the table.
+    """
 
+    def __init__(self, file: OwnedFile, buckets: int) -> None:
+        self._file = file
+        self._buckets = buckets
+        self.overflows = 0
 
-class CacheIndex:
-    """Raises apsw.Error and OSError."""
-
-    def __init__(self, path: Path) -> None:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE))
-        self._path = path
-        self._raw = apsw.Connection(str(path))
-        self._raw.set_busy_timeout(BUSY_TIMEOUT_S * 1000)
-        self._raw.pragma("auto_vacuum", "incremental")
-        self._raw.pragma("journal_mode", "wal")
-        self._raw.pragma("synchronous", "normal")
-        self._raw.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-        version = self._raw.pragma("user_version")
-        if version == 0:
-            self._raw.execute(_SCHEMA)
-            self._raw.pragma("user_version", FORMAT)
-        elif version != FORMAT:
-            self._raw.close()
-            raise apsw.NotADBError(f"index format {version}")
-
-    def close(self) -> None:
-        self._raw.close()
-
-    def find(self, scope: str, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Place]:
-        wanted = set(keys)
-        found: dict[ObjectKey, Place] = {}
-        digests = [key.digest for key in keys]
-        for start in range(0, len(digests), LOOKUP_MAX):
-            part = digests[start : start + LOOKUP_MAX]
-            marks = ", ".join("?" * len(part))
-            sql = f"SELECT kind, digest, segment, start, size FROM objects WHERE scope = ? AND digest IN ({marks})"
-            for kind, digest, *place in self._rows(sql, (scope, *part)):
-                key = ObjectKey(ObjectKind(kind), Digest(digest))
-                if key in wanted:
-                    found[key] = Place(*place)
-        return found
-
-    def add(
-        self,
-        scope: str,
-        places: Mapping[ObjectKey, Place],
-        size_bytes: int,
-        limit_bytes: int,
-        now_s: float,
-        publish: Callable[[int], object],
-    ) -> list[int]:
-        """Enter a new segment, `publish` its file under its number, and return the segments evicted for it."""
-        with self._write():
-            evicted = self._evict(limit_bytes - size_bytes - self._index_bytes() - INDEX_GROWTH_BYTES)
-            self._raw.execute("INSERT INTO segments (size, used_at) VALUES (?, ?)", (size_bytes, now_s))
-            segment = self._raw.last_insert_rowid()
-            self._raw.executemany(
-                "INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (digest, kind, scope)"
-                " DO UPDATE SET segment = excluded.segment, start = excluded.start, size = excluded.size",
-                ((scope, k.kind, k.digest, segment, p.offset, p.size_bytes) for k, p in places.items()),
-            )
-            publish(segment)
-            return evicted
-
-    def touch(self, segments: Sequence[int], now_s: float) -> None:
-        with self._write():
-            self._raw.executemany("UPDATE segments SET used_at = ? WHERE id = ?", ((now_s, s) for s in segments))
-
-    def forget(self, scope: str, keys: Sequence[ObjectKey]) -> None:
-        with self._write():
-            self._raw.executemany(
-                "DELETE FROM objects WHERE scope = ? AND kind = ? AND digest = ?",
-                ((scope, key.kind, key.digest) for key in keys),
-            )
-
-    def remove(self, segments: Sequence[int]) -> list[int]:
-        """Forget segments, and return those whose files are to be deleted."""
-        with self._write():
-            self._drop(segments)
-        return list(segments)
-
-    def plan_cleanup(self, limit_bytes: int) -> CleanupPlan:
-        # Once nothing else is left, the index is empty too.
-        total = self._segment_bytes()
-        kept = total if limit_bytes >= total + self._index_bytes() else limit_bytes - self._index_bytes()
-        chosen: list[int] = []
-        freed = objects = 0
-        for segment, size in self._rows("SELECT id, size FROM segments ORDER BY used_at, id"):
-            if total - freed <= max(kept, 0):
-                break
-            chosen.append(segment)
-            freed += size
-            objects += self._count("SELECT count(*) FROM objects WHERE segment = ?", segment)
-        return CleanupPlan(tuple(chosen), objects, freed, total - freed)
-
-    def segments(self) -> set[int]:
-        return {row[0] for row in self._rows("SELECT id FROM segments")}
-
-    def counts(self) -> tuple[int, int]:
-        """Segments and objects."""
-        return self._count("SELECT count(*) FROM segments"), self._count("SELECT count(*) FROM objects")
-
-    def total_bytes(self) -> int:
-        """Segments and index; nothing for an index that holds nothing."""
-        segments = self._segment_bytes()
-        return segments + self._index_bytes() if segments else 0
-
-    def all_objects(self) -> Iterator[tuple[int, str, ObjectKey, Place]]:
-        sql = "SELECT segment, scope, kind, digest, start, size FROM objects ORDER BY segment, start"
-        for segment, scope, kind, digest, start, size in self._rows(sql):
-            yield segment, scope, ObjectKey(ObjectKind(kind), Digest(digest)), Place(segment, start, size)
-
-    def shrink(self) -> None:
-        """Give the index's free space back to the disk."""
-        self._raw.pragma("incremental_vacuum")
-        self._raw.pragma("wal_checkpoint", "truncate")
-
-    def _evict(self, room_bytes: int) -> list[int]:
-        """Drop the least recently used segments until the others fit into `room_bytes`."""
-        total = self._segment_bytes()
-        chosen: list[int] = []
-        for segment, size in self._rows("SELECT id, size FROM segments ORDER BY used_at, id"):
-            if total <= max(room_bytes, 0):
-                break
-            chosen.append(segment)
-            total -= size
-        self._drop(chosen)
-        return chosen
-
-    def _drop(self, segments: Sequence[int]) -> None:
-        self._raw.executemany("DELETE FROM objects WHERE segment = ?", ((s,) for s in segments))
-        self._raw.executemany("DELETE FROM segments WHERE id = ?", ((s,) for s in segments))
-
-    def _segment_bytes(self) -> int:
-        return self._count("SELECT coalesce(sum(size), 0) FROM segments")
-
-    def _count(self, sql: str, *parameters: int) -> int:
-        ((number,),) = self._rows(sql, parameters)
-        return int(number)
-
-    def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return list(self._raw.execute(sql, tuple(parameters)))
-
-    def _index_bytes(self) -> int:
-        files = (self._path, f"{self._path}-wal", f"{self._path}-shm")
-        return int(sum(os.path.getsize(file) for file in files if os.path.exists(file)))
-
-    @contextmanager
-    def _write(self) -> Iterator[None]:
-        self._raw.execute("BEGIN IMMEDIATE")
+    @classmethod
+    def open(cls, directory: CacheDirectory) -> Index | None:
+        """None if there is no table that can be used."""
         try:
-            yield
-            self._raw.execute("COMMIT")
-        except BaseException:
-            if self._raw.in_transaction:
-                self._raw.execute("ROLLBACK")
-            raise
+            file = directory.open(INDEX, os.O_RDWR)
+        except FileNotFoundError:
+            return None
+        header = os.pread(file.fd, _HEADER.size, 0)
+        if len(header) == _HEADER.size:
+            magic, buckets = _HEADER.unpack(header)
+            size = os.fstat(file.fd).st_size
+            if magic == _MAGIC and buckets & (buckets - 1) == 0 and size == _file_bytes(buckets) and buckets:
+                return cls(file, buckets)
+        return None
+
+    @classmethod
+    def create(cls, directory: CacheDirectory) -> Index:
+        """Put a small empty table in the place of what there is. The caller holds the lock."""
+        index = cls(_new_file(directory, BUCKETS_MIN), BUCKETS_MIN)
+        directory.rename(_TEMPORARY, INDEX)
+        return index
+
+    @property
+    def size_bytes(self) -> int:
+        return _file_bytes(self._buckets)
+
+    @property
+    def is_crowded(self) -> bool:
+        return self.overflows > self._buckets * _OVERFLOWS_PER_BUCKET
+
+    def is_gone(self) -> bool:
+        return self._file.is_gone()
+
+    def find(self, mark: int) -> Slot | None:
+        bucket = os.pread(self._file.fd, _BUCKET_BYTES, self._offset(mark))
+        place = _place(bucket, mark)
+        return None if place < 0 else Slot(*SLOT.unpack_from(bucket, place))
+
+    def insert(self, slot: Slot, live: Container[int]) -> Slot | None:
+        """Enter `slot`, in the place of an older entry of its mark, a free one, or one whose segment is not `live`.
+
+        Returns the entry it replaced if that was live.
+        """
+        start = self._offset(slot.mark)
+        bucket = os.pread(self._file.fd, _BUCKET_BYTES, start)
+        if len(bucket) != _BUCKET_BYTES:
+            raise OSError("the index is shorter than it was")
+        place, lost = self._choose(bucket, slot.mark, live)
+        os.pwrite(self._file.fd, SLOT.pack(*slot), start + place)
+        return lost
+
+    def remove(self, slot: Slot) -> None:
+        """Take `slot` out if it is still there as it was."""
+        start = self._offset(slot.mark)
+        bucket = os.pread(self._file.fd, _BUCKET_BYTES, start)
+        place = _place(bucket, slot.mark)
+        if place >= 0 and bucket[place : place + SLOT_BYTES] == SLOT.pack(*slot):
+            os.pwrite(self._file.fd, _EMPTY, start + place)
+
+    def doubled(self, directory: CacheDirectory, live: Container[int]) -> Index:
+        """A table of twice the size with the entries of this one, put in its place. The caller holds the lock."""
+        file = _new_file(directory, self._buckets * 2)
+        for first in range(0, self._buckets, _CHUNK_BUCKETS):
+            count = min(_CHUNK_BUCKETS, self._buckets - first)
+            chunk = os.pread(self._file.fd, count * _BUCKET_BYTES, PAGE_BYTES + first * _BUCKET_BYTES)
+            lower, upper = bytearray(), bytearray()
+            for start in range(0, len(chunk), _BUCKET_BYTES):
+                halves = self._split(chunk[start : start + _BUCKET_BYTES], live)
+                lower += halves[0]
+                upper += halves[1]
+            os.pwrite(file.fd, lower, PAGE_BYTES + first * _BUCKET_BYTES)
+            os.pwrite(file.fd, upper, PAGE_BYTES + (first + self._buckets) * _BUCKET_BYTES)
+        directory.rename(_TEMPORARY, INDEX)
+        return Index(file, self._buckets * 2)
+
+    def _split(self, bucket: bytes, live: Container[int]) -> tuple[bytes, bytes]:
+        halves: tuple[list[bytes], list[bytes]] = ([], [])
+        for place in range(0, _SLOTS * SLOT_BYTES, SLOT_BYTES):
+            slot = Slot(*SLOT.unpack_from(bucket, place))
+            if slot.mark and slot.segment in live:
+                halves[1 if slot.mark & self._buckets else 0].append(bucket[place : place + SLOT_BYTES])
+        lower, upper = (b"".join(half).ljust(_BUCKET_BYTES, b"\0") for half in halves)
+        return lower, upper
+
+    def _choose(self, bucket: bytes, mark: int, live: Container[int]) -> tuple[int, Slot | None]:
+        marks = _MARKS.unpack(bucket)
+        if mark in marks:
+            place = marks.index(mark) * SLOT_BYTES
+        elif 0 in marks:
+            return marks.index(0) * SLOT_BYTES, None
+        else:
+            segments = _SEGMENTS.unpack(bucket)
+            place = next((i for i, segment in enumerate(segments) if segment not in live), -1) * SLOT_BYTES
+            if place < 0:
+                self.overflows += 1
+                place = (mark >> 48) % _SLOTS * SLOT_BYTES
+        old = Slot(*SLOT.unpack_from(bucket, place))
+        return place, old if old.segment in live else None
+
+    def _offset(self, mark: int) -> int:
+        return PAGE_BYTES + (mark & (self._buckets - 1)) * _BUCKET_BYTES
+
+
+def _place(bucket: bytes, mark: int) -> int:
+    """Where in `bucket` the slot of `mark` begins, or -1."""
+    wanted = mark.to_bytes(8, "little")
+    place = bucket.find(wanted)
+    while place >= 0 and (place % SLOT_BYTES or place + SLOT_BYTES > len(bucket)):
+        place = bucket.find(wanted, place + 1)
+    return place
+
+
+def _new_file(directory: CacheDirectory, buckets: int) -> OwnedFile:
+    """An empty table under a temporary name, with its space allocated: filling it must not fail on a full disk."""
+    file = directory.open(_TEMPORARY, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    os.posix_fallocate(file.fd, 0, _file_bytes(buckets))
+    os.pwrite(file.fd, _HEADER.pack(_MAGIC, buckets), 0)
+    return file
+
+
+def _file_bytes(buckets: int) -> int:
+    return PAGE_BYTES + buckets * _BUCKET_BYTES

@@ -1,243 +1,225 @@
-"""Objects in segment files, one a batch, with an SQLite index that all processes of a user share.
+"""The cache's door: what mounts, commands and clients use, and the only place that knows what a failing disk means.
 
-Data sets are many small files, and a file an object would cost more than fetching it: what is put together is written as one
-segment, and evicted as one, least recently used first. Nothing here is ever the only copy: whatever goes wrong is a miss, and is
-logged. Owner of the mutable things in memory (when a segment was last marked as used): `ObjectCache`, under its lock.
+`get` and `put` never fail: a cache that is full, read-only, damaged, removed or on a dead disk makes reading slower,
+and says so once in the log. What the user asked for by name (cleanup, verification, pins) raises.
+
+Open it after forking: a child would share the lock on the segment that its parent appends to.
+Owners: the policy and the counters have `_lock`; everything on disk is `Writer`'s and `upkeep`'s.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
-import os
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
+from typing import Self
 
-import apsw
+from artfs.cache import upkeep
+from artfs.cache.counts import add_counts
+from artfs.cache.directory import LockBusy
+from artfs.cache.layout import mark_of
+from artfs.cache.opened import Opened
+from artfs.cache.policy import EpochPolicy
+from artfs.cache.reader import read
+from artfs.cache.reports import CacheInfo, CleanupPlan, CleanupReport, VerifyReport
+from artfs.cache.segment import Bytes
+from artfs.cache.upkeep import Progress
+from artfs.cache.writer import Writer
+from artfs.errors import Busy, StorageFailed, StorageFull
+from artfs.model.digest import ObjectKey
 
-from artfs.cache.index import CacheIndex, Place
-from artfs.cache.reports import CacheInfo, CleanupPlan, VerifyReport
-from artfs.model.digest import Digest, ObjectKey
-from artfs.store.durable import DIRECTORY_MODE, FILE_MODE
-
-TOUCH_EVERY_S = 60.0  # a segment in use is marked at most this often
-STALE_S = 3600.0  # temporary files older than this belong to nobody
-
+RETRY_S = 10.0  # after a failure, puts (or the whole cache, if it cannot be opened) are left alone for this long
+_COUNTS_EVERY_S = 30.0
 _log = logging.getLogger(__name__)
-Bytes = bytes | memoryview
-_T = TypeVar("_T")
 
 
 class ObjectCache:
-    """A cache of at most `limit_bytes` on disk, index included.
+    """Objects on local disk, of any number of projects, shared by all processes of a user.
 
     Args:
-        root: made with mode 0700; nothing else may be in it.
-        scope: whose objects these are: the registry's identity. Other registries' objects in the same directory are
-            neither seen nor served, but count and are evicted.
-        clock_s: seconds since the epoch.
+        root: the cache's own directory; created, with mode 0700.
+        limit_bytes: what `du` of it may come to; 0 for a cache that keeps nothing.
+        scope: whose objects these are: the registry's identity. Others' are neither seen nor served, but count and are
+            evicted.
+        clock: nanoseconds since 1970.
     """
 
-    def __init__(self, root: Path, limit_bytes: int, scope: str = "", clock_s: Callable[[], float] = time.time) -> None:
-        self.root = root
-        self.limit_bytes = limit_bytes
+    def __init__(self, root: Path, limit_bytes: int, scope: str = "", clock: Callable[[], int] = time.time_ns) -> None:
+        self._root = root
+        self._limit_bytes = limit_bytes
         self._scope = scope
-        self._clock_s = clock_s
+        self._clock = clock
+        self._uids: dict[str, bytes] = {}
         self._lock = threading.Lock()
-        self._index: CacheIndex | None = None
-        self._broken = False
-        self._touched: dict[int, float] = {}
+        self._policy = EpochPolicy(1)
+        self._hits = self._misses = 0
+        self._counted_at = time.monotonic()
+        self._opened: Opened | None = None
+        self._writer: Writer | None = None
+        self._reopen_at = self._put_again_at = -RETRY_S
+        self._reported: set[int | None] = set()
 
-    def get(self, project: str, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Bytes]:
-        """Those of `keys` that are here, verified. Never raises: what cannot be read is absent."""
+    def __enter__(self) -> Self:
+        return self
 
-        def look(index: CacheIndex) -> dict[ObjectKey, Bytes]:
-            by_segment: dict[int, list[tuple[ObjectKey, Place]]] = defaultdict(list)
-            for key, place in index.find(self._name(project), keys).items():
-                by_segment[place.segment].append((key, place))
-            found: dict[ObjectKey, Bytes] = {}
-            for segment, wanted in by_segment.items():
-                found.update(self._read(index, project, segment, wanted))
-            self._touch(index, by_segment)
-            return found
-
-        return self._attempt(look, {})
-
-    def put(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
-        """Keep verified objects, evicting others. Never raises: what cannot be kept is not."""
-        size_bytes = sum(map(len, objects.values()))
-        if not objects or size_bytes > self.limit_bytes:
-            return
-
-        def keep(index: CacheIndex) -> None:
-            temporary = self.root / f".{os.getpid()}-{os.urandom(8).hex()}.tmp"
-
-            def publish(segment: int) -> None:
-                temporary.rename(self._path(segment))
-
-            try:
-                places = _write(temporary, objects)
-                scope = self._name(project)
-                self._delete(index.add(scope, places, size_bytes, self.limit_bytes, self._clock_s(), publish))
-            finally:
-                temporary.unlink(missing_ok=True)
-
-        self._attempt(keep, None)
-
-    def info(self) -> CacheInfo:
-        """What is here. Zeros if there is no cache yet, or none that can be read."""
-
-        def count(index: CacheIndex) -> CacheInfo:
-            segments, objects = index.counts()
-            return CacheInfo(self.root, self.limit_bytes, index.total_bytes(), objects, segments)
-
-        return self._attempt(count, CacheInfo(self.root, self.limit_bytes, 0, 0, 0))
-
-    def plan_cleanup(self, limit_bytes: int) -> CleanupPlan:
-        """What would be removed, least recently used first, so that at most `limit_bytes` remain."""
-        return self._attempt(lambda index: index.plan_cleanup(limit_bytes), CleanupPlan((), 0, 0, 0))
-
-    def cleanup(self, plan: CleanupPlan) -> None:
-        """Remove what `plan` names."""
-
-        def remove(index: CacheIndex) -> None:
-            self._delete(index.remove(plan.segments))
-            index.shrink()
-
-        self._attempt(remove, None)
-
-    def verify(self, report: Callable[[int, int], None] = lambda done, total: None) -> VerifyReport:
-        """Read everything, and remove what does not match its digest. `report` gets bytes done and in all."""
-
-        def check(index: CacheIndex) -> VerifyReport:
-            checked = damaged = done_bytes = 0
-            total_bytes = index.total_bytes()
-            for segment, scope, key, place in list(index.all_objects()):
-                checked += 1
-                done_bytes += place.size_bytes
-                if _read_verified(self._path(segment), key, place) is None:
-                    damaged += 1
-                    index.forget(scope, [key])
-                report(done_bytes, total_bytes)
-            return VerifyReport(checked, damaged)
-
-        return self._attempt(check, VerifyReport(0, 0))
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
-        with self._lock:
-            index, self._index = self._index, None
-        if index is not None:
-            index.close()
+        """Give back space set aside for more."""
+        with self._absorbing("close the cache"):
+            self._add_counts()
+            if self._writer is not None:
+                self._writer.close()
+        self._opened = self._writer = None
 
-    def _name(self, project: str) -> str:
-        return f"{self._scope}/{project}"
-
-    def _path(self, segment: int) -> Path:
-        return self.root / f"{segment:x}.seg"
-
-    def _attempt(self, work: Callable[[CacheIndex], _T], otherwise: _T) -> _T:
-        """Do `work`, whose failure only costs speed: trouble is logged once, and answered with `otherwise`."""
-        with self._lock:
-            try:
-                if self._index is None:
-                    self._index = self._open()
-                result = work(self._index)
-                self._broken = False
-                return result
-            except (OSError, apsw.Error) as error:
-                if not self._broken:
-                    _log.warning("the cache in %s is not used: %s", self.root, error)
-                self._broken = True
-                if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
-                    self._start_over()
-                return otherwise
-
-    def _open(self) -> CacheIndex:
-        self.root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        index = CacheIndex(self.root / "index.db")
-        self._sweep(index)
-        return index
-
-    def _sweep(self, index: CacheIndex) -> None:
-        """Remove files that crashed processes left, and rows whose file is gone."""
-        known = index.segments()
-        present = set()
-        now_s = self._clock_s()
-        for path in self.root.iterdir():
-            if path.suffix == ".seg":
-                present.add(int(path.stem, 16))
-            is_lost = path.suffix == ".tmp" or (path.suffix == ".seg" and int(path.stem, 16) not in known)
-            if is_lost and now_s - path.lstat().st_mtime > STALE_S:
-                path.unlink(missing_ok=True)
-        index.remove(sorted(known - present))
-
-    def _start_over(self) -> None:
-        """The index is damaged, so nothing here can be found again."""
-        _log.warning("the cache's index in %s is damaged; starting with an empty cache", self.root)
-        index, self._index = self._index, None
-        with suppress(apsw.Error, OSError):
-            if index is not None:
-                index.close()
-            for path in self.root.iterdir():
-                if path.suffix in (".seg", ".tmp") or path.name.startswith("index.db"):
-                    path.unlink(missing_ok=True)
-
-    def _read(
-        self, index: CacheIndex, project: str, segment: int, wanted: list[tuple[ObjectKey, Place]]
-    ) -> dict[ObjectKey, Bytes]:
+    def get(self, project: str, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Bytes]:
+        """Those of `keys` that are held for the project; every one was verified just now."""
+        project_uid = self._uid(project)
         found: dict[ObjectKey, Bytes] = {}
-        bad: list[ObjectKey] = []
-        for key, place in wanted:
-            data = _read_verified(self._path(segment), key, place)
-            if data is None:
-                bad.append(key)
-            else:
-                found[key] = data
-        if bad:
-            _log.warning("%d damaged objects dropped from the cache in %s", len(bad), self.root)
-            index.forget(self._name(project), bad)
+        with self._absorbing("read the cache"):
+            opened = self._open()
+            if opened is not None:
+                found.update(read(opened, project_uid, keys))
+        with self._lock:
+            self._hits += len(found)
+            self._misses += len(keys) - len(found)
+            for key in keys:
+                self._policy.record(mark_of(project_uid, key), hit=key in found)
+            due = time.monotonic() - self._counted_at > _COUNTS_EVERY_S
+        if due:
+            with self._absorbing("count the cache's hits"):
+                self._add_counts()
         return found
 
-    def _touch(self, index: CacheIndex, segments: Mapping[int, object]) -> None:
-        now_s = self._clock_s()
-        due = [segment for segment in segments if now_s - self._touched.get(segment, 0) >= TOUCH_EVERY_S]
-        if due:
-            index.touch(due, now_s)
-            self._touched.update(dict.fromkeys(due, now_s))
+    def put(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
+        """Keep verified objects for the project, as far as the policy wants and there is room."""
+        if time.monotonic() < self._put_again_at:
+            return
+        try:
+            opened = self._open()
+            if opened is None or self._writer is None:
+                return
+            if opened.is_gone():
+                self._reopen_at = -RETRY_S
+                self._opened = self._writer = None
+                opened = self._open()
+            if self._writer is not None:
+                self._writer.write(self._uid(project), objects, make_room=self._policy.admit)
+                self._policy.capacity_objects = self._writer.capacity_objects or self._policy.capacity_objects
+                self._reported.clear()
+        except LockBusy:
+            _log.debug("not cached, since another process is making room")
+        except OSError as error:
+            self._put_again_at = time.monotonic() + RETRY_S
+            self._report("write to the cache", error)
 
-    def _delete(self, segments: Sequence[int]) -> None:
-        for segment in segments:
-            self._touched.pop(segment, None)
-            with suppress(OSError):
-                self._path(segment).unlink()
+    def pin(self, name: str, project: str, keys: Iterable[ObjectKey]) -> int:
+        """Protect `keys` from eviction under a name, besides what it already pins.
 
+        Returns how many of them are held now; the others are protected as soon as they are put.
+        """
+        with self._raising("pin") as opened:
+            return upkeep.pin(opened, name, self._uid(project), keys)
 
-def _write(path: Path, objects: Mapping[ObjectKey, Bytes]) -> dict[ObjectKey, Place]:
-    places: dict[ObjectKey, Place] = {}
-    offset = 0
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(path, flags, FILE_MODE), "wb") as file:
-        for key, data in objects.items():
-            file.write(data)
-            places[key] = Place(0, offset, len(data))
-            offset += len(data)
-    return places
+    def unpin(self, name: str) -> int:
+        """Returns how many held objects nothing protects any more. No error if `name` is not pinned."""
+        with self._raising("unpin") as opened:
+            return upkeep.unpin(opened, name)
 
+    def info(self) -> CacheInfo:
+        """Counts are as of the last half minute."""
+        with self._raising("inspect") as opened:
+            self._add_counts()
+            return upkeep.describe(opened, self._root, self._limit_bytes)
 
-def _read_verified(path: Path, key: ObjectKey, place: Place) -> bytes | None:
-    """The object, or None if its bytes are gone or wrong."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        data = os.pread(fd, place.size_bytes, place.offset)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-    return data if len(data) == place.size_bytes and Digest.of(data) == key.digest else None
+    def plan_cleanup(self, limit_bytes: int) -> CleanupPlan:
+        """What `cleanup` would do to shrink the cache to `limit_bytes`: remove the least recently used objects."""
+        with self._raising("inspect") as opened:
+            return upkeep.plan_cleanup(opened, limit_bytes)
+
+    def cleanup(self, plan: CleanupPlan) -> CleanupReport:
+        """Remove what `plan` says."""
+        with self._raising("clean up") as opened:
+            return upkeep.execute_cleanup(opened, self._open_writer(), plan)
+
+    def verify(self, progress: Progress = lambda done, total: None) -> VerifyReport:
+        """Hash everything held and remove what is damaged. `progress` gets the bytes done and those there are."""
+        with self._raising("verify") as opened:
+            return upkeep.verify(opened, progress)
+
+    def clear(self) -> CleanupReport:
+        """Remove all objects, also pinned ones."""
+        with self._raising("clear") as opened:
+            return upkeep.clear(opened, self._open_writer())
+
+    def _uid(self, project: str) -> bytes:
+        """What stands for the project of this registry in the cache: objects are only served within it."""
+        uid = self._uids.get(project)
+        if uid is None:
+            uid = self._uids[project] = sha256(f"{self._scope}/{project}".encode()).digest()[:16]
+        return uid
+
+    def _open(self) -> Opened | None:
+        """The opened cache; None if it could not be opened a moment ago. Raises OSError when it cannot be now."""
+        if self._opened is None and time.monotonic() >= self._reopen_at and self._limit_bytes > 0:
+            self._reopen_at = time.monotonic() + RETRY_S
+            self._open_now()
+        return self._opened
+
+    def _open_now(self) -> Opened:
+        with self._lock:
+            if self._opened is None:
+                opened = Opened(self._root, self._clock)
+                writer = Writer(opened, self._limit_bytes)
+                with suppress(LockBusy):  # whoever is making room sweeps as well as we would
+                    upkeep.sweep(opened, writer)
+                self._opened, self._writer = opened, writer
+            return self._opened
+
+    def _open_writer(self) -> Writer:
+        assert self._writer is not None
+        return self._writer
+
+    def _add_counts(self) -> None:
+        with self._lock:
+            hits, misses = self._hits, self._misses
+            self._hits = self._misses = 0
+            self._counted_at = time.monotonic()
+        if self._opened is not None and (hits or misses):
+            add_counts(self._opened.directory, hits, misses)
+
+    @contextmanager
+    def _absorbing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except LockBusy:
+            _log.debug("could not %s: it is busy", what)
+        except OSError as error:
+            self._report(what, error)
+
+    def _report(self, what: str, error: OSError) -> None:
+        """Log a kind of failure once, until a put succeeds again."""
+        if error.errno not in self._reported:
+            self._reported.add(error.errno)
+            _log.warning("cannot %s in %s: %s; reading goes on without", what, self._root, error.strerror or error)
+
+    @contextmanager
+    def _raising(self, what: str) -> Iterator[Opened]:
+        """For what a user asked by name. Raises Busy, StorageFull or StorageFailed."""
+        try:
+            yield self._opened or self._open_now()
+        except LockBusy:
+            raise Busy(
+                f"cannot {what} the cache in {self._root}: another process is using it", hint="try again"
+            ) from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageFull(f"cannot {what} the cache in {self._root}: {reason}") from None
+            raise StorageFailed(f"cannot {what} the cache in {self._root}: {reason}") from None
