@@ -1,4 +1,4 @@
-"""The layout of the cache's files: segments of records, and the slots of the index. docs/decisions has the reasons.
+"""The layout of the cache's files: segments of records, and the slots of the index.
 
     v1/lock            held (flock) while segments are made or removed, and while the index is replaced
     v1/index           hash table: where each object probably is
@@ -30,9 +30,7 @@ DEAD = 1  # a record that was removed
 PINNED = 1 << 63
 
 _RECORD_MAGIC = 0x31636572
-_RECORD_HEADER = struct.Struct(
-    "<IBBHII16s32s"
-)  # magic, kind, codec (0: as it is), zero, length, number, project, digest
+_RECORD_HEADER = struct.Struct("<IBBHII16s32s")  # magic, kind, codec (0: raw), zero, length, number, project, digest
 RECORD_HEADER_BYTES = _RECORD_HEADER.size
 
 SLOT = struct.Struct("<QIIII")  # mark, segment, offset, length, number
