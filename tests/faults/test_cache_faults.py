@@ -400,3 +400,11 @@ def test_temporary_files_are_swept_at_the_start(root: Path) -> None:
     with ObjectCache(root, LIMIT) as cache:
         assert held(cache, chunks(0)) == 10
     assert not list(root.rglob("*.tmp"))
+
+
+def test_a_crash_while_a_segment_is_removed_costs_what_was_in_it(root: Path) -> None:
+    everything = filled(root)
+    os.truncate(next(root.glob("v1/segments/*")), 0)
+    with ObjectCache(root, LIMIT) as cache:
+        cache.put("p", everything)
+        assert held(cache, everything) == len(everything)
