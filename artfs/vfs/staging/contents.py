@@ -18,7 +18,7 @@ import trio
 
 from artfs.model.content import FileContent
 from artfs.model.recipe import Recipe
-from artfs.vfs.staging.layout import DIRECTORY_MODE, FILE_MODE, sync_directory
+from artfs.store.durable import DIRECTORY_MODE, FILE_MODE, sync_directory
 from artfs.vfs.staging.turns import Turns
 
 _TEMPORARY = "copying-"

@@ -17,10 +17,9 @@ from pathlib import Path
 
 from artfs.errors import InvalidName
 from artfs.model.names import check_file_name
+from artfs.store.durable import DIRECTORY_MODE, FILE_MODE, sync_directory
 from artfs.vfs.staging_port import DraftPlace
 
-DIRECTORY_MODE = 0o700
-FILE_MODE = 0o600
 _NEW = ".new-"
 _DEAD = ".dead-"
 
@@ -148,15 +147,6 @@ def check_draft_name(name: str) -> None:
 def delete_buried(grave: Path) -> None:
     """Delete a directory that `bury` returned; what cannot be deleted now is swept at the next start."""
     shutil.rmtree(grave, ignore_errors=True)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in `path` durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _rename_new(source: Path, target: Path) -> None:
