@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
 from artfs.errors import InvalidValue
 from artfs.model.content import FileContent
+from artfs.model.metadata import parse_metadata
 from artfs.model.names import LATEST, check_alias
 from artfs.model.tree import EntryKind
 from artfs.vfs.door import Door, Lane
@@ -147,14 +147,6 @@ class VersionXattrs:
 def parse_aliases(text: str) -> list[str]:
     """Names separated by commas or white space."""
     return text.replace(",", " ").split()
-
-
-def parse_metadata(text: str) -> dict[str, Any]:
-    """A JSON object. Raises InvalidValue."""
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise InvalidValue(f"metadata is not a JSON object: {error}") from None
 
 
 def _text(name: str, value: bytes) -> str:

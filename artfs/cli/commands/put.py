@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, NoReturn
 
 import click
 
@@ -12,7 +10,7 @@ from artfs.cli.context import Session, json_option, pass_session
 from artfs.cli.output import echo_json, version_json
 from artfs.cli.progress import meter
 from artfs.cli.refs import artifact_name
-from artfs.errors import InvalidValue
+from artfs.model.metadata import parse_metadata
 from artfs.model.names import check_alias
 from artfs.model.sizes import format_size
 
@@ -64,7 +62,7 @@ def command(
         aliases=list(aliases),
         type=type_,
         description=description,
-        metadata=parse_metadata(metadata),
+        metadata=None if metadata is None else parse_metadata(metadata),
         created_by=creator(),
     )
     with meter(f"put {name}", quiet=quiet) as bar:
@@ -83,22 +81,3 @@ def command(
     content = f"{version.file_count} files, {format_size(version.size_bytes)}"
     stored_text = f"stored {format_size(result.stored_bytes)} new" if result.created else "identical to what is there"
     click.echo(f"{target}:{version.name}  {content}, {stored_text}  [{', '.join(version.aliases)}]")
-
-
-def parse_metadata(text: str | None) -> dict[str, Any] | None:
-    """The JSON object in `text`. Raises InvalidValue for anything else."""
-    if text is None:
-        return None
-
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        value = json.loads(text, parse_constant=refuse)
-    except ValueError as error:
-        raise InvalidValue(
-            f"the metadata is not valid JSON: {error}", hint="""write it as '{"key": "value"}'"""
-        ) from None
-    if not isinstance(value, dict):
-        raise InvalidValue("the metadata is not a JSON object", hint="""write it as '{"key": "value"}'""")
-    return value

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from artfs.errors import InvalidValue
+from artfs.model.metadata import parse_metadata
 from artfs.model.names import check_alias, check_name
 from artfs.vfs.staging.index import DraftIndex
 
@@ -33,16 +32,6 @@ def checked_setting(name: str, text: str) -> str:
     elif name == "aliases":
         return ",".join(check_alias(alias) for alias in split_aliases(text))
     return text
-
-
-def parse_metadata(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise InvalidValue(f"the metadata is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise InvalidValue("the metadata is not a JSON object", hint='write for example {"images": 12}')
-    return value
 
 
 def split_aliases(text: str) -> list[str]:
