@@ -20,7 +20,10 @@ from artfs.errors import InvalidValue, StorageFailed
 from artfs.model.sizes import parse_size
 
 DEFAULT_CACHE_SIZE = "10GiB"
-_SETTINGS = ("registry", "data_dir", "cache_dir", "cache_size", "cache", "state_dir", "runtime_dir", "log_level")
+_SETTINGS = (
+    *("registry", "data_dir", "cache_dir", "cache_size", "cache", "state_dir", "runtime_dir", "log_level"),
+    *("database", "storage", "encryption_keys", "ca_file"),
+)
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -42,6 +45,12 @@ class Config:
         cache_dir: what can be fetched again.
         state_dir: logs and the records of running mounts.
         runtime_dir: sockets; gone after a reboot.
+        database: of a registry that this machine opens itself: `sqlite:PATH` or `postgresql://...`; empty for the one in
+            its directory.
+        storage: where such a registry's packs are: a directory, `s3://bucket/prefix`, `gs://...`, `az://...`; empty for
+            its directory.
+        encryption_keys: a file of keys that packs in a directory are encrypted with; empty for none.
+        ca_file: certificates (PEM) that a server's is checked against besides the usual ones; empty for none.
         sources: where each setting came from, by name.
     """
 
@@ -53,6 +62,10 @@ class Config:
     state_dir: Path
     runtime_dir: Path
     log_level: str
+    database: str
+    storage: str
+    encryption_keys: str
+    ca_file: str
     config_file: Path
     sources: Mapping[str, str]
 
@@ -98,6 +111,10 @@ def load_config(overrides: Mapping[str, str | None], environ: Mapping[str, str])
         state_dir=_path(values["state_dir"]),
         runtime_dir=_path(values["runtime_dir"]),
         log_level=_one_of(list(_LOG_LEVELS), "log_level", values, sources),
+        database=values["database"],
+        storage=values["storage"],
+        encryption_keys=values["encryption_keys"],
+        ca_file=values["ca_file"],
         config_file=config_file,
         sources=sources,
     )
@@ -121,6 +138,10 @@ def _defaults(environ: Mapping[str, str]) -> dict[str, str]:
         "state_dir": str(state),
         "runtime_dir": str(Path(runtime) / "artfs" if runtime else state / "run"),
         "log_level": "info",
+        "database": "",
+        "storage": "",
+        "encryption_keys": "",
+        "ca_file": "",
     }
 
 

@@ -7,18 +7,22 @@ becomes for its reader (an errno, an exit code, an HTTP status) is decided at th
     ├── UsageError            what was asked for cannot be meant
     │   ├── InvalidName
     │   ├── InvalidValue
+    │   ├── TooLarge          a request over a server's limits
     │   └── UnsupportedFile   a version cannot hold this kind of file
     ├── NotFound
     │   ├── ProjectNotFound  ArtifactNotFound  VersionNotFound  AliasNotFound  PathNotFound  DraftNotFound
+    │   └── UserNotFound  TokenNotFound
     ├── Conflict              the registry's state does not allow it
     │   ├── AlreadyExists  NotEmpty  TypeMismatch  StillAliased  DraftClosed  Busy  FileChanged
     ├── AccessDenied
+    │   └── NotAuthenticated  no token, or one that is not valid
     ├── Damaged               bytes are not what their digest or format says
     │   ├── DamagedObject  DamagedPack  DamagedDatabase
     │   └── ObjectMissing
     ├── NewerFormat           written by a later artfs
     ├── Unavailable           try again later
     │   ├── StorageFull  StorageFailed  RegistryUnavailable
+    │   └── TooManyRequests
     └── MachineNotReady       something is missing on this machine
 """
 
@@ -68,6 +72,12 @@ class UnsupportedFile(UsageError):
     code = "unsupported-file"
 
 
+class TooLarge(UsageError):
+    """A request larger than a server's limits allow."""
+
+    code = "too-large"
+
+
 class NotFound(ArtfsError):
     code = "not-found"
 
@@ -96,6 +106,14 @@ class DraftNotFound(NotFound):
     """A draft that never was, was abandoned, or expired."""
 
     code = "draft-not-found"
+
+
+class UserNotFound(NotFound):
+    code = "user-not-found"
+
+
+class TokenNotFound(NotFound):
+    code = "token-not-found"
 
 
 class Conflict(ArtfsError):
@@ -142,6 +160,12 @@ class FileChanged(Conflict):
 
 class AccessDenied(ArtfsError):
     code = "access-denied"
+
+
+class NotAuthenticated(AccessDenied):
+    """No token was given, or one that is unknown, expired or revoked: the answer is the same."""
+
+    code = "not-authenticated"
 
 
 class Damaged(ArtfsError):
@@ -196,7 +220,31 @@ class RegistryUnavailable(Unavailable):
     code = "registry-unavailable"
 
 
+class TooManyRequests(Unavailable):
+    """A server asks to slow down.
+
+    Args:
+        retry_after_s: when to try again.
+    """
+
+    code = "too-many-requests"
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 1.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
 class MachineNotReady(ArtfsError):
     """/dev/fuse, fusermount3 or a needed extension module is missing."""
 
     code = "machine-not-ready"
+
+
+def error_class(code: str) -> type[ArtfsError]:
+    """The class of this tree with that code, for errors that were told by another process; ArtfsError for an unknown one."""
+    classes = [ArtfsError]
+    for found in classes:
+        if found.code == code:
+            return found
+        classes.extend(found.__subclasses__())
+    return ArtfsError

@@ -14,6 +14,7 @@ EXIT_CODES: dict[str, int] = {
     "invalid-name": 2,
     "invalid-value": 2,
     "unsupported-file": 2,
+    "too-large": 2,
     "not-found": 3,
     "project-not-found": 3,
     "artifact-not-found": 3,
@@ -21,6 +22,8 @@ EXIT_CODES: dict[str, int] = {
     "alias-not-found": 3,
     "path-not-found": 3,
     "draft-not-found": 3,
+    "user-not-found": 3,
+    "token-not-found": 3,
     "conflict": 4,
     "already-exists": 4,
     "not-empty": 4,
@@ -30,6 +33,7 @@ EXIT_CODES: dict[str, int] = {
     "busy": 4,
     "file-changed": 4,
     "access-denied": 5,
+    "not-authenticated": 5,
     "damaged": 6,
     "damaged-object": 6,
     "damaged-pack": 6,
@@ -40,6 +44,7 @@ EXIT_CODES: dict[str, int] = {
     "storage-full": 7,
     "storage-failed": 7,
     "registry-unavailable": 7,
+    "too-many-requests": 7,
     "machine-not-ready": 8,
 }
 

@@ -13,6 +13,7 @@ ERRNOS = {
     "invalid-name": errno.EINVAL,
     "invalid-value": errno.EINVAL,
     "unsupported-file": errno.EINVAL,
+    "too-large": errno.EFBIG,
     # absent
     "not-found": errno.ENOENT,
     "project-not-found": errno.ENOENT,
@@ -21,6 +22,8 @@ ERRNOS = {
     "alias-not-found": errno.ENOENT,
     "path-not-found": errno.ENOENT,
     "draft-not-found": errno.ENOENT,
+    "user-not-found": errno.ENOENT,
+    "token-not-found": errno.ENOENT,
     # the state does not allow it
     "conflict": errno.EBUSY,
     "already-exists": errno.EEXIST,
@@ -31,6 +34,7 @@ ERRNOS = {
     "busy": errno.EBUSY,
     "file-changed": errno.EBUSY,
     "access-denied": errno.EACCES,
+    "not-authenticated": errno.EACCES,
     # never wrong bytes: an error instead
     "damaged": errno.EIO,
     "damaged-object": errno.EIO,
@@ -43,6 +47,7 @@ ERRNOS = {
     "storage-full": errno.ENOSPC,
     "storage-failed": errno.EIO,
     "registry-unavailable": errno.EHOSTUNREACH,
+    "too-many-requests": errno.EAGAIN,
     "machine-not-ready": errno.EIO,
 }
 

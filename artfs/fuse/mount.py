@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from artfs.errors import ArtfsError, Busy, MachineNotReady, NotFound, Unavailable
+from artfs.errors import ArtfsError, Busy, MachineNotReady, NotFound, Unavailable, error_class
 from artfs.fuse import control, mount_points
 from artfs.fuse.mount_options import MountOptions
 from artfs.fuse.mount_points import MountState
@@ -201,17 +201,7 @@ def _wait_for_report(pipe: int, log: Path) -> None:
         raise Unavailable("the mount process ended before it was ready", hint=f"see {log}")
     message = msgspec.json.decode(bytes(data), type=dict[str, str])
     if "ready" not in message:
-        raise _error_class(message["code"])(message["message"], hint=message["hint"])
-
-
-def _error_class(code: str) -> type[ArtfsError]:
-    """The class of the tree in artfs.errors with this code."""
-    classes = [ArtfsError]
-    for found in classes:
-        if found.code == code:
-            return found
-        classes.extend(found.__subclasses__())
-    return ArtfsError
+        raise error_class(message["code"])(message["message"], hint=message["hint"])
 
 
 def _wait_for(condition: Callable[[], bool], timeout_s: float) -> bool:

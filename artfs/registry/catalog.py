@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from artfs.errors import AlreadyExists, ArtifactNotFound, NotEmpty, ProjectNotFound, TypeMismatch
+from artfs.model.access import Visibility
 from artfs.model.names import check_name
 from artfs.registry.changes import append_change
 from artfs.registry.database import Transaction, allocate
@@ -24,10 +25,11 @@ class Project(NamedTuple):
     uid: bytes
     name: str
     created_at_ns: int
+    visibility: str
 
     @property
     def record(self) -> ProjectRecord:
-        return ProjectRecord(self.name, self.uid, self.created_at_ns)
+        return ProjectRecord(self.name, self.uid, self.created_at_ns, Visibility(self.visibility))
 
 
 class Artifact(NamedTuple):
@@ -44,11 +46,17 @@ class Artifact(NamedTuple):
         return ArtifactRecord(project, self.name, self.type, self.description, self.created_at_ns, self.version_count)
 
 
-_PROJECT = "SELECT id, uid, name, created_at FROM projects"
+LIST_MAX = 1 << 31  # no limit, in SQL
+
+_PROJECT = "SELECT id, uid, name, created_at, visibility FROM projects"
 _ARTIFACT = (
     "SELECT a.id, a.name, a.type, a.description, a.created_at,"
     " (SELECT count(*) FROM versions v WHERE v.artifact_id = a.id) FROM artifacts a WHERE a.project_id = ?"
 )
+
+
+def page_limit(limit: int | None) -> int:
+    return LIST_MAX if limit is None else max(0, min(limit, LIST_MAX))
 
 
 def peek_project(tx: Transaction, name: str) -> Project | None:
@@ -110,15 +118,18 @@ class Projects:
         self._database = resources.database
         self._maintenance = maintenance
 
-    def list(self) -> list[ProjectRecord]:
+    def list(self, *, after: str = "", limit: int | None = None) -> list[ProjectRecord]:
         with self._database.read() as tx:
-            return [Project(*row).record for row in tx.rows(f"{_PROJECT} ORDER BY name")]
+            rows = tx.rows(f"{_PROJECT} WHERE name > ? ORDER BY name LIMIT ?", (after, page_limit(limit)))
+        return [Project(*row).record for row in rows]
 
     def get(self, project: str) -> ProjectRecord:
         with self._database.read() as tx:
             return find_project(tx, project).record
 
-    def create(self, project: str, *, exist_ok: bool = False) -> ProjectRecord:
+    def create(
+        self, project: str, *, exist_ok: bool = False, visibility: Visibility = Visibility.PRIVATE
+    ) -> ProjectRecord:
         check_name("project", project)
         with self._database.write() as tx:
             row = tx.row(f"{_PROJECT} WHERE name = ?", (project,))
@@ -127,14 +138,23 @@ class Projects:
                     return Project(*row).record
                 raise AlreadyExists(f"the project {project!r} exists", hint="choose another name")
             now_ns = self._resources.clock()
-            record = ProjectRecord(project, self._resources.random_bytes(ID_BYTES), now_ns)
+            record = ProjectRecord(project, self._resources.random_bytes(ID_BYTES), now_ns, visibility)
             tx.run(
-                "INSERT INTO projects (id, uid, name, created_at) VALUES (?, ?, ?, ?)",
-                (allocate(tx, "projects"), record.uid, project, now_ns),
+                "INSERT INTO projects (id, uid, name, created_at, visibility) VALUES (?, ?, ?, ?, ?)",
+                (allocate(tx, "projects"), record.uid, project, now_ns, visibility.value),
             )
             append_change(tx, "project", project)
         self._resources.after_change()
         return record
+
+    def update(self, project: str, *, visibility: Visibility) -> ProjectRecord:
+        with self._database.write() as tx:
+            found = find_project(tx, project)
+            if found.visibility != visibility.value:
+                tx.run("UPDATE projects SET visibility = ? WHERE id = ?", (visibility.value, found.id))
+                append_change(tx, "project", project)
+        self._resources.after_change()
+        return found._replace(visibility=visibility.value).record
 
     def delete(self, project: str) -> None:
         self._maintenance.sweep(wait=True)
@@ -158,10 +178,10 @@ class Artifacts:
         self._resources = resources
         self._database = resources.database
 
-    def list(self, project: str) -> list[ArtifactRecord]:
+    def list(self, project: str, *, after: str = "", limit: int | None = None) -> list[ArtifactRecord]:
         with self._database.read() as tx:
             found = find_project(tx, project)
-            rows = tx.rows(f"{_ARTIFACT} ORDER BY a.name", (found.id,))
+            rows = tx.rows(f"{_ARTIFACT} AND a.name > ? ORDER BY a.name LIMIT ?", (found.id, after, page_limit(limit)))
             return [Artifact(*row).record(found.name) for row in rows]
 
     def get(self, project: str, artifact: str) -> ArtifactRecord:

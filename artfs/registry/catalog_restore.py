@@ -51,7 +51,9 @@ def adopt_trees(tx: Transaction, now_ns: int) -> int:
         (ObjectKind.TREE,),
     )
     for root, project_id in rows:
-        project = Project(*_the(tx.row("SELECT id, uid, name, created_at FROM projects WHERE id = ?", (project_id,))))
+        project = Project(
+            *_the(tx.row("SELECT id, uid, name, created_at, visibility FROM projects WHERE id = ?", (project_id,)))
+        )
         artifact = peek_artifact(tx, project, RECOVERED) or create_artifact(tx, project, RECOVERED, None, now_ns)
         number = next_version_number(tx, project, RECOVERED)
         seq = append_change(tx, "version", project.name, RECOVERED, f"v{number}")

@@ -5,10 +5,13 @@ A row is appended in the transaction that makes the change, so its number is its
 
 from __future__ import annotations
 
+import time
+
 from artfs.registry.database import Database, Transaction, allocate
 from artfs.wire.records import Change
 
 SINCE_MAX = 10_000
+WAIT_POLL_S = 0.05
 
 
 def append_change(tx: Transaction, kind: str, project: str, artifact: str = "", name: str = "") -> int:
@@ -43,6 +46,12 @@ class ChangeLog:
             row = tx.row("SELECT max(seq) FROM changes")
         position = int(row[0] or 0) if row else 0
         self._cached = (stamp, position)  # read after the stamp was taken: at worst newer than it, and asked again
+        return position
+
+    def wait(self, seq: int, timeout_s: float) -> int:
+        deadline_s = time.monotonic() + timeout_s
+        while (position := self.position()) <= seq and (left_s := deadline_s - time.monotonic()) > 0:
+            time.sleep(min(WAIT_POLL_S, left_s))
         return position
 
     def since(self, seq: int, limit: int = 1000) -> list[Change]:

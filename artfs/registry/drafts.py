@@ -70,7 +70,7 @@ def find_draft(tx: Transaction, token: str) -> Draft:
     """Raises DraftNotFound."""
     row = tx.row(
         "SELECT d.id, d.token, d.state, d.expires_at, d.artifact_id, d.version, d.created,"
-        " p.id, p.uid, p.name, p.created_at FROM drafts d JOIN projects p ON p.id = d.project_id WHERE d.token = ?",
+        " p.id, p.uid, p.name, p.created_at, p.visibility FROM drafts d JOIN projects p ON p.id = d.project_id WHERE d.token = ?",
         (token,),
     )
     if row is None:

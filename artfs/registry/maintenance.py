@@ -16,7 +16,6 @@ from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.pack import PackedObject, PackHeader
 from artfs.registry.database import Transaction, allocate
 from artfs.registry.liveness import remove_doomed, unattached, walk
-from artfs.registry.maintenance_lock import maintenance_lock
 from artfs.registry.resources import Resources
 from artfs.store.pack_file import PACK_ID_BYTES, PackWriter
 from artfs.store.packs import PackName
@@ -134,7 +133,7 @@ class Maintenance:
         with self._database.read() as tx:
             if not _packs_to_do(tx, 1):
                 return
-        with maintenance_lock(self._resources.maintenance_lock, wait=wait) as locked:
+        with self._resources.maintenance_lock(wait=wait) as locked:
             if not locked:
                 return
             with self._database.write() as tx:

@@ -9,14 +9,28 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from artfs.errors import RegistryUnavailable
 from artfs.store.durable import FILE_MODE, reported
 
 LOCK_TIMEOUT_S = 600
 _POLL_S = 0.02
+
+
+class MaintenanceLock(Protocol):
+    """What keeps several processes from cleaning at once. It saves work; that cleaning is right does not depend on it."""
+
+    def __call__(self, *, wait: bool) -> AbstractContextManager[bool]:
+        """Hold the lock; False if somebody else has it and `wait` is False. Raises RegistryUnavailable."""
+
+
+def file_lock(path: Path) -> MaintenanceLock:
+    """The lock of a registry whose processes share a directory."""
+    return partial(maintenance_lock, path)
 
 
 @contextmanager

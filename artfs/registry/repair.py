@@ -23,7 +23,7 @@ from artfs.registry.fsck import SPOOL_LIFE_S
 from artfs.registry.layout import IDENTITY_BYTES, REGISTRY_FORMAT, Layout, Marker, read_marker, write_marker
 from artfs.registry.liveness import remove_doomed, walk
 from artfs.registry.maintenance import Maintenance
-from artfs.registry.maintenance_lock import maintenance_lock
+from artfs.registry.maintenance_lock import file_lock, maintenance_lock
 from artfs.registry.migrations import migrate, settle_identity
 from artfs.registry.rebuilding import Rebuilding, VersionRoot, remember_lost
 from artfs.registry.records import Records
@@ -252,7 +252,7 @@ def _clean(layout: Layout, clock: Clock, random_bytes: RandomBytes) -> None:
                 database=database,
                 store=LocalPackStore(layout.packs),
                 spool=layout.spool,
-                maintenance_lock=layout.maintenance_lock,
+                maintenance_lock=file_lock(layout.maintenance_lock),
                 clock=clock,
                 random_bytes=random_bytes,
                 verify=Verify.METADATA,

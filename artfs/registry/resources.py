@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from artfs.registry.database import Database
+from artfs.registry.maintenance_lock import MaintenanceLock
 from artfs.store.packs import PackStore
 
 Clock = Callable[[], int]
@@ -31,7 +32,7 @@ class Verify(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Made once per registry; `spool` and `maintenance_lock` are on local disk.
+    """Made once per registry; `spool` is on local disk.
 
     `after_change` is called after each transaction that appended to the journal of changes.
     """
@@ -39,7 +40,7 @@ class Resources:
     database: Database
     store: PackStore
     spool: Path
-    maintenance_lock: Path
+    maintenance_lock: MaintenanceLock
     clock: Clock
     random_bytes: RandomBytes
     verify: Verify

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from artfs.errors import AliasNotFound, InvalidValue, StillAliased, VersionNotFound
+from artfs.model.digest import Digest
 from artfs.model.names import parse_version, version_name
 from artfs.registry.aliases import aliases_at, aliases_now, remove_alias
-from artfs.registry.catalog import Artifact, Project, find_artifact, find_project
+from artfs.registry.catalog import Artifact, Project, find_artifact, find_project, page_limit
 from artfs.registry.changes import append_change
 from artfs.registry.database import Row, Transaction
 from artfs.registry.liveness import remove_doomed, walk
@@ -46,7 +47,7 @@ def version_record(project: Project, artifact: Artifact, row: Row, aliases: dict
         project=project.name,
         artifact=artifact.name,
         number=number,
-        root=root,
+        root=Digest(root),
         type=artifact.type or DEFAULT_TYPE,
         description=description,
         metadata=msgspec.json.decode(metadata),
@@ -62,9 +63,9 @@ def peek_version(tx: Transaction, artifact: Artifact, number: int) -> Row | None
     return tx.row(f"{_VERSION} AND v.number = ?", (artifact.id, number))
 
 
-def all_versions(tx: Transaction, artifact_id: int) -> list[Row]:
-    """Oldest first."""
-    return tx.rows(f"{_VERSION} ORDER BY v.number", (artifact_id,))
+def all_versions(tx: Transaction, artifact_id: int, after: int = -1, limit: int | None = None) -> list[Row]:
+    """Those numbered above `after`, oldest first."""
+    return tx.rows(f"{_VERSION} AND v.number > ? ORDER BY v.number LIMIT ?", (artifact_id, after, page_limit(limit)))
 
 
 def newest_version(tx: Transaction, artifact: Artifact) -> Row | None:
@@ -98,12 +99,12 @@ class Versions:
         self._database = resources.database
         self._maintenance = maintenance
 
-    def list(self, project: str, artifact: str) -> list[VersionRecord]:
+    def list(self, project: str, artifact: str, *, after: int = -1, limit: int | None = None) -> list[VersionRecord]:
         with self._database.read() as tx:
             found = find_project(tx, project)
             of = find_artifact(tx, found, artifact)
             aliases = aliases_now(tx, of.id)
-            rows = all_versions(tx, of.id)
+            rows = all_versions(tx, of.id, after, limit)
         return [version_record(found, of, row, aliases) for row in rows]
 
     def resolve(self, project: str, artifact: str, selector: str, *, as_of: int | None = None) -> VersionRecord:

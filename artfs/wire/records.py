@@ -6,15 +6,18 @@ from typing import Any
 
 import msgspec
 
+from artfs.model.access import Role, Scope, Visibility
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 
 DEFAULT_TYPE = "dataset"
+NO_ROOT = Digest(b"")  # in a seal request whose root is not known yet
 
 
 class ProjectRecord(msgspec.Struct, frozen=True):
     name: str
     uid: bytes  # 16 random bytes, in the header of the project's packs
     created_at_ns: int
+    visibility: Visibility = Visibility.PRIVATE
 
 
 class ArtifactRecord(msgspec.Struct, frozen=True):
@@ -34,7 +37,7 @@ class VersionRecord(msgspec.Struct, frozen=True):
     project: str
     artifact: str
     number: int
-    root: bytes
+    root: Digest
     type: str
     description: str
     metadata: dict[str, Any]
@@ -50,12 +53,12 @@ class VersionRecord(msgspec.Struct, frozen=True):
 
     @property
     def root_key(self) -> ObjectKey:
-        return ObjectKey(ObjectKind.TREE, Digest(self.root))
+        return ObjectKey(ObjectKind.TREE, self.root)
 
     @property
     def digest(self) -> Digest:
         """The root tree's digest: equal for versions of equal content."""
-        return Digest(self.root)
+        return self.root
 
 
 class DraftRecord(msgspec.Struct, frozen=True):
@@ -76,7 +79,7 @@ class SealRequest(msgspec.Struct, frozen=True):
     """
 
     artifact: str
-    root: bytes
+    root: Digest
     aliases: list[str] = []
     type: str | None = None
     description: str | None = None
@@ -128,3 +131,45 @@ class Change(msgspec.Struct, frozen=True):
     project: str
     artifact: str = ""
     name: str = ""
+
+
+class MemberRecord(msgspec.Struct, frozen=True):
+    """What a user may do in a project beyond what its visibility allows everybody."""
+
+    user: str
+    role: Role
+
+
+class UserRecord(msgspec.Struct, frozen=True):
+    """Somebody who may have tokens. An `admin` may do everything everywhere; a disabled user's tokens are not valid."""
+
+    name: str
+    admin: bool
+    disabled: bool
+    created_at_ns: int
+
+
+class TokenRecord(msgspec.Struct, frozen=True):
+    """A token without its secret. `id` is public and names it; `expires_at_ns` None means never."""
+
+    id: str
+    user: str
+    name: str
+    scopes: list[Scope]
+    created_at_ns: int
+    expires_at_ns: int | None
+    last_used_at_ns: int | None = None
+
+
+class NewToken(msgspec.Struct, frozen=True):
+    """A token just made: the only time that its secret is told."""
+
+    record: TokenRecord
+    secret: str
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who a caller is to the registry, and what its token allows."""
+
+    user: UserRecord
+    scopes: list[Scope]

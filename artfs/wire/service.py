@@ -10,32 +10,49 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from artfs.model.access import Role, Scope, Visibility
 from artfs.model.digest import ObjectKey
 from artfs.wire.records import (
     ArtifactRecord,
     Change,
     DeletionPlan,
     DraftRecord,
+    Identity,
     Location,
+    MemberRecord,
+    NewToken,
     ProjectRecord,
     SealRequest,
     SealResult,
+    TokenRecord,
+    UserRecord,
     VersionRecord,
 )
 
 KEYS_MAX = 4096
 
+# `list` methods take `after`, the last name (or number) of the page before, and `limit`, None for all that is left.
+
 
 class Projects(Protocol):
-    def list(self) -> list[ProjectRecord]: ...
+    def list(self, *, after: str = "", limit: int | None = None) -> list[ProjectRecord]:
+        """Those that the caller may read, by name."""
+
     def get(self, project: str) -> ProjectRecord: ...
-    def create(self, project: str, *, exist_ok: bool = False) -> ProjectRecord: ...
+    def create(
+        self, project: str, *, exist_ok: bool = False, visibility: Visibility = Visibility.PRIVATE
+    ) -> ProjectRecord:
+        """Make a project. Whoever does becomes its first admin. An existing one keeps its visibility."""
+
+    def update(self, project: str, *, visibility: Visibility) -> ProjectRecord: ...
     def delete(self, project: str) -> None:
         """Remove an empty project. Raises NotEmpty."""
 
 
 class Artifacts(Protocol):
-    def list(self, project: str) -> list[ArtifactRecord]: ...
+    def list(self, project: str, *, after: str = "", limit: int | None = None) -> list[ArtifactRecord]:
+        """By name."""
+
     def get(self, project: str, artifact: str) -> ArtifactRecord: ...
     def create(
         self, project: str, artifact: str, *, type: str | None = None, exist_ok: bool = False
@@ -50,8 +67,8 @@ class Artifacts(Protocol):
 
 
 class Versions(Protocol):
-    def list(self, project: str, artifact: str) -> list[VersionRecord]:
-        """All versions, oldest first."""
+    def list(self, project: str, artifact: str, *, after: int = -1, limit: int | None = None) -> list[VersionRecord]:
+        """Versions with numbers above `after`, oldest first."""
 
     def resolve(self, project: str, artifact: str, selector: str, *, as_of: int | None = None) -> VersionRecord:
         """The version that an alias or version name means, at change number `as_of` if given."""
@@ -117,7 +134,56 @@ class Changes(Protocol):
         """The number of the newest change; cheap enough to ask five times a second."""
 
     def since(self, seq: int, limit: int = 1000) -> list[Change]:
-        """Changes after `seq`, oldest first."""
+        """Changes after `seq` that the caller may see, oldest first."""
+
+    def wait(self, seq: int, timeout_s: float) -> int:
+        """Block until there is a change after `seq`, or for `timeout_s` at most; the position then. May return early."""
+
+
+class Members(Protocol):
+    """Who has which role in a project."""
+
+    def list(self, project: str) -> list[MemberRecord]:
+        """By user."""
+
+    def set(self, project: str, user: str, role: Role) -> MemberRecord:
+        """Add a member, or change its role. Raises UserNotFound."""
+
+    def remove(self, project: str, user: str) -> None:
+        """No error for one that is no member."""
+
+
+class Users(Protocol):
+    def me(self) -> Identity:
+        """Who the caller is. Raises NotAuthenticated."""
+
+    def list(self) -> list[UserRecord]: ...
+    def create(self, name: str, *, admin: bool = False) -> UserRecord:
+        """Raises AlreadyExists."""
+
+    def update(self, name: str, *, admin: bool | None = None, disabled: bool | None = None) -> UserRecord: ...
+    def delete(self, name: str) -> None:
+        """Remove a user with all tokens and memberships."""
+
+
+class Tokens(Protocol):
+    def list(self, user: str) -> list[TokenRecord]: ...
+    def create(self, user: str, name: str, scopes: Sequence[Scope], *, expires_at_ns: int | None = None) -> NewToken:
+        """Make a token. Its secret is told here and never again. A caller cannot give more than its own scopes."""
+
+    def revoke(self, token_id: str) -> None:
+        """From now on it is not valid. Raises TokenNotFound."""
+
+
+class Access(Protocol):
+    """Users, their tokens, and what they may do."""
+
+    @property
+    def users(self) -> Users: ...
+    @property
+    def tokens(self) -> Tokens: ...
+    @property
+    def members(self) -> Members: ...
 
 
 class Registry(Protocol):
@@ -145,4 +211,6 @@ class Registry(Protocol):
     def objects(self) -> Objects: ...
     @property
     def changes(self) -> Changes: ...
+    @property
+    def access(self) -> Access: ...
     def close(self) -> None: ...

@@ -149,7 +149,7 @@ def test_a_seal_needs_its_root(registry: Registry) -> None:
     with pytest.raises(ObjectMissing):
         registry.drafts.seal(draft.id, SealRequest("bikes", Digest.of(b"nothing")))
     with pytest.raises(InvalidValue):
-        registry.drafts.seal(draft.id, SealRequest("bikes", b"short"))
+        registry.drafts.seal(draft.id, SealRequest("bikes", Digest(b"short")))
     assert registry.artifacts.list("vision") == []
 
 

@@ -110,13 +110,13 @@ def test_times_are_when_the_content_entered(client: Client, tree: Digest, root: 
 
 def test_modes_follow_the_umask_and_the_executable_bit(client: Client, tmp_path: Path, root: Path) -> None:
     from artfs.client.put import put
-    from artfs.wire.records import SealRequest
+    from artfs.wire.records import NO_ROOT, SealRequest
 
     (tmp_path / "s").mkdir()
     for name, mode in (("run", 0o755), ("data", 0o600)):
         (tmp_path / "s" / name).write_text(name)
         (tmp_path / "s" / name).chmod(mode)
-    tree = put(client, "vision", tmp_path / "s", SealRequest("tools", b"")).version.digest
+    tree = put(client, "vision", tmp_path / "s", SealRequest("tools", NO_ROOT)).version.digest
     mask = os.umask(0o027)
     try:
         _get(client, tree, root)

@@ -20,7 +20,7 @@ from artfs.client.trees import TreeReader
 from artfs.errors import ArtfsError, FileChanged, InvalidName, StorageFailed, TypeMismatch, UnsupportedFile
 from artfs.model.tree import EntryKind
 from artfs.registry.embedded import EmbeddedRegistry
-from artfs.wire.records import SealRequest
+from artfs.wire.records import NO_ROOT, SealRequest
 from tests.integration.privileges import bound_by_permissions
 
 RND = random.Random(13)
@@ -28,7 +28,7 @@ IS_ROOT = os.geteuid() == 0
 
 
 def _put(client: Client, source: Path, *, xattrs: bool = False) -> PutResult:
-    return put(client, "vision", source, SealRequest("bikes", b""), xattrs=xattrs)
+    return put(client, "vision", source, SealRequest("bikes", NO_ROOT), xattrs=xattrs)
 
 
 def _paths(client: Client, result: PutResult) -> list[str]:
@@ -200,7 +200,7 @@ def test_a_file_that_vanishes_while_it_is_put_is_named_and_nothing_is_put(client
             (source / "other.bin").unlink(missing_ok=True)
 
     with pytest.raises(FileChanged, match=r"other\.bin vanished"):
-        put(client, "vision", source, SealRequest("bikes", b""), report=vanish)
+        put(client, "vision", source, SealRequest("bikes", NO_ROOT), report=vanish)
     _assert_nothing_is_left(client)
 
 
@@ -221,15 +221,15 @@ def test_an_interrupt_leaves_nothing_half_done(client: Client, tmp_path: Path) -
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        put(client, "vision", tmp_path / "s", SealRequest("bikes", b""), report=interrupt)
+        put(client, "vision", tmp_path / "s", SealRequest("bikes", NO_ROOT), report=interrupt)
     _assert_nothing_is_left(client)
 
 
 def test_a_wrong_type_is_refused_before_anything_is_read(client: Client, source: Path) -> None:
-    put(client, "vision", source, SealRequest("bikes", b"", type="dataset"))
+    put(client, "vision", source, SealRequest("bikes", NO_ROOT, type="dataset"))
     reports: list[PutProgress] = []
     with pytest.raises(TypeMismatch):
-        put(client, "vision", source, SealRequest("bikes", b"", type="model"), report=reports.append)
+        put(client, "vision", source, SealRequest("bikes", NO_ROOT, type="model"), report=reports.append)
     assert reports == []
 
 
@@ -240,7 +240,7 @@ def test_a_wrong_name_is_refused_before_anything_is_read(
     client: Client, tmp_path: Path, project: str, artifact: str, alias: str
 ) -> None:
     with pytest.raises(InvalidName):
-        put(client, project, tmp_path / "not looked at", SealRequest(artifact, b"", aliases=[alias]))
+        put(client, project, tmp_path / "not looked at", SealRequest(artifact, NO_ROOT, aliases=[alias]))
 
 
 def test_a_source_that_does_not_exist_is_named(client: Client, tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_source_that_does_not_exist_is_named(client: Client, tmp_path: Path) -
 
 def test_progress_grows_to_the_totals_that_were_known_from_the_start(client: Client, source: Path) -> None:
     reports: list[PutProgress] = []
-    put(client, "vision", source, SealRequest("bikes", b""), report=reports.append)
+    put(client, "vision", source, SealRequest("bikes", NO_ROOT), report=reports.append)
     assert {(r.total_files, r.total_bytes) for r in reports} == {(8, (5 << 20) + 3000 + 10 + 1)}
     assert [r.size_bytes for r in reports] == sorted(r.size_bytes for r in reports)
     last = reports[-1]
@@ -270,7 +270,7 @@ def test_user_attributes_are_kept_when_asked_for(client: Client, source: Path) -
 
 def test_description_metadata_aliases_and_creator_are_those_of_the_request(client: Client, source: Path) -> None:
     request = SealRequest(
-        "bikes", b"", aliases=["best"], type="dataset", description="d", metadata={"k": [1]}, created_by="me"
+        "bikes", NO_ROOT, aliases=["best"], type="dataset", description="d", metadata={"k": [1]}, created_by="me"
     )
     version = put(client, "vision", source, request).version
     assert (version.type, version.description, version.metadata, version.created_by) == (

@@ -51,14 +51,14 @@ def command(
     """Store a directory or file as a new version; identical content makes none. Only what is new is stored."""
     from artfs.assemble import creator
     from artfs.client.put import PutProgress, put
-    from artfs.wire.records import SealRequest
+    from artfs.wire.records import NO_ROOT, SealRequest
 
     target = artifact_name(name)
     for alias in aliases:
         check_alias(alias)
     request = SealRequest(
         artifact=target.artifact,
-        root=b"",
+        root=NO_ROOT,
         aliases=list(aliases),
         type=type_,
         description=description,

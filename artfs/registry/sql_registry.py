@@ -1,0 +1,45 @@
+"""The registry over any database and any pack store: where its services are put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from artfs.registry.aliases import Aliases
+from artfs.registry.catalog import Artifacts, Projects
+from artfs.registry.changes import ChangeLog
+from artfs.registry.drafts import Drafts
+from artfs.registry.maintenance import Maintenance
+from artfs.registry.objects import Objects
+from artfs.registry.resources import Resources
+from artfs.registry.users import Access
+from artfs.registry.versions import Versions
+
+
+class SqlRegistry:
+    """A `Registry` whose caller may do everything. Whoever makes one has migrated the database.
+
+    Args:
+        identity: the registry's stable id.
+        resources: closed with the registry.
+    """
+
+    def __init__(self, identity: str, resources: Resources) -> None:
+        self.identity = identity
+        self.resources = resources
+        maintenance = Maintenance(resources)
+        self.projects = Projects(resources, maintenance)
+        self.artifacts = Artifacts(resources)
+        self.versions = Versions(resources, maintenance)
+        self.aliases = Aliases(resources)
+        self.drafts = Drafts(resources, maintenance)
+        self.objects = Objects(resources)
+        self.changes = ChangeLog(resources.database)
+        self.access = Access(resources)
+        maintenance.try_sweep()
+
+    @property
+    def spool(self) -> Path:
+        return self.resources.spool
+
+    def close(self) -> None:
+        self.resources.database.close()
