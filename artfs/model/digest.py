@@ -49,6 +49,9 @@ class ObjectKind(IntEnum):
     TREE = 3
 
 
+_KINDS = {kind.name.lower(): kind for kind in ObjectKind}
+
+
 class ObjectKey(NamedTuple):
     """An object's name within its project."""
 
@@ -57,3 +60,13 @@ class ObjectKey(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind.name.lower()} {self.digest.text}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `str` writes. Raises InvalidValue when it is anything else."""
+        kind, _, digest = text.partition(" ")
+        if kind not in _KINDS:
+            raise InvalidValue(
+                f"{text!r} names no object", hint="expected chunk, recipe or tree, a space, and a digest"
+            )
+        return cls(_KINDS[kind], Digest.parse(digest))

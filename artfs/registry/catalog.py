@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from artfs.errors import AlreadyExists, ArtifactNotFound, NotEmpty, ProjectNotFound, TypeMismatch
-from artfs.model.access import Visibility
+from artfs.errors import AlreadyExists, ArtifactNotFound, NotEmpty, ProjectNotFound, TypeMismatch, UserNotFound
+from artfs.model.access import Role, Visibility
 from artfs.model.names import check_name
 from artfs.registry.changes import append_change
 from artfs.registry.database import Transaction, allocate
@@ -110,6 +110,18 @@ def next_version_number(tx: Transaction, project: Project, artifact: str) -> int
     return int(row[0]) - 1
 
 
+def add_member(tx: Transaction, project_id: int, user: str, role: Role) -> None:
+    """Let `user` have `role` in a project. Raises UserNotFound."""
+    row = tx.row("SELECT id FROM users WHERE name = ?", (user,))
+    if row is None:
+        raise UserNotFound(f"there is no user {user!r}", hint="artfs user list names them")
+    tx.run(
+        "INSERT INTO members (project_id, user_id, role) VALUES (?, ?, ?)"
+        " ON CONFLICT (project_id, user_id) DO UPDATE SET role = excluded.role",
+        (project_id, row[0], role.value),
+    )
+
+
 class Projects:
     """The `Projects` service."""
 
@@ -128,8 +140,14 @@ class Projects:
             return find_project(tx, project).record
 
     def create(
-        self, project: str, *, exist_ok: bool = False, visibility: Visibility = Visibility.PRIVATE
+        self,
+        project: str,
+        *,
+        exist_ok: bool = False,
+        visibility: Visibility = Visibility.PRIVATE,
+        admin: str | None = None,
     ) -> ProjectRecord:
+        """`admin` is a user who becomes the project's first administrator."""
         check_name("project", project)
         with self._database.write() as tx:
             row = tx.row(f"{_PROJECT} WHERE name = ?", (project,))
@@ -138,11 +156,14 @@ class Projects:
                     return Project(*row).record
                 raise AlreadyExists(f"the project {project!r} exists", hint="choose another name")
             now_ns = self._resources.clock()
+            id_ = allocate(tx, "projects")
             record = ProjectRecord(project, self._resources.random_bytes(ID_BYTES), now_ns, visibility)
             tx.run(
                 "INSERT INTO projects (id, uid, name, created_at, visibility) VALUES (?, ?, ?, ?, ?)",
-                (allocate(tx, "projects"), record.uid, project, now_ns, visibility.value),
+                (id_, record.uid, project, now_ns, visibility.value),
             )
+            if admin is not None:
+                add_member(tx, id_, admin, Role.ADMIN)
             append_change(tx, "project", project)
         self._resources.after_change()
         return record

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from artfs.errors import InvalidValue
-from artfs.model.digest import ObjectKey, ObjectKind
+from artfs.errors import DamagedObject, InvalidValue, ObjectMissing
+from artfs.model import codec
+from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.registry.catalog import find_project
 from artfs.registry.database import Transaction, rows_in
 from artfs.registry.resources import Resources
@@ -82,6 +83,23 @@ class Objects:
                     url = self._store.url(PackName(of.uid, pack_id))
                     found[kind, digest] = Location(size, codec, url, start, stored, created_at, times)
         return [found.get(key) for key in keys]
+
+    def read(self, project: str, key: ObjectKey) -> bytes:
+        """An object's bytes, verified. Raises ObjectMissing and DamagedObject."""
+        with self._database.read() as tx:
+            of = find_project(tx, project)
+            row = tx.row(
+                "SELECT p.pack_id, o.start, o.stored, o.codec, o.size FROM objects o JOIN packs p ON p.id = o.pack"
+                " WHERE p.state <> 'lost' AND o.project_id = ? AND o.kind = ? AND o.digest = ?",
+                (of.id, key.kind, key.digest),
+            )
+        if row is None:
+            raise ObjectMissing(f"the {key} is not stored in project {project!r}", hint="was its version deleted?")
+        pack_id, start, stored_bytes, how, size_bytes = row
+        data = codec.decode(how, self._store.read(PackName(of.uid, pack_id), start, stored_bytes), size_bytes)
+        if Digest.of(data) != key.digest:
+            raise DamagedObject(f"the {key} does not match its digest", hint="run artfs fsck")
+        return bytes(data)
 
 
 _COLUMNS = "SELECT o.digest, o.size, o.codec, p.pack_id, o.start, o.stored, p.created_at"

@@ -1,0 +1,93 @@
+"""The check that precedes everything a caller does: its standing is looked up, and the tables of `model.access` decide."""
+
+from __future__ import annotations
+
+from artfs.errors import AccessDenied, DraftNotFound, ProjectNotFound
+from artfs.model.access import Operation, Scope, Standing, Verdict, decide_in_project, decide_of_server, includes
+from artfs.registry.sql_registry import SqlRegistry
+from artfs.wire.records import Identity
+
+
+class Guard:
+    """What one caller may do.
+
+    Attributes:
+        caller: who it is, as its token says.
+    """
+
+    def __init__(self, registry: SqlRegistry, caller: Identity) -> None:
+        self._members = registry.access.members
+        self.caller = caller
+
+    @property
+    def user(self) -> str:
+        return self.caller.user.name
+
+    @property
+    def administers_server(self) -> bool:
+        return self.caller.user.admin
+
+    def require(self, operation: Operation, project: str) -> None:
+        """Raises ProjectNotFound for a project that the caller must not know of, AccessDenied for what it may not do."""
+        self._decide(operation, project, self._members.standing(project, self.caller.user))
+
+    def require_of_draft(self, draft: str) -> None:
+        """That the caller may write to the draft's project. Raises DraftNotFound for one that it must not know of."""
+        project, standing = self._members.standing_by_draft(draft, self.caller.user)
+        try:
+            self._decide(Operation.WRITE, project, standing)
+        except ProjectNotFound:
+            raise DraftNotFound(
+                "there is no such draft: it was abandoned, or it expired", hint="begin the upload again"
+            ) from None
+
+    def project_of_draft(self, draft: str) -> str:
+        """Empty for a draft that is not known."""
+        return self._members.standing_by_draft(draft, self.caller.user)[0]
+
+    def require_of_server(self, operation: Operation) -> None:
+        """Raises AccessDenied."""
+        verdict = decide_of_server(operation, self.caller.scopes, administers_server=self.administers_server)
+        if verdict is not Verdict.ALLOWED:
+            raise AccessDenied(self._sentence(operation, "here"), hint=self._hint(operation))
+
+    def may_read(self, project: str) -> bool:
+        return self._members.standing(project, self.caller.user) is not Standing.STRANGER
+
+    def visible(self) -> frozenset[str]:
+        """The projects that the caller may read."""
+        return self._members.visible(self.caller.user)
+
+    def _decide(self, operation: Operation, project: str, standing: Standing) -> None:
+        verdict = decide_in_project(operation, standing, self.caller.scopes)
+        if verdict is Verdict.HIDDEN:
+            raise ProjectNotFound(f"there is no project {project!r}", hint="artfs ls lists the projects")
+        if verdict is Verdict.DENIED:
+            raise AccessDenied(self._sentence(operation, f"in project {project!r}"), hint=self._hint(operation))
+
+    def _sentence(self, operation: Operation, where: str) -> str:
+        return f"{self.user} may not {_WORDS[operation]} {where}"
+
+    def _hint(self, operation: Operation) -> str:
+        if operation in _SCOPED and not includes(self.caller.scopes, _SCOPED[operation]):
+            return f"the token in use lacks the scope {_SCOPED[operation].value}"
+        return "ask an administrator of the project, or of the server"
+
+
+_WORDS = {
+    Operation.READ: "read",
+    Operation.WRITE: "write",
+    Operation.DELETE: "delete",
+    Operation.SEE_MEMBERS: "see the members",
+    Operation.ADMINISTER: "change members or visibility, or delete the project,",
+    Operation.CREATE_PROJECT: "create projects",
+    Operation.OWN_TOKENS: "use tokens",
+    Operation.ADMINISTER_SERVER: "administer users and their tokens",
+}
+_SCOPED = {
+    Operation.WRITE: Scope.WRITE,
+    Operation.DELETE: Scope.WRITE,
+    Operation.CREATE_PROJECT: Scope.WRITE,
+    Operation.ADMINISTER: Scope.ADMIN,
+    Operation.ADMINISTER_SERVER: Scope.ADMIN,
+}

@@ -1,0 +1,187 @@
+"""Bodies of requests and answers that are not records, and paths, as server and client write them. Pure: types only."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from artfs.model.access import Role, Scope, Visibility
+from artfs.model.digest import ObjectKey
+from artfs.wire.records import Change, Location
+
+API = "/v1"
+TOKEN_SCHEME = "Bearer"
+PAGE_MAX = 1000  # items of a list in one answer
+WAIT_S_MAX = 30.0  # of a long poll
+REQUEST_ID = "X-Request-Id"
+
+_T = TypeVar("_T")
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """Every answer of 400 and above. `code` is one of artfs.errors'."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """What a server is. `identity` is its registry's; `api` the highest version of this interface that it speaks."""
+
+    identity: str
+    version: str
+    api: int = 1
+
+
+class Page(msgspec.Struct, Generic[_T], frozen=True):
+    """A part of a list; `next` is what `after` must be for the following part, null at the end."""
+
+    items: list[_T]
+    next: str | int | None = None
+
+
+class NewProject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    exist_ok: bool = False
+    visibility: Visibility = Visibility.PRIVATE
+
+
+class ProjectChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    visibility: Visibility
+
+
+class MemberChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    role: Role
+
+
+class NewArtifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    type: str | None = None
+    exist_ok: bool = False
+
+
+class ArtifactChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is null stays as it is."""
+
+    type: str | None = None
+    description: str | None = None
+
+
+class VersionChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is null stays as it is."""
+
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class Deletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Versions to delete by number; with `dry_run` only the plan is made."""
+
+    numbers: list[int]
+    delete_aliases: bool = False
+    dry_run: bool = False
+
+
+class AliasRecord(msgspec.Struct, frozen=True):
+    alias: str
+    number: int
+
+
+class AliasMove(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    number: int
+
+
+class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Objects by name: kind, a space, and digest, such as `chunk sha256:...`."""
+
+    keys: list[str]
+
+    @classmethod
+    def of(cls, keys: list[ObjectKey]) -> Keys:
+        return cls([str(key) for key in keys])
+
+    def parsed(self) -> list[ObjectKey]:
+        """Raises InvalidValue."""
+        return [ObjectKey.parse(text) for text in self.keys]
+
+
+class Place(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A `Location` whose URL is one of a list, by number. `times` is in base64."""
+
+    pack: int
+    size_bytes: int
+    codec: int
+    offset: int
+    stored_bytes: int
+    created_at_ns: int
+    times: bytes = b""
+
+
+class Places(msgspec.Struct, frozen=True):
+    """Where objects are: the URLs of packs, relative to the server or absolute, and a place for each key asked for."""
+
+    packs: list[str]
+    objects: list[Place | None]
+
+    @classmethod
+    def of(cls, locations: list[Location | None]) -> Places:
+        numbers: dict[str, int] = {}
+        objects = [
+            None
+            if one is None
+            else Place(
+                numbers.setdefault(one.url, len(numbers)),
+                one.size_bytes,
+                one.codec,
+                one.offset,
+                one.stored_bytes,
+                one.created_at_ns,
+                one.times,
+            )
+            for one in locations
+        ]
+        return cls(list(numbers), objects)
+
+    def locations(self) -> list[Location | None]:
+        """Raises IndexError for a pack that is not listed."""
+        return [
+            None
+            if one is None
+            else Location(
+                one.size_bytes,
+                one.codec,
+                self.packs[one.pack],
+                one.offset,
+                one.stored_bytes,
+                one.created_at_ns,
+                one.times,
+            )
+            for one in self.objects
+        ]
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """Changes that the caller may see; it has seen all up to `position`."""
+
+    position: int
+    changes: list[Change] = []
+
+
+class NewUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    admin: bool = False
+
+
+class UserChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is null stays as it is."""
+
+    admin: bool | None = None
+    disabled: bool | None = None
+
+
+class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    scopes: list[Scope]
+    expires_at_ns: int | None = None
