@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
     from artfs.client.client import Client
     from artfs.fuse.mount_records import MountRecords
+    from artfs.registry.sql_registry import SqlRegistry
     from artfs.vfs.door import Door
     from artfs.vfs.kernel import KernelCaches
     from artfs.vfs.ports import ObjectSource
@@ -27,14 +28,29 @@ if TYPE_CHECKING:
 
 def open_registry(config: Config) -> Registry:
     """Raises InvalidValue for a registry this artfs cannot speak to, and what opening one raises."""
-    if config.is_remote:
+    if not config.is_remote:
+        return open_own_registry(config)
+    if not config.registry.startswith(("http://", "https://")):
         raise InvalidValue(
-            f"the registry {config.registry} is not a directory",
-            hint="this version of artfs opens registries in a directory of this machine",
+            f"{config.registry!r} is not a registry", hint="name a directory, or a server: https://HOST:PORT"
         )
-    from artfs.registry.embedded import EmbeddedRegistry
+    from artfs.client.credentials import find_token
+    from artfs.client.remote.registry import RemoteRegistry
 
-    return EmbeddedRegistry(config.registry_dir)
+    token = find_token(config.registry, config.credentials, os.environ)
+    return RemoteRegistry(config.registry, token, spool=config.data_dir / "spool", ca_file=config.ca_file)
+
+
+def open_own_registry(config: Config, *, trusted: bool = True) -> SqlRegistry:
+    """The registry that this machine holds or administers, open to everything.
+
+    Args:
+        trusted: packs are written by this process; otherwise all that arrives is verified.
+    """
+    from artfs.registry.embedded import EmbeddedRegistry
+    from artfs.registry.resources import Verify
+
+    return EmbeddedRegistry(config.registry_dir, verify=Verify.METADATA if trusted else Verify.ALL)
 
 
 def open_cache(config: Config, identity: str = "") -> ObjectCache:

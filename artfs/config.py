@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import platformdirs
 
@@ -72,6 +73,21 @@ class Config:
     @property
     def is_remote(self) -> bool:
         return "://" in self.registry and not self.registry.startswith("file://")
+
+    @property
+    def credentials(self) -> Path:
+        """Where tokens are kept, one a server."""
+        return self.config_file.with_name("credentials.json")
+
+    @property
+    def described_registry(self) -> str:
+        """What a registry that this machine opens itself is called, without secrets."""
+        if not self.database and not self.storage:
+            return str(self.registry_dir)
+        parts = urlsplit(self.database or f"sqlite:{self.registry_dir}")
+        host = parts.netloc.rpartition("@")[2]
+        database = f"{parts.scheme}:{'//' if host else ''}{host}{parts.path}"
+        return f"{database} with {self.storage.partition('?')[0] or self.registry_dir}"
 
     @property
     def registry_dir(self) -> Path:

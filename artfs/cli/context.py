@@ -34,7 +34,7 @@ class Session:
         return load_config(self._overrides, os.environ)
 
     def with_settings(self, settings: Mapping[str, str]) -> Config:
-        """The configuration with settings given as mount options; the command line's own win."""
+        """The configuration with settings given besides, such as mount options; the command line's own win."""
         given = {name: value for name, value in self._overrides.items() if value is not None}
         return load_config({**settings, **given}, os.environ)
 

@@ -47,7 +47,11 @@ def iso_time(time_ns: int) -> str:
 
 
 def project_json(record: ProjectRecord) -> dict[str, Any]:
-    return {"project": record.name, "created_at": iso_time(record.created_at_ns)}
+    return {
+        "project": record.name,
+        "visibility": record.visibility.value,
+        "created_at": iso_time(record.created_at_ns),
+    }
 
 
 def artifact_json(record: ArtifactRecord) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from artfs.errors import DamagedPack
 from artfs.store.durable import storage_error
+from artfs.vfs.ports import Bytes
 
 
 class PackVanished(Exception):
@@ -18,7 +19,7 @@ class PackVanished(Exception):
 
 
 class PackSource(Protocol):
-    def read(self, url: str, offset: int, length: int) -> bytes:
+    def read(self, url: str, offset: int, length: int) -> Bytes:
         """Exactly `length` bytes. Raises PackVanished, DamagedPack for a short pack, StorageFailed."""
 
     def close(self) -> None: ...

@@ -31,6 +31,9 @@ class Guard:
         """Raises ProjectNotFound for a project that the caller must not know of, AccessDenied for what it may not do."""
         self._decide(operation, project, self._members.standing(project, self.caller.user))
 
+    def require_read(self, project: str) -> None:
+        self.require(Operation.READ, project)
+
     def require_of_draft(self, draft: str) -> None:
         """That the caller may write to the draft's project. Raises DraftNotFound for one that it must not know of."""
         project, standing = self._members.standing_by_draft(draft, self.caller.user)

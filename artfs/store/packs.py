@@ -55,8 +55,14 @@ class PackStore(Protocol):
     def path(self, name: PackName) -> Path:
         """Where the pack is, or would be, as a local file."""
 
+    def internal_path(self, name: PackName) -> str:
+        """The pack's place below the store's root, with slashes."""
+
     def url(self, name: PackName) -> str:
         """Where a client reads the pack."""
+
+    def check(self) -> None:
+        """Raises StorageFailed if the store does not answer."""
 
 
 class LocalPackStore:
@@ -131,8 +137,15 @@ class LocalPackStore:
         digits = name.pack_id.hex()
         return self.root / name.project_uid.hex() / digits[:2] / f"{digits}{_SUFFIX}"
 
+    def internal_path(self, name: PackName) -> str:
+        return str(self.path(name).relative_to(self.root))
+
     def url(self, name: PackName) -> str:
         return f"file:{self.path(name)}"
+
+    def check(self) -> None:
+        with reported("read the pack directory", self.root):
+            os.stat(self.root)
 
 
 def _open(path: Path) -> int:

@@ -1,0 +1,58 @@
+"""`artfs login`: remember the token for a server."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from artfs.cli.context import Session, pass_session
+from artfs.errors import InvalidValue
+
+
+@click.command(
+    "login",
+    epilog="""\b
+Examples:
+  artfs login https://artfs.example.org            asks for the token, without echo
+  artfs login https://artfs.example.org --token-file token.txt
+  pass show artfs | artfs login https://artfs.example.org
+A token comes from `artfs token create`, which an administrator runs for you the first time.""",
+)
+@click.argument("url")
+@click.option(
+    "--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Read the token there."
+)
+@click.option("--ca-file", default="", help="Certificates (PEM) to check the server against.")
+@pass_session
+def command(session: Session, url: str, token_file: Path | None, ca_file: str) -> None:
+    """Check a token with the server at URL and remember it, in a file that only you can read or in the keyring."""
+    from artfs.client.credentials import keep_token, server_name
+    from artfs.client.remote.registry import RemoteRegistry
+
+    config = session.config
+    server = server_name(url)
+    token = _token(token_file)
+    registry = RemoteRegistry(server, token, spool=config.data_dir / "spool", ca_file=ca_file or config.ca_file)
+    try:
+        identity = registry.access.users.me()
+    finally:
+        registry.close()
+    place = keep_token(server, token, config.credentials)
+    scopes = ", ".join(scope.value for scope in identity.scopes)
+    click.echo(f"logged in at {server} as {identity.user.name} ({scopes}); the token is in {place}")
+    if config.registry.rstrip("/") != server:
+        click.echo(f'to use it by default: registry = "{server}" in {config.config_file}, or ARTFS_REGISTRY={server}')
+
+
+def _token(token_file: Path | None) -> str:
+    if token_file is not None:
+        token = token_file.read_text(encoding="utf-8").strip()
+    elif sys.stdin.isatty():
+        token = click.prompt("Token", hide_input=True, err=True).strip()
+    else:
+        token = sys.stdin.readline().strip()
+    if not token or any(character.isspace() or not character.isprintable() for character in token):
+        raise InvalidValue("that is not a token", hint="a token begins with artfs_ and is one word")
+    return token

@@ -1,0 +1,124 @@
+"""Projects, artifacts, versions and aliases of a server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from artfs.client.remote.paths import all_pages, artifact_path, path, project_path
+from artfs.client.remote.transport import Transport
+from artfs.model.access import Visibility
+from artfs.model.names import version_name
+from artfs.wire.http import (
+    AliasMove,
+    AliasRecord,
+    ArtifactChange,
+    Deletion,
+    NewArtifact,
+    NewProject,
+    Page,
+    ProjectChange,
+    VersionChange,
+)
+from artfs.wire.records import ArtifactRecord, DeletionPlan, ProjectRecord, VersionRecord
+
+
+class RemoteProjects:
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, after: str = "", limit: int | None = None) -> list[ProjectRecord]:
+        return all_pages(self._transport, path("projects"), Page[ProjectRecord], after=after, limit=limit)
+
+    def get(self, project: str) -> ProjectRecord:
+        return self._transport.get(project_path(project), ProjectRecord)
+
+    def create(
+        self, project: str, *, exist_ok: bool = False, visibility: Visibility = Visibility.PRIVATE
+    ) -> ProjectRecord:
+        body = NewProject(project, exist_ok, visibility)
+        return self._transport.send("POST", path("projects"), body, ProjectRecord, again=exist_ok)
+
+    def update(self, project: str, *, visibility: Visibility) -> ProjectRecord:
+        return self._transport.send("PATCH", project_path(project), ProjectChange(visibility), ProjectRecord)
+
+    def delete(self, project: str) -> None:
+        self._transport.send("DELETE", project_path(project), again=False)
+
+
+class RemoteArtifacts:
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, project: str, *, after: str = "", limit: int | None = None) -> list[ArtifactRecord]:
+        url = project_path(project, "artifacts")
+        return all_pages(self._transport, url, Page[ArtifactRecord], after=after, limit=limit)
+
+    def get(self, project: str, artifact: str) -> ArtifactRecord:
+        return self._transport.get(artifact_path(project, artifact), ArtifactRecord)
+
+    def create(self, project: str, artifact: str, *, type: str | None = None, exist_ok: bool = False) -> ArtifactRecord:
+        body = NewArtifact(artifact, type, exist_ok)
+        return self._transport.send("POST", project_path(project, "artifacts"), body, ArtifactRecord, again=exist_ok)
+
+    def update(
+        self, project: str, artifact: str, *, type: str | None = None, description: str | None = None
+    ) -> ArtifactRecord:
+        body = ArtifactChange(type, description)
+        return self._transport.send("PATCH", artifact_path(project, artifact), body, ArtifactRecord)
+
+    def delete(self, project: str, artifact: str) -> None:
+        self._transport.send("DELETE", artifact_path(project, artifact), again=False)
+
+
+class RemoteVersions:
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, project: str, artifact: str, *, after: int = -1, limit: int | None = None) -> list[VersionRecord]:
+        url = artifact_path(project, artifact, "versions")
+        return all_pages(self._transport, url, Page[VersionRecord], after=after, limit=limit)
+
+    def resolve(self, project: str, artifact: str, selector: str, *, as_of: int | None = None) -> VersionRecord:
+        query = None if as_of is None else {"as_of": as_of}
+        return self._transport.get(artifact_path(project, artifact, "versions", selector), VersionRecord, query)
+
+    def update(
+        self,
+        project: str,
+        artifact: str,
+        number: int,
+        *,
+        description: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> VersionRecord:
+        url = artifact_path(project, artifact, "versions", version_name(number))
+        return self._transport.send("PATCH", url, VersionChange(description, metadata), VersionRecord)
+
+    def plan_delete(self, project: str, artifact: str, numbers: Sequence[int]) -> DeletionPlan:
+        return self._delete(project, artifact, Deletion(list(numbers), dry_run=True))
+
+    def delete(
+        self, project: str, artifact: str, numbers: Sequence[int], *, delete_aliases: bool = False
+    ) -> DeletionPlan:
+        return self._delete(project, artifact, Deletion(list(numbers), delete_aliases))
+
+    def _delete(self, project: str, artifact: str, body: Deletion) -> DeletionPlan:
+        url = artifact_path(project, artifact, "deletions")
+        return self._transport.send("POST", url, body, DeletionPlan, again=body.dry_run)
+
+
+class RemoteAliases:
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, project: str, artifact: str, *, as_of: int | None = None) -> dict[str, int]:
+        url = artifact_path(project, artifact, "aliases")
+        query = {} if as_of is None else {"as_of": as_of}
+        return {one.alias: one.number for one in all_pages(self._transport, url, Page[AliasRecord], query=query)}
+
+    def move(self, project: str, artifact: str, alias: str, number: int) -> None:
+        self._transport.send("PUT", artifact_path(project, artifact, "aliases", alias), AliasMove(number))
+
+    def remove(self, project: str, artifact: str, alias: str) -> None:
+        self._transport.send("DELETE", artifact_path(project, artifact, "aliases", alias), again=False)

@@ -1,0 +1,116 @@
+"""The application: from a request to an operation of the table, with the limits and the log line that every request gets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from artfs.errors import ArtfsError, NotAuthenticated, NotFound, Unavailable
+from artfs.registry.sql_registry import SqlRegistry
+from artfs.server import access_routes, catalog_routes, change_routes, metrics, object_routes, pack_routes
+from artfs.server.access_log import RequestLog
+from artfs.server.bodies import read_json
+from artfs.server.errors import error_response, json_response, on_artfs_error, on_failure, on_http_error
+from artfs.server.routes import Call, Operation
+from artfs.server.service import Service
+from artfs.server.settings import ServerSettings
+from artfs.wire.http import API
+
+OPERATIONS: tuple[Operation, ...] = (
+    *access_routes.OPERATIONS,
+    *catalog_routes.OPERATIONS,
+    *object_routes.OPERATIONS,
+    *pack_routes.OPERATIONS,
+    *change_routes.OPERATIONS,
+)
+
+_log = logging.getLogger(__name__)
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(open_registry: Callable[[], SqlRegistry], settings: ServerSettings) -> Starlette:
+    """The server's application. `open_registry` is called when a worker starts, in that worker."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        service = app.state.service = Service(open_registry(), settings)
+        try:
+            yield
+        finally:
+            service.close()
+
+    routes = [Route(API + operation.path, _endpoint(operation), methods=[operation.method]) for operation in OPERATIONS]
+    routes += [Route("/healthz", healthy), Route("/readyz", ready), Route("/metrics", show_metrics)]
+    app = Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        exception_handlers={ArtfsError: on_artfs_error, HTTPException: on_http_error, Exception: on_failure},
+    )
+    app.router.redirect_slashes = False
+    app.add_middleware(RequestLog, requests_max=settings.requests_max)
+    return app
+
+
+def _endpoint(operation: Operation) -> _Endpoint:
+    async def answer(request: Request) -> Response:
+        service: Service = request.app.state.service
+        try:
+            identity, registry = await service.caller(request)
+        except NotAuthenticated as error:
+            metrics.REFUSED.inc()
+            return error_response(error)
+        request.state.user = identity.user.name
+        body = None
+        if operation.body is not None:
+            body = await read_json(request, operation.body, service.settings)
+        call = Call(registry, request.path_params, dict(request.query_params), body)
+        if operation.streamer is not None:
+            return await operation.streamer(service, request, call)
+        assert operation.handler is not None
+        found = await service.run(operation.handler, call)
+        return Response(status_code=204) if operation.status == 204 else json_response(found, operation.status)
+
+    return answer
+
+
+async def healthy(request: Request) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+async def ready(request: Request) -> Response:
+    service: Service = request.app.state.service
+    if service.stopping:
+        return error_response(Unavailable("the server is stopping", hint="use another"))
+    await service.check_ready()
+    return PlainTextResponse("ok\n")
+
+
+async def show_metrics(request: Request) -> Response:
+    """For callers on this machine, and for administrators of the server; to others there is no such thing."""
+    if not _is_local(request):
+        service: Service = request.app.state.service
+        identity, _ = await service.caller(request)
+        if not identity.user.admin:
+            raise NotFound("Not Found: GET /metrics")
+    metrics.WAITERS.set(request.app.state.service.feed.waiters)
+    return Response(metrics.rendered(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _is_local(request: Request) -> bool:
+    """Whether the caller is on this machine and no proxy has passed the request on."""
+    if "x-forwarded-for" in request.headers or "forwarded" in request.headers:
+        return False
+    if request.client is None or not request.client.host:
+        return True  # a unix socket
+    try:
+        return ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,58 @@
+"""Reading what clients send: bounded in size and time, never all of a large body in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+
+from artfs.errors import InvalidValue, TooLarge, Unavailable
+from artfs.server.settings import ServerSettings
+from artfs.wire import json
+
+_T = TypeVar("_T")
+
+
+def declared_bytes(request: Request, most: int) -> int | None:
+    """The Content-Length, None if there is none. Raises TooLarge before anything of such a body is read, InvalidValue."""
+    text = request.headers.get("content-length")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal()):
+        raise InvalidValue(f"a Content-Length of {text!r}", hint="send the number of bytes")
+    if len(text) > 18 or int(text) > most:
+        raise TooLarge(f"a body of {text} bytes", hint=f"at most {most} are taken here")
+    return int(text)
+
+
+async def stream(request: Request, most: int, settings: ServerSettings) -> AsyncIterator[bytes]:
+    """A body part by part. Raises TooLarge, and Unavailable when it stops coming or comes too slowly."""
+    begin_s = time.monotonic()
+    received = 0
+    parts = request.stream()
+    while True:
+        deadline_s = begin_s + settings.body_start_s + received / settings.body_bytes_per_s_min
+        try:
+            part = await asyncio.wait_for(anext(parts), max(0.0, deadline_s - time.monotonic()))
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise Unavailable("the request's body came too slowly", hint="try again") from None
+        except ClientDisconnect:
+            raise Unavailable("the request's body was cut short", hint="try again") from None
+        received += len(part)
+        if received > most:
+            raise TooLarge(f"a body of more than {most} bytes", hint="send less at once")
+        yield part
+
+
+async def read_json(request: Request, type_: type[_T], settings: ServerSettings) -> _T:
+    """The request's body as a record. Raises InvalidValue and what `stream` raises."""
+    declared_bytes(request, settings.json_bytes_max)
+    body = bytearray()
+    async for part in stream(request, settings.json_bytes_max, settings):
+        body += part
+    return json.decode(body, type_)

@@ -1,0 +1,43 @@
+"""Changes that the caller may see, with or without waiting for one."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from artfs.server.routes import Call, Operation, Parameter
+from artfs.server.service import Service
+from artfs.wire.http import PAGE_MAX, WAIT_S_MAX, Changes
+
+
+async def changes(service: Service, request: Request, call: Call) -> Response:
+    if "after" not in call.query:
+        return service.json(Changes(await service.run(call.registry.changes.position)))
+    seq = call.number("after", 0)
+    wait_s = min(float(call.number("wait_s", 0)), WAIT_S_MAX)
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        found, seen = await service.run(call.registry.changes.scan, seq, call.limit)
+        left_s = deadline_s - time.monotonic()
+        if found or left_s <= 0 or service.stopping or await request.is_disconnected():
+            return service.json(Changes(max(seen, seq), found))
+        seq = max(seen, seq)
+        await service.feed.wait_beyond(seq, min(left_s, service.stop_check_s))
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/changes",
+        "Changes after a number, waiting for one if asked to",
+        streamer=changes,
+        answer=Changes,
+        query=(
+            Parameter("after", "the position already seen; without it only the position is told"),
+            Parameter("limit", f"changes at most; {PAGE_MAX} if larger or not given"),
+            Parameter("wait_s", f"seconds to wait for a change; at most {WAIT_S_MAX:.0f}"),
+        ),
+    ),
+)

@@ -1,0 +1,168 @@
+"""Where objects are, uploads, and tree pages."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from artfs.errors import DamagedPack, InvalidValue, TooLarge, UsageError
+from artfs.model.digest import DIGEST_BYTES, Digest, ObjectKey, ObjectKind
+from artfs.model.pack import HEADER_BYTES, decode_header
+from artfs.server.bodies import declared_bytes, stream
+from artfs.server.ranges import etag_of, ranged
+from artfs.server.routes import Call, Operation
+from artfs.server.service import Service
+from artfs.store.durable import FILE_MODE, reported
+from artfs.store.packs import ID_BYTES
+from artfs.wire.http import Keys, Places
+from artfs.wire.records import DraftRecord, Location, SealRequest, SealResult
+from artfs.wire.service import KEYS_MAX
+
+BUFFER_BYTES = 1 << 20
+UPLOAD_SUFFIX = ".upload"
+DRAFT = "/drafts/{draft}"
+
+
+def _keys(call: Call) -> list[ObjectKey]:
+    keys: Keys = call.body
+    if len(keys.keys) > KEYS_MAX:
+        raise TooLarge(f"{len(keys.keys)} keys at once", hint=f"ask for at most {KEYS_MAX}")
+    return keys.parsed()
+
+
+async def locate(service: Service, request: Request, call: Call) -> Response:
+    project = call.path["project"]
+    locations = await service.run(call.registry.objects.locate, project, _keys(call))
+    return service.json(Places.of([None if one is None else _public(project, one) for one in locations]))
+
+
+def _public(project: str, location: Location) -> Location:
+    """A place as a client reaches it: a store of this machine's is reached through this server."""
+    if location.url.startswith(("http://", "https://")):
+        return location
+    pack = location.url.rpartition("/")[2].removesuffix(".pack")
+    return Location(
+        location.size_bytes,
+        location.codec,
+        f"/v1/projects/{project}/packs/{pack}",
+        location.offset,
+        location.stored_bytes,
+        location.created_at_ns,
+        location.times,
+    )
+
+
+def open_draft(call: Call) -> DraftRecord:
+    return call.registry.drafts.open(call.path["project"])
+
+
+def renew_draft(call: Call) -> DraftRecord:
+    return call.registry.drafts.renew(call.path["draft"])
+
+
+def missing(call: Call) -> Keys:
+    return Keys.of(call.registry.drafts.missing(call.path["draft"], _keys(call)))
+
+
+def seal(call: Call) -> SealResult:
+    return call.registry.drafts.seal(call.path["draft"], call.body)
+
+
+def abandon(call: Call) -> None:
+    call.registry.drafts.abandon(call.path["draft"])
+
+
+async def put_pack(service: Service, request: Request, call: Call) -> Response:
+    draft, pack_id = call.path["draft"], parse_id(call.path["pack"], ID_BYTES)
+    await service.run(call.registry.guard.require_of_draft, draft)  # before anything is taken in
+    declared = declared_bytes(request, service.settings.pack_bytes_max)
+    if declared is None:
+        raise UsageError("a pack of unknown length", hint="send a Content-Length")
+    path = service.registry.spool / f"{pack_id.hex()}.{os.urandom(8).hex()}{UPLOAD_SUFFIX}"
+    try:
+        await _receive(service, request, path, declared)
+        await service.run(_put, call, draft, path, pack_id)
+    finally:
+        await service.run(_remove, path)
+    return Response(status_code=204)
+
+
+async def _receive(service: Service, request: Request, path: Path, declared: int) -> None:
+    buffer = bytearray()
+    received = 0
+    with reported("store an upload in", path.parent):
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    try:
+        async for part in stream(request, declared, service.settings):
+            buffer += part
+            received += len(part)
+            if len(buffer) >= BUFFER_BYTES:
+                await service.run(_write, fd, buffer, path)
+                buffer = bytearray()
+        await service.run(_write, fd, buffer, path)
+    finally:
+        os.close(fd)
+    if received != declared:
+        raise InvalidValue(f"the body ended after {received} of {declared} bytes", hint="send it again")
+
+
+def _write(fd: int, data: bytearray, path: Path) -> None:
+    with reported("write", path):
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+
+def _put(call: Call, draft: str, path: Path, pack_id: bytes) -> None:
+    with path.open("rb") as file:
+        header = decode_header(file.read(HEADER_BYTES))
+    if header.pack_id != pack_id:
+        raise DamagedPack(f"the pack says that it is {header.pack_id.hex()}, not {pack_id.hex()}", hint="send it again")
+    call.registry.drafts.put_pack(draft, path)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+async def get_tree(service: Service, request: Request, call: Call) -> Response:
+    project, digest = call.path["project"], Digest(parse_id(call.path["digest"], DIGEST_BYTES))
+    data = await service.run(_tree, service, call, project, digest)
+
+    async def part(offset: int, length: int) -> bytes:
+        return data[offset : offset + length]
+
+    return ranged(request, len(data), etag_of(digest.hex()), part)
+
+
+def _tree(service: Service, call: Call, project: str, digest: Digest) -> bytes:
+    call.registry.guard.require_read(project)
+    return service.registry.objects.read(project, ObjectKey(ObjectKind.TREE, digest))
+
+
+def parse_id(text: str, length: int) -> bytes:
+    """An id in a path. Raises InvalidValue."""
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b""
+    if len(found) != length or found.hex() != text:
+        raise InvalidValue(f"{text!r} is not an id", hint=f"it has {2 * length} hexadecimal digits")
+    return found
+
+
+OPERATIONS = (
+    Operation(
+        "POST", "/projects/{project}/locate", "Where objects are stored", streamer=locate, body=Keys, answer=Places
+    ),
+    Operation("GET", "/projects/{project}/trees/{digest}", "A tree page", streamer=get_tree, binary=True),
+    Operation("POST", "/projects/{project}/drafts", "Begin an upload", open_draft, answer=DraftRecord),
+    Operation("POST", DRAFT + "/renew", "Keep an upload alive", renew_draft, answer=DraftRecord),
+    Operation("POST", DRAFT + "/missing", "Which objects must be sent", missing, body=Keys, answer=Keys),
+    Operation("PUT", DRAFT + "/packs/{pack}", "Send a pack", streamer=put_pack, binary=True, status=204),
+    Operation("POST", DRAFT + "/seal", "Make a version of an upload", seal, body=SealRequest, answer=SealResult),
+    Operation("DELETE", DRAFT, "End an upload", abandon, status=204),
+)

@@ -1,0 +1,98 @@
+"""The table of what can be asked, and how one row of it is answered. docs/openapi.json is generated from the same table.
+
+A handler is an ordinary function of a `Call`; it runs in a thread, and what it returns becomes JSON. The few that stream or
+wait are coroutines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from artfs.errors import InvalidValue
+from artfs.registry.guarded import GuardedRegistry
+from artfs.wire.http import PAGE_MAX, Page
+
+if TYPE_CHECKING:
+    from artfs.server.service import Service
+
+NUMBER_MAX = 1 << 62
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: who may do what, and what is asked."""
+
+    registry: GuardedRegistry
+    path: dict[str, str]
+    query: dict[str, str]
+    body: Any = None
+
+    def number(self, name: str, default: int) -> int:
+        """A number of the query. Raises InvalidValue."""
+        return query_number(self.query, name, default)
+
+    @property
+    def as_of(self) -> int | None:
+        return self.number("as_of", 0) if "as_of" in self.query else None
+
+    @property
+    def limit(self) -> int:
+        """How many items of a list are wanted."""
+        return max(1, min(self.number("limit", PAGE_MAX), PAGE_MAX))
+
+
+def query_number(query: dict[str, str], name: str, default: int) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal()) or len(text) > 19 or int(text) > NUMBER_MAX:
+        raise InvalidValue(f"{name}={text!r} is not a number", hint="write digits")
+    return int(text)
+
+
+Handler = Callable[[Call], Any]
+Streamer = Callable[["Service", Request, Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One of a query's, for the documentation."""
+
+    name: str
+    meaning: str
+    type: str = "integer"
+
+
+PAGING = (
+    Parameter("after", "the last item of the page before", "string"),
+    Parameter("limit", f"items at most; {PAGE_MAX} if larger or not given"),
+)
+AS_OF = (Parameter("as_of", "answer as of this change number"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A row: a method and a path, what it takes, what it answers."""
+
+    method: str
+    path: str
+    summary: str
+    handler: Handler | None = None
+    streamer: Streamer | None = None
+    body: Any = None
+    answer: Any = None
+    status: int = 200
+    query: Sequence[Parameter] = field(default=())
+    binary: bool = False
+
+
+def page_of(items: list[_T], limit: int, key: Callable[[_T], str | int]) -> Page[_T]:
+    """A page of at most `limit` from `items`, of which one more than that was asked for."""
+    more = len(items) > limit
+    return Page(items[:limit], key(items[limit - 1]) if more else None)

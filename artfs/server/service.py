@@ -1,0 +1,71 @@
+"""What every request of one worker shares: the registry, the threads that ask it, who callers are, the change feed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar, TypeVarTuple
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from artfs.registry.guarded import GuardedRegistry
+from artfs.registry.sql_registry import SqlRegistry
+from artfs.server import change_feed
+from artfs.server.auth import Authenticator
+from artfs.server.errors import json_response
+from artfs.server.settings import ServerSettings
+from artfs.wire.records import Identity
+
+READY_LIFE_S = 1.0
+STOP_CHECK_S = 1.0  # how soon a waiting request notices that the server stops
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+
+
+class Service:
+    """Made when a worker starts, closed when it ends."""
+
+    def __init__(self, registry: SqlRegistry, settings: ServerSettings) -> None:
+        self.registry = registry
+        self.settings = settings
+        self.stopping = False
+        self.stop_check_s = STOP_CHECK_S
+        self._threads = anyio.CapacityLimiter(settings.threads)
+        self._authenticator = Authenticator(self._check, settings)
+        self.feed = change_feed.ChangeFeed(self._position, settings.waiters_max)
+        self._ready_at_s = -READY_LIFE_S
+
+    async def run(self, function: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
+        """Call the registry in a thread."""
+        return await anyio.to_thread.run_sync(function, *args, limiter=self._threads)
+
+    async def caller(self, request: Request) -> tuple[Identity, GuardedRegistry]:
+        """Whose request it is, and the registry as they may use it. Raises NotAuthenticated, TooManyRequests."""
+        identity = await self._authenticator.identify(request)
+        return identity, GuardedRegistry(self.registry, identity)
+
+    async def check_ready(self) -> None:
+        """Raises ArtfsError unless database and storage answer."""
+        if time.monotonic() - self._ready_at_s > READY_LIFE_S:
+            await self.run(self._ask_all)
+            self._ready_at_s = time.monotonic()
+
+    @staticmethod
+    def json(value: Any) -> Response:
+        return json_response(value)
+
+    def close(self) -> None:
+        self.registry.close()
+
+    def _ask_all(self) -> None:
+        self.registry.changes.position()
+        self.registry.resources.store.check()
+
+    async def _check(self, token: str) -> Identity:
+        return await self.run(self.registry.access.tokens.authenticate, token)
+
+    async def _position(self) -> int:
+        return await self.run(self.registry.changes.position)
