@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from artfs.client.objects import ObjectReader
+from artfs.client.objects import ObjectReader, PageDates
 from artfs.client.upload import Uploads
 from artfs.wire.service import Registry
 
@@ -18,11 +18,13 @@ class Client:
     Args:
         registry: closed together with the client, like the cache.
         cache: objects on local disk; None to read packs directly.
+        dates: where the times of tree pages are remembered; None for nowhere.
     """
 
-    def __init__(self, registry: Registry, cache: ObjectCache | None = None) -> None:
+    def __init__(self, registry: Registry, cache: ObjectCache | None = None, *, dates: PageDates | None = None) -> None:
         self.registry = registry
-        self.objects = ObjectReader(registry, cache=cache)
+        self.cache = cache
+        self.objects = ObjectReader(registry, cache=cache, dates=dates)
         self.uploads = Uploads(registry)
 
     def close(self) -> None:
