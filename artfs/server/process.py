@@ -132,9 +132,15 @@ def _work(open_registry: OpenRegistry, listen: Listen, listening: socket.socket,
         ssl_certfile=listen.certificate or None,
         ssl_keyfile=listen.key or None,
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stopped)  # uvicorn raises what stopped it again when all is done
     server = Server(config)
     server.run(sockets=[listening])
     return 0 if server.started else 1
+
+
+def _stopped(number: int, frame: FrameType | None) -> None:
+    """The signal was acted on already."""
 
 
 class _Watch:
