@@ -59,13 +59,8 @@ class _Index:
         self.by_key = {placed.key: placed for placed in objects}
 
     def within(self, start: int, end: int) -> list[PackedObject]:
-        """The objects that lie wholly between two offsets."""
-        found = []
-        for placed in self.objects[bisect_left(self.starts, start) :]:
-            if placed.offset + placed.stored_bytes > end:
-                break
-            found.append(placed)
-        return found
+        """The objects that begin between two offsets: each is in one window of a size, though it may reach beyond it."""
+        return self.objects[bisect_left(self.starts, start) : bisect_left(self.starts, end)]
 
 
 _NO_INDEX = _Index([])
@@ -144,7 +139,14 @@ class PackWindows:
         start = span.offset - span.offset % size_bytes
         wanted = {key for key, _ in span.objects}
         around = index.within(start, max(start + size_bytes, span.end))
-        extras = [placed for placed in around if placed.key not in wanted]
+        with self._lock:
+            held = self._packs.get(pack)
+            fetched = [] if held is None else list(held.fetched)
+        extras = [
+            placed
+            for placed in around
+            if placed.key not in wanted and not _is_within(placed.offset, placed.offset + placed.stored_bytes, fetched)
+        ]
         if not extras:
             return
         span.extras = [(placed.key, _location(span.url, placed)) for placed in extras]
@@ -162,7 +164,7 @@ class PackWindows:
             if held is None:
                 held = self._packs[pack] = _Pack(project)
             held.url = span.url
-            if any(start <= span.offset and span.end <= end for start, end in held.fetched):
+            if _is_within(span.offset, span.end, held.fetched):
                 held.setbacks = min(held.setbacks + 1, SETBACKS_MAX)
                 held.reads, held.fetched = 0, []
             held.reads += 1
@@ -210,6 +212,10 @@ class PackWindows:
         if len(end) < wanted:
             raise DamagedPack("a pack is shorter than its index")
         return decode_places(bytes(end[len(end) - wanted : len(end) - FOOTER_BYTES]))
+
+
+def _is_within(start: int, end: int, windows: list[tuple[int, int]]) -> bool:
+    return any(first <= start and end <= last for first, last in windows)
 
 
 def _pack_of(url: str) -> str:
