@@ -39,7 +39,8 @@ def open_registry(config: Config) -> Registry:
     from artfs.client.remote.registry import RemoteRegistry
 
     token = find_token(config.registry, config.credentials, os.environ)
-    return RemoteRegistry(config.registry, token, spool=config.data_dir / "spool", ca_file=config.ca_file)
+    spool = config.data_dir / "spool"
+    return remembering(config, RemoteRegistry(config.registry, token, spool=spool, ca_file=config.ca_file))
 
 
 def open_own_registry(config: Config, *, trusted: bool = True) -> SqlRegistry:
@@ -79,7 +80,16 @@ def open_client(config: Config, registry: Registry) -> Client:
     cached = config.cache is CacheMode.ALWAYS or (config.cache is CacheMode.AUTO and config.is_remote)
     cache = open_cache(config, registry.identity) if cached else None
     remembered = remembered_part(registry)
-    return Client(registry, cache, dates=None if remembered is None else remembered.file)
+    if remembered is None:
+        return Client(registry, cache)
+    from artfs.client.remote.packs import HttpPacks
+    from artfs.client.remote.registry import RemoteRegistry
+    from artfs.client.windows import PackWindows
+
+    remote = remembered.inner
+    assert isinstance(remote, RemoteRegistry)
+    packs = HttpPacks(remote.transport)
+    return Client(registry, cache, packs=packs, windows=PackWindows(packs), dates=remembered.file)
 
 
 def remembered_part(registry: Registry) -> RememberingRegistry | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +27,7 @@ ANSWERS_MAX = 20_000
 ANSWER_BYTES_MAX = 32 << 20  # all answers together
 PAGES_MAX = 200_000
 PAGE_BYTES_MAX = 64 << 20  # the times of all pages together
-TRIM_EVERY = 500  # rows written by this process
+TRIM_EVERY = 2000  # rows written by this process
 BUSY_MS = 50
 
 _SCHEMA = """
@@ -114,8 +114,15 @@ class AnswerFile:
         row = self._use(lambda db: db.execute(sql, (project, bytes(digest))).fetchone())
         return None if row is None else Dates(int(row[0]), bytes(row[1]))
 
-    def keep_dates(self, project: str, digest: Digest, dates: Dates) -> None:
-        self._write("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?)", (project, bytes(digest), *dates))
+    def keep_dates(self, project: str, pages: Mapping[Digest, Dates]) -> None:
+        rows = [(project, bytes(digest), *dates) for digest, dates in pages.items()]
+
+        def insert(db: apsw.Connection) -> None:
+            with db:
+                db.executemany("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?)", rows)
+
+        self._use(insert)
+        self._count_written(len(rows))
 
     @property
     def identity(self) -> str:
@@ -136,8 +143,12 @@ class AnswerFile:
 
     def _write(self, sql: str, parameters: tuple[Any, ...]) -> None:
         self._use(lambda db: db.execute(sql, parameters).fetchall())
-        self._written += 1
-        if self._written % TRIM_EVERY == 0:
+        self._count_written(1)
+
+    def _count_written(self, rows: int) -> None:
+        self._written += rows
+        if self._written >= TRIM_EVERY:
+            self._written = 0
             self._use(_trim)
 
     def _use(self, work: Callable[[apsw.Connection], _T]) -> _T | None:

@@ -51,7 +51,7 @@ class RememberingRegistry:
         clock_ns: Callable[[], int] = time.time_ns,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._inner = inner
+        self.inner = inner
         self.file = file
         self._answers = Answers(records_max)
         self._reachability = Reachability(clock_ns, monotonic_s)
@@ -75,7 +75,7 @@ class RememberingRegistry:
         if not self._identity:
             try:
                 with self._reachability.noticing():
-                    self._identity = self._inner.identity
+                    self._identity = self.inner.identity
                 self.file.settle_identity(self._identity)
             except RegistryUnavailable:
                 self._identity = self.file.identity
@@ -85,11 +85,11 @@ class RememberingRegistry:
 
     @property
     def spool(self) -> Path:
-        return self._inner.spool
+        return self.inner.spool
 
     @property
     def access(self) -> Access:
-        return self._inner.access
+        return self.inner.access
 
     def load(self) -> None:
         """Read what earlier processes remembered now, rather than when the registry is out of reach."""
@@ -106,7 +106,7 @@ class RememberingRegistry:
 
     def close(self) -> None:
         self.file.close()
-        self._inner.close()
+        self.inner.close()
 
 
 class _Parts:

@@ -22,6 +22,8 @@ from artfs.wire.http import (
 )
 from artfs.wire.records import ArtifactRecord, DeletionPlan, ProjectRecord, VersionRecord
 
+DELETION_S = 300.0  # the server answers when every byte is gone
+
 
 class RemoteProjects:
     def __init__(self, transport: Transport) -> None:
@@ -105,7 +107,7 @@ class RemoteVersions:
 
     def _delete(self, project: str, artifact: str, body: Deletion) -> DeletionPlan:
         url = artifact_path(project, artifact, "deletions")
-        return self._transport.send("POST", url, body, DeletionPlan, again=body.dry_run)
+        return self._transport.send("POST", url, body, DeletionPlan, again=body.dry_run, wait_s=DELETION_S)
 
 
 class RemoteAliases:

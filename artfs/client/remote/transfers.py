@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from artfs.client.remote.paths import path, project_path
-from artfs.client.remote.transport import Transport
+from artfs.client.remote.transport import STORING_S, Transport
 from artfs.errors import RegistryUnavailable
 from artfs.model.digest import ObjectKey
 from artfs.model.pack import HEADER_BYTES, decode_header
+from artfs.store.durable import reported
 from artfs.wire.http import API, PAGE_MAX, WAIT_S_MAX, Changes, Keys, Places
 from artfs.wire.records import Change, DraftRecord, Location, SealRequest, SealResult
 
@@ -29,16 +30,16 @@ class RemoteDrafts:
         return self._transport.send("POST", path("drafts", draft, "missing"), Keys.of(list(keys)), Keys).parsed()
 
     def put_pack(self, draft: str, pack: Path) -> None:
-        with pack.open("rb") as file:
+        with reported("read the pack", pack), pack.open("rb") as file:
             header = decode_header(file.read(HEADER_BYTES))
         self._transport.send_file(path("drafts", draft, "packs", header.pack_id.hex()), pack)
         pack.unlink(missing_ok=True)
 
     def seal(self, draft: str, request: SealRequest) -> SealResult:
-        return self._transport.send("POST", path("drafts", draft, "seal"), request, SealResult)
+        return self._transport.send("POST", path("drafts", draft, "seal"), request, SealResult, wait_s=STORING_S)
 
     def abandon(self, draft: str) -> None:
-        self._transport.send("DELETE", path("drafts", draft))
+        self._transport.send("DELETE", path("drafts", draft), wait_s=STORING_S)
 
 
 class RemoteObjects:
@@ -68,6 +69,12 @@ class RemoteChanges:
         return self._transport.get(f"{API}/changes", Changes, query).changes
 
     def wait(self, seq: int, timeout_s: float) -> int:
-        wait_s = min(timeout_s, WAIT_S_MAX)
+        """On a connection of its own; returns at once when the client is closed."""
+        wait_s = min(max(timeout_s, 0.0), WAIT_S_MAX)
         query = {"after": seq, "limit": 1, "wait_s": round(wait_s)}
-        return self._transport.get(f"{API}/changes", Changes, query, wait_s=wait_s).position
+        try:
+            return self._transport.get(f"{API}/changes", Changes, query, wait_s=wait_s).position
+        except RegistryUnavailable:
+            if self._transport.is_closed:
+                return seq
+            raise
