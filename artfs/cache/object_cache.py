@@ -26,7 +26,7 @@ from artfs.cache.layout import mark_of
 from artfs.cache.opened import Opened
 from artfs.cache.policy import EpochPolicy
 from artfs.cache.reader import read
-from artfs.cache.reports import CacheInfo, CleanupPlan, CleanupReport, VerifyReport
+from artfs.cache.reports import CacheInfo, CleanupPlan, CleanupReport, PinInfo, VerifyReport
 from artfs.cache.segment import Bytes
 from artfs.cache.upkeep import Progress
 from artfs.cache.writer import Writer
@@ -143,6 +143,17 @@ class ObjectCache:
         """Returns how many held objects nothing protects any more. No error if `name` is not pinned."""
         with self._raising("unpin") as opened:
             return upkeep.unpin(opened, name)
+
+    def unpinned(self, project: str, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
+        """Those of `keys` that no pin protects, held or not."""
+        project_uid = self._uid(project)
+        with self._raising("inspect") as opened:
+            opened.pins.refresh()
+            return [key for key in keys if mark_of(project_uid, key) not in opened.pins]
+
+    def pins(self) -> list[PinInfo]:
+        with self._raising("inspect") as opened:
+            return upkeep.describe_pins(opened)
 
     def status(self) -> dict[str, int]:
         """What this process asked for since it began. Touches no disk."""

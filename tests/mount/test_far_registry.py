@@ -1,4 +1,4 @@
-"""A mount of a registry that is far away, and then dead or stalled: what goes on, what fails and how soon, and that it recovers."""
+"""A mount of a registry that is far, and then dead or stalled: what goes on, what fails and how soon, and that it recovers."""
 
 from __future__ import annotations
 
@@ -237,10 +237,13 @@ def test_denied_changes_are_eacces(mount: Mount, faults: Faults) -> None:
         "rename": lambda: os.rename(draft, mount / "vision/bikes/next"),
         "setxattr": lambda: os.setxattr(mount / "vision/bikes/v0", "user.artfs.description", b"x"),
     }
+    answers = {}
     for name, call in denied.items():
-        with pytest.raises(PermissionError, match=os.strerror(errno.EACCES)):
+        try:
             call()
-            pytest.fail(f"{name} is not denied")
+        except OSError as error:
+            answers[name] = errno.errorcode[error.errno or 0]
+    assert answers == dict.fromkeys(denied, "EACCES")
     faults.set("")
     assert (draft / "f").read_bytes() == b"new"
     os.rename(draft, mount / "vision/bikes/next")
