@@ -30,6 +30,7 @@ FAULTS = (
     "TEST_MOUNT_FAULTS"  # the file of `faulty_registry.Faults`: the registry is to be a far one that fails on command
 )
 CACHE_BYTES = "TEST_MOUNT_CACHE_BYTES"  # the limit of the cache on disk; without it there is none
+LITTLE_MEMORY_BYTES = 4 << 20  # with a cache on disk, so that it is used
 CACHE_DIR = "TEST_MOUNT_CACHE_DIR"  # where that is, if not below the machine's directory
 
 
@@ -38,10 +39,11 @@ class RegistryBackend:
 
     def __init__(self, registry_dir: Path, machine: Path) -> None:
         from artfs.cache.object_cache import ObjectCache
-        from artfs.client.client import Client
+        from artfs.client.objects import MEMORY_BYTES, ObjectReader
         from artfs.client.pack_source import LocalPacks
         from artfs.client.remembered.answer_file import AnswerFile
         from artfs.client.remembered.registry import RememberingRegistry
+        from artfs.client.upload import Uploads
         from artfs.registry.embedded import EmbeddedRegistry
         from artfs.wire.service import Registry
         from tests.faults.faulty_registry import Faults, FaultyPacks, faulty
@@ -59,25 +61,29 @@ class RegistryBackend:
         if CACHE_BYTES in os.environ:
             cache_dir = Path(os.environ.get(CACHE_DIR, machine / "cache"))
             cache = ObjectCache(cache_dir, int(os.environ[CACHE_BYTES]), "test")
-        self._client = Client(self.registry, cache, packs=packs, dates=dates)
-        self.source = self._client.objects
+        self._cache = cache
+        memory_bytes = MEMORY_BYTES if cache is None else LITTLE_MEMORY_BYTES
+        self.source = ObjectReader(self.registry, packs=packs, memory_bytes=memory_bytes, cache=cache, dates=dates)
+        self._uploads = Uploads(self.registry)
         self.known = None if self._far is None else self._far.known
         self._staging_dir = machine / "staging"
 
     def open_staging(self, view: View, door: Door, kernel: KernelCaches) -> StagingArea | None:
         from artfs.vfs.staging.area import Staging
 
-        return Staging(self._staging_dir, self.source, self._client.uploads, door, created_by="test")
+        return Staging(self._staging_dir, self.source, self._uploads, door, created_by="test")
 
     def status(self) -> Mapping[str, Any]:
         return {
-            "memory": self._client.objects.status(),
+            "memory": self.source.status(),
             "registry": None if self._far is None else self._far.status(),
-            "disk": None if self._client.cache is None else self._client.cache.status(),
+            "disk": None if self._cache is None else self._cache.status(),
         }
 
     def close(self) -> None:
-        self._client.close()
+        self._uploads.close()
+        self.source.close()
+        self.registry.close()
 
 
 def main(mountpoint: str, registry_dir: str, machine_dir: str, options: str) -> int:
