@@ -65,7 +65,16 @@ def open_client(config: Config, registry: Registry) -> Client:
     from artfs.client.client import Client
 
     cached = config.cache is CacheMode.ALWAYS or (config.cache is CacheMode.AUTO and config.is_remote)
-    return Client(registry, open_cache(config, registry.identity) if cached else None)
+    cache = open_cache(config, registry.identity) if cached else None
+    if not config.is_remote:
+        return Client(registry, cache)
+    from artfs.client.remote.packs import HttpPacks
+    from artfs.client.remote.registry import RemoteRegistry
+    from artfs.client.windows import PackWindows
+
+    assert isinstance(registry, RemoteRegistry)
+    packs = HttpPacks(registry.transport)
+    return Client(registry, cache, packs=packs, windows=PackWindows(packs))
 
 
 def staging_root(config: Config, identity: str) -> Path:

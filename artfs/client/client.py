@@ -10,6 +10,8 @@ from artfs.wire.service import Registry
 
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
+    from artfs.client.pack_source import PackSource
+    from artfs.client.windows import PackWindows
 
 
 class Client:
@@ -18,11 +20,20 @@ class Client:
     Args:
         registry: closed together with the client, like the cache.
         cache: objects on local disk; None to read packs directly.
+        packs: where packs are read from; None for files of this machine.
+        windows: what to take along when packs are far.
     """
 
-    def __init__(self, registry: Registry, cache: ObjectCache | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        cache: ObjectCache | None = None,
+        *,
+        packs: PackSource | None = None,
+        windows: PackWindows | None = None,
+    ) -> None:
         self.registry = registry
-        self.objects = ObjectReader(registry, cache=cache)
+        self.objects = ObjectReader(registry, packs=packs, cache=cache, windows=windows)
         self.uploads = Uploads(registry)
 
     def close(self) -> None:
