@@ -7,6 +7,7 @@ are finished, within a bound.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Callable
