@@ -150,7 +150,7 @@ class Transport:
             wait_s: how long the server may work before it answers, beyond the usual.
         """
         headers = {} if body is None else {"Content-Type": "application/json"}
-        data = None if body is None else json.encode(body)
+        data = None if body is None else _encoded(body)
         call = _Call(method, self.url + path, headers, data, again, READ_TIMEOUT_S + wait_s, self._call_s + wait_s)
         answer = self._answered(call)
         return self._decoded(answer, type_) if type_ is not None else None  # type: ignore[return-value]  # as asked for
@@ -299,6 +299,13 @@ class Transport:
         if origin not in self._buckets and len(self._buckets) >= ORIGINS_MAX:
             self._buckets.clear()
         return self._buckets.setdefault(origin, Breaker(self._outside.clock))
+
+
+def _encoded(body: Any) -> bytes:
+    try:
+        return json.encode(body)
+    except (TypeError, ValueError, NotImplementedError, RecursionError, OverflowError) as error:
+        raise InvalidValue(f"this cannot be written as JSON: {error}") from None
 
 
 def checked_url(url: str) -> str:
