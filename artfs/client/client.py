@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from artfs.client.objects import ObjectReader
+from artfs.client.objects import ObjectReader, PageDates
 from artfs.client.upload import Uploads
 from artfs.wire.service import Registry
 
@@ -22,6 +22,7 @@ class Client:
         cache: objects on local disk; None to read packs directly.
         packs: where packs are read from; None for files of this machine.
         windows: what to take along when packs are far.
+        dates: where the times of tree pages are remembered; None for nowhere.
     """
 
     def __init__(
@@ -31,9 +32,11 @@ class Client:
         *,
         packs: PackSource | None = None,
         windows: PackWindows | None = None,
+        dates: PageDates | None = None,
     ) -> None:
         self.registry = registry
-        self.objects = ObjectReader(registry, packs=packs, cache=cache, windows=windows)
+        self.cache = cache
+        self.objects = ObjectReader(registry, packs=packs, cache=cache, windows=windows, dates=dates)
         self.uploads = Uploads(registry)
 
     def close(self) -> None:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from itertools import takewhile
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cachetools import LRUCache
 
 from artfs.client.pack_source import LocalPacks, PackSource, PackVanished
 from artfs.client.spans import Span, coalesce
 from artfs.client.windows import PackWindows
-from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ObjectMissing
+from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ObjectMissing, Unavailable
 from artfs.model import codec
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.tree import decode_page
@@ -39,6 +40,20 @@ _log = logging.getLogger(__name__)
 _Name = tuple[str, ObjectKey]
 
 
+class Dates(NamedTuple):
+    """When a tree page entered its project, and its entries: see `wire.times`."""
+
+    created_at_ns: int
+    times: bytes
+
+
+class PageDates(Protocol):
+    """The dates of tree pages, kept where asking for them needs no registry. Never blocks for long, never fails."""
+
+    def dates(self, project: str, digest: Digest) -> Dates | None: ...
+    def keep_dates(self, project: str, pages: Mapping[Digest, Dates]) -> None: ...
+
+
 class _OthersFailed(Exception):
     """A load of several objects failed: each is to be tried by itself."""
 
@@ -50,6 +65,7 @@ class ObjectReader:
         packs: where packs are read from.
         memory_bytes: bound on the decoded objects held.
         cache: consulted before packs are read, and filled from them; None for none.
+        dates: where the times of tree pages are remembered besides; None for nowhere.
         windows: what to take along when packs are far; None for those at hand.
     """
 
@@ -60,17 +76,20 @@ class ObjectReader:
         packs: PackSource | None = None,
         memory_bytes: int = MEMORY_BYTES,
         cache: ObjectCache | None = None,
+        dates: PageDates | None = None,
         windows: PackWindows | None = None,
     ) -> None:
         self._registry = registry
         self._packs = packs or LocalPacks()
         self._cache = cache
+        self._dates = dates
         self._windows = windows
         self._lock = threading.Lock()
         self._memory: LRUCache[_Name, Bytes] = LRUCache(memory_bytes, getsizeof=lambda data: len(data) + 200)
         self._pages: LRUCache[tuple[str, Digest], DatedPage] = LRUCache(PAGE_ENTRIES_MAX, getsizeof=_page_weight)
         self._locations: LRUCache[_Name, Location] = LRUCache(LOCATIONS_MAX, getsizeof=_location_weight)
         self._loading: dict[_Name, Future[Bytes]] = {}
+        self._fetched_ranges = self._fetched_bytes = 0
 
     def close(self) -> None:
         self._packs.close()
@@ -86,6 +105,8 @@ class ObjectReader:
                 "limit_bytes": int(self._memory.maxsize),
                 "pages": len(self._pages),
                 "loading": len(self._loading),
+                "fetched_ranges": self._fetched_ranges,
+                "fetched_bytes": self._fetched_bytes,
             }
 
     def read(self, project: str, key: ObjectKey) -> Bytes:
@@ -119,14 +140,53 @@ class ObjectReader:
                 found[key] = self.read(project, key)
         return [found[key] for key in keys]
 
+    @property
+    def has_cache(self) -> bool:
+        return self._cache is not None
+
+    def held(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
+        with self._lock:
+            found = {key: data for key in keys if (data := self._memory.get((project, key))) is not None}
+        wanted = [key for key in keys if key not in found]
+        if wanted and self._cache is not None:
+            absent = self._cache.absent(project, wanted)
+            cached = self._cache.get(project, list(takewhile(lambda key: key not in absent, wanted)))
+            self._remember(project, cached)
+            found.update(cached)
+        return [found[key] for key in takewhile(found.__contains__, keys)]
+
+    def held_page(self, project: str, digest: Digest) -> DatedPage | None:
+        key = ObjectKey(ObjectKind.TREE, digest)
+        dates = self._known_dates(project, key)
+        data = self.held(project, [key]) if dates is not None else []
+        return self._dated(project, key, data[0], dates) if data and dates is not None else None
+
     def page(self, project: str, digest: Digest) -> DatedPage:
         held = self.peek_page(project, digest)
         if held is not None:
             return held
         key = ObjectKey(ObjectKind.TREE, digest)
-        (location,) = self._locate(project, [key]).values()
-        page = decode_page(bytes(self.read(project, key)))
-        dated = DatedPage(page, PageTimes(location.times, location.created_at_ns), location.created_at_ns)
+        dates = self._known_dates(project, key)
+        if dates is None:
+            (location,) = self._locate(project, [key]).values()
+            dates = Dates(location.created_at_ns, location.times)
+        return self._dated(project, key, self.read(project, key), dates)
+
+    def _known_dates(self, project: str, key: ObjectKey) -> Dates | None:
+        return self._dates.dates(project, key.digest) if self._dates is not None else None
+
+    def _keep_dates(self, project: str, located: Mapping[ObjectKey, Location | None]) -> None:
+        pages = {key.digest: Dates(found.created_at_ns, found.times) for key, found in located.items() if found}
+        if pages and self._dates is not None:
+            self._dates.keep_dates(project, pages)
+
+    def _lacks_dates(self, project: str, key: ObjectKey) -> bool:
+        return key.kind is ObjectKind.TREE and self._known_dates(project, key) is None
+
+    def _dated(self, project: str, key: ObjectKey, data: Bytes, dates: Dates) -> DatedPage:
+        digest = key.digest
+        times = PageTimes(dates.times, dates.created_at_ns)
+        dated = DatedPage(decode_page(bytes(data)), times, dates.created_at_ns)
         with self._lock:
             if _page_weight(dated) <= self._pages.maxsize:
                 self._pages[project, digest] = dated
@@ -138,8 +198,19 @@ class ObjectReader:
             return self._pages.get((project, digest))
 
     def prepare(self, project: str, keys: Sequence[ObjectKey]) -> None:
-        for start in range(0, len(keys), KEYS_MAX):
-            self._locate(project, keys[start : start + KEYS_MAX], missing_ok=True)
+        absent = None if self._cache is None else self._cache.absent(project, keys)
+        wanted = keys if absent is None else [key for key in keys if key in absent or self._lacks_dates(project, key)]
+        try:
+            for start in range(0, len(wanted), KEYS_MAX):
+                self._locate(project, wanted[start : start + KEYS_MAX], missing_ok=True)
+        except Unavailable as error:  # whoever reads them meets it again, and is told
+            _log.debug("places not learned: %s", error)
+
+    def _remember(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
+        with self._lock:
+            for key, data in objects.items():
+                if len(data) + 200 <= self._memory.maxsize:
+                    self._memory[project, key] = data
 
     def _load_mine(self, project: str, mine: dict[ObjectKey, Future[Bytes]]) -> dict[ObjectKey, Bytes]:
         try:
@@ -234,6 +305,9 @@ class ObjectReader:
     def _decode_span(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
         """What was asked for, and what of the extras is sound."""
         data = memoryview(self._packs.read(span.url, span.offset, span.end - span.offset))
+        with self._lock:
+            self._fetched_ranges += 1
+            self._fetched_bytes += len(data)
         found: dict[ObjectKey, Bytes] = {}
         extras: dict[ObjectKey, Bytes] = {}
         alone = len(span.objects) + len(span.extras) == 1  # otherwise a view would keep the whole range in memory
@@ -263,6 +337,7 @@ class ObjectReader:
                 for key, location in zip(unknown, answers, strict=True):
                     if location is not None:
                         known[key] = self._locations[project, key] = location
+            self._keep_dates(project, {key: known[key] for key in unknown if key.kind is ObjectKind.TREE})
         located = {key: location for key, location in known.items() if location is not None}
         if not missing_ok and len(located) != len(known):
             key = next(key for key, location in known.items() if location is None)

@@ -165,7 +165,7 @@ class Transport:
     def read_range(self, url: str, offset: int | None, length: int) -> bytes:
         """Exactly `length` bytes of `url` (relative to the server's or absolute), from `offset`; None: the last ones.
 
-        Fewer only at the end of the body. Raises PathNotFound, PackRefused, RegistryUnavailable, and what else it is told.
+        Fewer only at the end of the body. Raises PathNotFound, RegistryUnavailable, and what else it is told.
         """
         wanted = RangeRequest(offset, length)
         target = self._resolved(url)
