@@ -225,19 +225,19 @@ class Transport:
         entered = breaker.enter()
         if entered is False:
             raise RegistryUnavailable(f"{origin} does not answer: {breaker.reason}", hint="artfs status")
-        process = self._process()
+        process, began_s = self._process(), self._outside.clock()
         try:
             answer = self._tried(process, call, breaker, ATTEMPTS_MAX if entered else 1)
         except Unreachable as failure:
             reason = failure.reason
         else:
             if tells_of_absence(answer):
-                breaker.failed(f"it answered {answer.status}")
+                breaker.failed(f"it answered {answer.status}", began_s)
             else:
                 breaker.succeeded()
             return answer
         if not process.closed.is_set():
-            breaker.failed(reason)
+            breaker.failed(reason, began_s)
         raise RegistryUnavailable(f"cannot reach {origin}: {reason}", hint="check the network and the server")
 
     def _tried(self, process: _Process, call: _Call, breaker: Breaker, attempts: int) -> Answer:
