@@ -8,6 +8,7 @@ from typing import Any
 from artfs.client.remote.paths import all_pages, artifact_path, path, project_path
 from artfs.client.remote.transport import Transport
 from artfs.model.access import Visibility
+from artfs.model.metadata import check_metadata
 from artfs.model.names import version_name
 from artfs.wire.http import (
     AliasMove,
@@ -94,6 +95,7 @@ class RemoteVersions:
         description: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> VersionRecord:
+        check_metadata(metadata or {})
         url = artifact_path(project, artifact, "versions", version_name(number))
         return self._transport.send("PATCH", url, VersionChange(description, metadata), VersionRecord)
 

@@ -178,7 +178,12 @@ class Connections:
         self._watchdog.watch(guarded)
         _current.guarded = guarded
         try:
-            return self._perform(exchange, deadline_s)
+            answer = self._perform(exchange, deadline_s)
+            if not guarded.ended:  # otherwise its head may be cut, and look like one without a length
+                return answer
+            failure = Unreachable(guarded.ended)
+        except Unreachable as error:
+            failure = Unreachable(guarded.ended) if guarded.ended else error
         except _FAILURES as error:
             failure = Unreachable(guarded.ended) if guarded.ended else _failure(error)
         finally:
@@ -311,6 +316,8 @@ def _body(response: requests.Response, exchange: Exchange, deadline_s: float, cl
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise Unreachable("it answered compressed, unasked")
     length = _content_length(response)
+    if length is None and "chunked" not in response.headers.get("Transfer-Encoding", "").lower():
+        raise Unreachable("its answer does not say how long it is")
     if exchange.cut is not None and response.status_code == 200:
         skip, length = _cut(exchange.cut, length)
     else:

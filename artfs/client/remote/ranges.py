@@ -34,7 +34,8 @@ def check_range(answer: Answer, wanted: RangeRequest, server: str) -> bytes:
     """The bytes of a 200 or 206. Raises RegistryUnavailable unless they are those asked for, up to the end of the whole."""
     data = answer.body
     if answer.status == 200:  # cut out of the whole already, or the whole itself, no longer than what was asked for
-        if len(data) > wanted.length or (wanted.offset is not None and len(data) != wanted.length):
+        is_page = answer.headers.get("Content-Type", "").lower().startswith("text/html")
+        if is_page or len(data) > wanted.length or (wanted.offset is not None and len(data) != wanted.length):
             raise strange(answer, server)
         return data
     found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))

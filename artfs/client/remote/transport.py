@@ -18,17 +18,25 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from artfs import __version__
-from artfs.client.remote.answers import error_of, is_json, may_help_later, retry_after_s, strange, tells_of_absence
+from artfs.client.remote.answers import (
+    error_of,
+    is_json,
+    may_help_later,
+    retry_after_s,
+    strange,
+    tells_of_absence,
+    told_error,
+)
 from artfs.client.remote.breaker import Breaker
 from artfs.client.remote.connections import CONNECTIONS_MAX, READ_TIMEOUT_S, Answer, Connections, Exchange, Unreachable
 from artfs.client.remote.ranges import RangeRequest, check_range
-from artfs.errors import InvalidValue, RegistryUnavailable
+from artfs.errors import InvalidValue, PathNotFound, RegistryUnavailable
 from artfs.store.durable import reported
 from artfs.wire import json
 from artfs.wire.http import TOKEN_SCHEME
 
-CALL_S = 30.0  # of a call with all its attempts, besides what large bodies take at BODY_BYTES_PER_S_MIN
-BODY_BYTES_PER_S_MIN = 128 << 10
+CALL_S = 30.0
+BODY_BYTES_PER_S_MIN = 128 << 10  # slower is given up
 STORING_S = 60.0  # a server verifies a pack, or seals a version, before it answers
 RETRY_AFTER_S_MAX = 10.0  # a server that asks for more is not waited for
 FIRST_BACKOFF_S = 0.2
@@ -88,6 +96,7 @@ class Transport:
         url: the server's; a path is a prefix.
         token: empty for none.
         ca_file: certificates (PEM) that are trusted besides the usual ones; empty for none.
+        call_s: of a call with all its attempts, besides what large bodies take at BODY_BYTES_PER_S_MIN.
 
     Attributes:
         breaker: whether the server counts as gone.
@@ -95,8 +104,11 @@ class Transport:
         request_count: attempts included.
     """
 
-    def __init__(self, url: str, token: str, *, ca_file: str = "", outside: Outside | None = None) -> None:
+    def __init__(
+        self, url: str, token: str, *, ca_file: str = "", outside: Outside | None = None, call_s: float = CALL_S
+    ) -> None:
         self.url = checked_url(url)
+        self._call_s = call_s
         self._origin = origin_of(self.url)
         self._token = token
         self._ca_file = ca_file
@@ -118,7 +130,7 @@ class Transport:
         """A record. `wait_s` is how long the server may take on purpose, on a connection besides the others."""
         url = f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
         apart = wait_s > 0
-        call = _Call("GET", url, read_s=READ_TIMEOUT_S + wait_s, call_s=CALL_S + wait_s, apart=apart)
+        call = _Call("GET", url, read_s=READ_TIMEOUT_S + wait_s, call_s=self._call_s + wait_s, apart=apart)
         return self._decoded(self._answered(call), type_)
 
     def send(
@@ -138,22 +150,22 @@ class Transport:
             wait_s: how long the server may work before it answers, beyond the usual.
         """
         headers = {} if body is None else {"Content-Type": "application/json"}
-        data = None if body is None else json.encode(body)
-        call = _Call(method, self.url + path, headers, data, again, READ_TIMEOUT_S + wait_s, CALL_S + wait_s)
+        data = None if body is None else _encoded(body)
+        call = _Call(method, self.url + path, headers, data, again, READ_TIMEOUT_S + wait_s, self._call_s + wait_s)
         answer = self._answered(call)
         return self._decoded(answer, type_) if type_ is not None else None  # type: ignore[return-value]  # as asked for
 
     def send_file(self, path: str, source: Path) -> None:
         """PUT a file, as a stream."""
         with reported("read", source):
-            call_s = STORING_S + CALL_S + source.stat().st_size / BODY_BYTES_PER_S_MIN
+            call_s = STORING_S + self._call_s + source.stat().st_size / BODY_BYTES_PER_S_MIN
             headers = {"Content-Type": "application/octet-stream"}
             self._answered(_Call("PUT", self.url + path, headers, source, read_s=STORING_S, call_s=call_s))
 
     def read_range(self, url: str, offset: int | None, length: int) -> bytes:
         """Exactly `length` bytes of `url` (relative to the server's or absolute), from `offset`; None: the last ones.
 
-        Fewer only at the end of the body. Raises PathNotFound, PackRefused, RegistryUnavailable, and what else it is told.
+        Fewer only at the end of the body. Raises PathNotFound, RegistryUnavailable, and what else it is told.
         """
         wanted = RangeRequest(offset, length)
         target = self._resolved(url)
@@ -162,7 +174,7 @@ class Transport:
                 "GET",
                 target,
                 {"Range": wanted.header},
-                call_s=CALL_S + length / BODY_BYTES_PER_S_MIN,
+                call_s=self._call_s + length / BODY_BYTES_PER_S_MIN,
                 bytes_max=length + (64 << 10),
                 cut=wanted.cut,
             )
@@ -172,7 +184,10 @@ class Transport:
                 break
             target = urljoin(target, location)
         if answer.status not in (200, 206):
-            raise error_of(answer, self.url, is_own=origin_of(target) == self._origin)
+            is_own = origin_of(target) == self._origin
+            if is_own and answer.status in (404, 410) and told_error(answer) is None:  # nginx's, that sends for us
+                raise PathNotFound(f"{self.url} has no such pack any more")
+            raise error_of(answer, self.url, is_own=is_own)
         return check_range(answer, wanted, self.url)
 
     def close(self) -> None:
@@ -210,19 +225,19 @@ class Transport:
         entered = breaker.enter()
         if entered is False:
             raise RegistryUnavailable(f"{origin} does not answer: {breaker.reason}", hint="artfs status")
-        process = self._process()
+        process, began_s = self._process(), self._outside.clock()
         try:
             answer = self._tried(process, call, breaker, ATTEMPTS_MAX if entered else 1)
         except Unreachable as failure:
             reason = failure.reason
         else:
             if tells_of_absence(answer):
-                breaker.failed(f"it answered {answer.status}")
+                breaker.failed(f"it answered {answer.status}", began_s)
             else:
                 breaker.succeeded()
             return answer
         if not process.closed.is_set():
-            breaker.failed(reason)
+            breaker.failed(reason, began_s)
         raise RegistryUnavailable(f"cannot reach {origin}: {reason}", hint="check the network and the server")
 
     def _tried(self, process: _Process, call: _Call, breaker: Breaker, attempts: int) -> Answer:
@@ -284,6 +299,13 @@ class Transport:
         if origin not in self._buckets and len(self._buckets) >= ORIGINS_MAX:
             self._buckets.clear()
         return self._buckets.setdefault(origin, Breaker(self._outside.clock))
+
+
+def _encoded(body: Any) -> bytes:
+    try:
+        return json.encode(body)
+    except (TypeError, ValueError, NotImplementedError, RecursionError, OverflowError) as error:
+        raise InvalidValue(f"this cannot be written as JSON: {error}") from None
 
 
 def checked_url(url: str) -> str:
