@@ -43,10 +43,10 @@ class GuardedProjects:
         self._guard = guard
 
     def list(self, *, after: str = "", limit: int | None = None) -> list[ProjectRecord]:
-        visible = self._guard.visible()
         found: list[ProjectRecord] = []
         while limit is None or len(found) < limit:
             page = self._inner.list(after=after, limit=LIST_BATCH)
+            visible = self._guard.visible([record.name for record in page])
             found += [record for record in page if record.name in visible]
             if len(page) < LIST_BATCH:
                 break
@@ -228,10 +228,10 @@ class GuardedChanges:
 
     def scan(self, seq: int, limit: int = 1000) -> tuple[list[Change], int]:
         """Visible changes after `seq`, and the number up to which there are no others."""
-        visible = self._guard.visible()
         found: list[Change] = []
         while len(found) < limit:
             page = self._inner.since(seq, CHANGES_BATCH)
+            visible = self._guard.visible({change.project for change in page})
             for change in page:
                 seq = change.seq
                 # A project that is gone, or was never the caller's to see, looks alike: neither is told of.
