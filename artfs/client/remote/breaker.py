@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-FIRST_PAUSE_S = 0.5
-PAUSE_S_MAX = 4.0
+FIRST_PAUSE_S = 1.0
+PAUSE_S_MAX = 5.0
 PROBE_S_MAX = 30.0  # a probe that has not come back by then no longer counts
 
 
