@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from artfs.model.access import Role, Standing, Visibility, standing
 from artfs.registry.catalog import add_member, find_project
-from artfs.registry.changes import append_change
+from artfs.registry.changes import append_change, append_farewell
 from artfs.registry.database import rows_in
 from artfs.registry.resources import Resources
 from artfs.wire.records import MemberRecord, UserRecord
@@ -37,11 +37,14 @@ class Members:
 
     def remove(self, project: str, user: str) -> None:
         with self._database.write() as tx:
-            tx.run(
+            removed = tx.run(
                 "DELETE FROM members WHERE project_id = ? AND user_id IN (SELECT id FROM users WHERE name = ?)",
                 (find_project(tx, project).id, user),
             )
+            if not removed:
+                return
             append_change(tx, "project", project)
+            append_farewell(tx, project, user)
         self._resources.after_change()
 
     def standing(self, project: str, user: UserRecord) -> Standing:
