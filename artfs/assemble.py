@@ -40,7 +40,8 @@ def open_registry(config: Config) -> Registry:
 
     token = find_token(config.registry, config.credentials, os.environ)
     spool = config.data_dir / "spool"
-    return remembering(config, RemoteRegistry(config.registry, token, spool=spool, ca_file=config.ca_file))
+    registry = RemoteRegistry(config.registry, token, spool=spool, ca_file=config.ca_file)
+    return remembering(config, registry, as_whom=token)
 
 
 def open_own_registry(config: Config, *, trusted: bool = True) -> SqlRegistry:
@@ -55,14 +56,19 @@ def open_own_registry(config: Config, *, trusted: bool = True) -> SqlRegistry:
     return EmbeddedRegistry(config.registry_dir, verify=Verify.METADATA if trusted else Verify.ALL)
 
 
-def remembering(config: Config, inner: Registry) -> RememberingRegistry:
-    """`inner`, a registry over a network, with what this machine remembers of it; closing it closes `inner`."""
+def remembering(config: Config, inner: Registry, as_whom: str = "") -> RememberingRegistry:
+    """`inner`, a registry over a network, with what this machine remembers of it; closing it closes `inner`.
+
+    Args:
+        as_whom: the token: what one user was told, another is not.
+    """
     from hashlib import sha256
 
     from artfs.client.remembered.answer_file import AnswerFile
     from artfs.client.remembered.registry import RememberingRegistry
 
-    name = sha256(config.registry.encode()).hexdigest()[:32]  # the identity is not known before the registry answers
+    # Not the identity: that is not known before the registry answers.
+    name = sha256(f"{config.registry} {as_whom}".encode()).hexdigest()[:32]
     return RememberingRegistry(inner, AnswerFile(config.state_dir / "catalog" / f"{name}.db"))
 
 

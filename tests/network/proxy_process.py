@@ -11,6 +11,7 @@ import json
 import socket
 import struct
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,31 +74,30 @@ class RequestParser:
         self._body_left = 0
         self._chunked = False
 
-    def feed(self, data: bytes) -> list[str]:
-        """The first lines of the requests whose heads end in `data`."""
-        lines = []
+    def feed(self, data: bytes) -> Iterator[tuple[str, bytes]]:
+        """`data` in pieces: a whole head with its first line, or a part of a body with none."""
         while data:
             if self._body_left:
-                taken = min(self._body_left, len(data))
-                self._body_left -= taken
-                data = data[taken:]
+                part, data = data[: self._body_left], data[self._body_left :]
+                self._body_left -= len(part)
+                yield "", part
                 continue
             self._head += data
             end = self._head.find(b"0\r\n\r\n" if self._chunked else b"\r\n\r\n")
             if end < 0:
-                break
+                return
             end += 5 if self._chunked else 4
             head, data = bytes(self._head[:end]), bytes(self._head[end:])
             self._head.clear()
             if self._chunked:
                 self._chunked = False
+                yield "", head
                 continue
             first, *rest = head.decode("latin-1").split("\r\n")
-            lines.append(first.rpartition(" ")[0])
             fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
             self._body_left = int(fields.get("content-length", 0))
             self._chunked = fields.get("transfer-encoding", "") == "chunked"
-        return lines
+            yield first.rpartition(" ")[0], head
 
 
 class Connection:
@@ -178,24 +178,34 @@ class Connection:
 
     def _upwards(self, data: bytes) -> bytes | None:
         """What the server gets of what the client sends; None ends the connection."""
-        state = self._state
-        for line in self._parser.feed(data):
-            if len(state.lines) < LINES_MAX:
-                state.lines.append(line)
-            self._fault = state.fault if state.fault is not None and state.fault.takes(line) else None
-            self._answer_bytes, self._body_bytes = 0, -1
-            if self._fault is not None and self._fault.kind == "reset":
+        passed = b""
+        for line, part in self._parser.feed(data):
+            if line:
+                self._begin(line)
+            kind = "" if self._fault is None else self._fault.kind
+            if kind == "reset":
                 self.reset()
                 return None
-        if self._fault is not None and self._fault.kind == "answer":
-            if self._answer_bytes == 0:
-                told = self._fault.text.encode()
-                self._answer_bytes = len(told)
-                state.bytes_to_client += len(told)
-                self._client[1].write(told)
-            return b""
-        state.bytes_to_server += len(data)
-        return data
+            if kind != "answer":
+                passed += part
+            elif line:
+                self._tell()
+        self._state.bytes_to_server += len(passed)
+        return passed
+
+    def _begin(self, line: str) -> None:
+        """A request comes."""
+        state = self._state
+        if len(state.lines) < LINES_MAX:
+            state.lines.append(line)
+        self._fault = state.fault if state.fault is not None and state.fault.takes(line) else None
+        self._answer_bytes, self._body_bytes = 0, -1
+
+    def _tell(self) -> None:
+        assert self._fault is not None
+        told = self._fault.text.encode()
+        self._state.bytes_to_client += len(told)
+        self._client[1].write(told)
 
     def _downwards(self, data: bytes) -> bytes | None:
         """What the client gets of what the server sends; None ends the connection."""

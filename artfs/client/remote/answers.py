@@ -24,10 +24,6 @@ RETRY_AFTER_S_MAX = 3600.0
 _GATEWAY = (502, 503, 504)  # the registry, or what is before it, is not able to answer
 
 
-class PackRefused(PathNotFound):
-    """A bucket refuses a pre-signed URL, or has no such pack: it may have expired, or the pack was rewritten."""
-
-
 def is_json(answer: Answer) -> bool:
     return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "application/json"
 
@@ -45,7 +41,8 @@ def told_error(answer: Answer) -> ErrorBody | None:
 def error_of(answer: Answer, server: str, *, is_own: bool = True) -> ArtfsError:
     """The error that a status other than of success tells. `is_own`: it is the registry's server, not a bucket."""
     if not is_own:
-        kind = PackRefused if answer.status in (403, 404, 410) else StorageFailed
+        # A signature that expired, or a pack that was rewritten, is asked for anew.
+        kind = PathNotFound if answer.status in (403, 404, 410) else StorageFailed
         return kind(f"the bucket of {server} answered {answer.status}", hint="see the server's log")
     body = told_error(answer)
     if body is None:

@@ -150,7 +150,7 @@ class Transport:
             wait_s: how long the server may work before it answers, beyond the usual.
         """
         headers = {} if body is None else {"Content-Type": "application/json"}
-        data = None if body is None else json.encode(body)
+        data = None if body is None else _encoded(body)
         call = _Call(method, self.url + path, headers, data, again, READ_TIMEOUT_S + wait_s, self._call_s + wait_s)
         answer = self._answered(call)
         return self._decoded(answer, type_) if type_ is not None else None  # type: ignore[return-value]  # as asked for
@@ -165,7 +165,7 @@ class Transport:
     def read_range(self, url: str, offset: int | None, length: int) -> bytes:
         """Exactly `length` bytes of `url` (relative to the server's or absolute), from `offset`; None: the last ones.
 
-        Fewer only at the end of the body. Raises PathNotFound, PackRefused, RegistryUnavailable, and what else it is told.
+        Fewer only at the end of the body. Raises PathNotFound, RegistryUnavailable, and what else it is told.
         """
         wanted = RangeRequest(offset, length)
         target = self._resolved(url)
@@ -225,19 +225,19 @@ class Transport:
         entered = breaker.enter()
         if entered is False:
             raise RegistryUnavailable(f"{origin} does not answer: {breaker.reason}", hint="artfs status")
-        process = self._process()
+        process, began_s = self._process(), self._outside.clock()
         try:
             answer = self._tried(process, call, breaker, ATTEMPTS_MAX if entered else 1)
         except Unreachable as failure:
             reason = failure.reason
         else:
             if tells_of_absence(answer):
-                breaker.failed(f"it answered {answer.status}")
+                breaker.failed(f"it answered {answer.status}", began_s)
             else:
                 breaker.succeeded()
             return answer
         if not process.closed.is_set():
-            breaker.failed(reason)
+            breaker.failed(reason, began_s)
         raise RegistryUnavailable(f"cannot reach {origin}: {reason}", hint="check the network and the server")
 
     def _tried(self, process: _Process, call: _Call, breaker: Breaker, attempts: int) -> Answer:
@@ -299,6 +299,13 @@ class Transport:
         if origin not in self._buckets and len(self._buckets) >= ORIGINS_MAX:
             self._buckets.clear()
         return self._buckets.setdefault(origin, Breaker(self._outside.clock))
+
+
+def _encoded(body: Any) -> bytes:
+    try:
+        return json.encode(body)
+    except (TypeError, ValueError, NotImplementedError, RecursionError, OverflowError) as error:
+        raise InvalidValue(f"this cannot be written as JSON: {error}") from None
 
 
 def checked_url(url: str) -> str:
