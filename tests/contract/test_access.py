@@ -167,6 +167,46 @@ def test_waiting_ends_for_visible_changes_and_not_for_hidden_ones(registry: Embe
     assert [c.artifact for c in alice.changes.since(seen)] == ["bikes"]
 
 
+def test_who_loses_sight_of_a_project_is_told_and_nobody_else(registry: EmbeddedRegistry) -> None:
+    alice, bob, carol = (as_user(registry, name) for name in ("alice", "bob", "carol"))
+    for project in ("shared", "ended"):
+        alice.projects.create(project)
+        alice.access.members.set(project, "bob", Role.READER)
+    alice.projects.create("public", visibility=Visibility.PUBLIC)
+    alice.projects.create("private")
+
+    def told(change: Callable[[], object]) -> list[list[str]]:
+        position = registry.changes.position()
+        change()
+        assert {c.kind for user in (alice, bob, carol) for c in user.changes.since(position)} <= {"project"}
+        return [sorted({c.project for c in user.changes.since(position)}) for user in (alice, bob, carol)]
+
+    assert told(lambda: alice.access.members.remove("shared", "bob")) == [["shared"], ["shared"], []]
+    assert told(lambda: alice.access.members.remove("shared", "bob")) == [[], [], []]
+    assert told(lambda: alice.access.members.set("shared", "alice", Role.ADMIN)) == [["shared"], [], []]
+    assert told(lambda: alice.projects.delete("ended")) == [["ended"], ["ended"], []]
+    assert told(lambda: alice.projects.delete("private")) == [["private"], [], []]
+    assert told(lambda: alice.projects.update("public", visibility=Visibility.OPEN)) == [["public"]] * 3
+    assert told(lambda: alice.projects.update("public", visibility=Visibility.PRIVATE)) == [["public"]] * 3
+
+
+def test_a_namesake_of_a_removed_user_is_told_nothing_of_what_that_one_saw(registry: EmbeddedRegistry) -> None:
+    as_user(registry, "bob")
+    registry.access.members.set("hidden", "bob", Role.READER)
+    registry.access.members.remove("hidden", "bob")
+    assert [c.project for c in as_user(registry, "bob").changes.since(0)] == ["hidden"]
+    registry.access.users.delete("bob")
+    assert as_user(registry, "bob").changes.since(0) == []
+    assert {c.kind for c in registry.changes.since(0)} <= {"project", "artifact", "version", "alias"}
+
+
+def test_an_administrator_of_the_server_is_told_of_everything(registry: EmbeddedRegistry) -> None:
+    root = as_user(registry, "root", admin=True)
+    registry.projects.create("brief")
+    registry.projects.delete("brief")
+    assert root.changes.since(0) == registry.changes.since(0)
+
+
 def test_a_digest_gives_nothing_of_a_project_that_one_may_not_read(registry: EmbeddedRegistry) -> None:
     alice = as_user(registry, "alice")
     alice.projects.create("vision")
