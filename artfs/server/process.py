@@ -7,11 +7,13 @@ are finished, within a bound.
 from __future__ import annotations
 
 import os
+import signal
 import socket
-import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 from artfs.errors import InvalidValue, StorageFailed
@@ -97,11 +99,26 @@ def serve(
     open_registry: OpenRegistry, listen: Listen, listening: socket.socket, settings: ServerSettings, workers: int
 ) -> int:
     """Serve until stopped; the exit code. The database is of the current format already."""
-    if workers == 1:
-        return _work(open_registry, listen, listening, settings)
-    with tempfile.TemporaryDirectory(prefix="artfs-metrics-") as metrics:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
-        return Watch(lambda: _work(open_registry, listen, listening, settings), workers, settings.stop_s).run()
+    works: list[Callable[[], int]] = [lambda: _work(open_registry, listen, listening, settings)] * workers
+    with ExitStack() as stack:
+        if settings.metrics_listen:
+            at = stack.enter_context(Listen(settings.metrics_listen).bind())
+            works.append(lambda: _show_metrics(at, settings))
+        if len(works) == 1:
+            return works[0]()
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(TemporaryDirectory(prefix="artfs-metrics-"))
+        return Watch(works, settings.stop_s).run()
+
+
+def _show_metrics(listening: socket.socket, settings: ServerSettings) -> int:
+    """A process that answers with the numbers of all workers, and with nothing else."""
+    import uvicorn
+
+    from artfs.server.metrics import application
+
+    config = uvicorn.Config(application(), log_config=None, access_log=False, server_header=False, lifespan="off")
+    uvicorn.Server(config).run(sockets=[listening])
+    return 0
 
 
 def _work(open_registry: OpenRegistry, listen: Listen, listening: socket.socket, settings: ServerSettings) -> int:
@@ -129,6 +146,7 @@ def _work(open_registry: OpenRegistry, listen: Listen, listening: socket.socket,
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.stop_s,
         backlog=BACKLOG,
+        forwarded_allow_ips=settings.trusted_proxy,
         h11_max_incomplete_event_size=settings.header_bytes_max,
         http=connections_with(settings),
         ws="none",
@@ -136,5 +154,12 @@ def _work(open_registry: OpenRegistry, listen: Listen, listening: socket.socket,
         ssl_keyfile=listen.key or None,
     )
     server = Server(config)
-    server.run(sockets=[listening])
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)  # uvicorn's handlers replace these, and raise the signal again when all is done
+    with suppress(SystemExit):
+        server.run(sockets=[listening])
     return 0 if server.started else 1
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit
