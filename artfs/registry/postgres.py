@@ -189,11 +189,11 @@ class PostgresDatabase:
 
     def close(self) -> None:
         """Close what is idle; connections in use are closed when their transaction ends."""
+        if self._pid != os.getpid():
+            self._after_fork()
         with self._pool_lock:
             self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle if self._pid == os.getpid() else []:
-            connection.raw.close()
+        self._discard_idle()
 
     def _acquire(self, connection: _Connection, wait: bool) -> bool:
         deadline_s = time.monotonic() + MAINTENANCE_TIMEOUT_S
@@ -228,22 +228,30 @@ class PostgresDatabase:
             self._free.release()
 
     def _begun(self, begin: str) -> _Connection:
-        """A connection with a transaction begun; a new one if those that were idle had been lost."""
-        while (idle := self._take()) is not None:
+        """A connection with a transaction begun; a new one if the idle one was lost, and then the other idle ones are too."""
+        idle = self._take()
+        if idle is not None:
             try:
-                idle.execute(begin)
-                return idle
-            except BaseException as error:
-                idle.raw.close()
-                if not (isinstance(error, psycopg.OperationalError) and _is_lost(error)):
+                return self._begin(idle, begin)
+            except psycopg.OperationalError as error:
+                if not _is_lost(error):
                     raise
-        connection = _Connection(self._url)
+                self._discard_idle()
+        return self._begin(_Connection(self._url), begin)
+
+    def _begin(self, connection: _Connection, begin: str) -> _Connection:
         try:
             connection.execute(begin)
         except BaseException:
             connection.raw.close()
             raise
         return connection
+
+    def _discard_idle(self) -> None:
+        with self._pool_lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.raw.close()
 
     def _take(self) -> _Connection | None:
         with self._pool_lock:
