@@ -7,6 +7,9 @@ which it was, so that `artfs doctor` can say so.
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -176,6 +179,30 @@ def _read_file(path: Path) -> dict[str, Any]:
     if unknown:
         raise InvalidValue(f"{path} has an unknown setting {unknown[0]!r}", hint=f"known: {', '.join(_SETTINGS)}")
     return found
+
+
+def set_in_file(path: Path, name: str, value: str) -> None:
+    """Set one setting in the configuration file, created if absent; all else in it stays as it is.
+
+    Raises InvalidValue if the file is not valid, StorageFailed.
+    """
+    before = _read_file(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        setting = f"{name} = {json.dumps(value)}\n"
+        there = re.compile(rf"\s*{re.escape(name)}\s*=")
+        changed = [setting if there.match(line) else line for line in lines] if name in before else [setting, *lines]
+        text = "".join(changed)
+        if tomllib.loads(text) != {**before, name: value}:
+            raise InvalidValue(f"{path} is written in a way that cannot be changed", hint=f"set {name} in it by hand")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except tomllib.TOMLDecodeError:
+        raise InvalidValue(f"{path} is written in a way that cannot be changed", hint=f"set {name} by hand") from None
+    except OSError as error:
+        raise StorageFailed(f"cannot write the configuration file {path}: {error.strerror}") from None
 
 
 def _path(text: str) -> Path:
