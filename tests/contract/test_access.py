@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, get_type_hints
 
@@ -11,8 +13,10 @@ import pytest
 from artfs.errors import AccessDenied, AlreadyExists, ArtfsError, DraftNotFound, ObjectMissing, ProjectNotFound
 from artfs.model.access import Role, Scope, Visibility
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
+from artfs.registry.database import Database, Transaction
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.guarded import CHANGES_BATCH, LIST_BATCH, GuardedRegistry
+from artfs.registry.sql_registry import SqlRegistry
 from artfs.wire import service
 from artfs.wire.records import SealRequest
 from artfs.wire.service import Registry
@@ -299,6 +303,50 @@ def test_an_administrator_with_a_lesser_token_does_no_more_than_it_allows(regist
     with pytest.raises(AccessDenied) as told:
         reading.artifacts.create("hidden", "cars")
     assert told.value.hint == "the token in use lacks the scope write"
+
+
+class CountingDatabase:
+    """A database that counts transactions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.count = 0
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        self.count += 1
+        return self._database.read()
+
+    def write(self, *, durable: bool = True) -> AbstractContextManager[Transaction]:
+        self.count += 1
+        return self._database.write(durable=durable)
+
+    def stamp(self) -> object:
+        return self._database.stamp()
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def test_a_check_costs_one_look_however_much_there_is(registry: EmbeddedRegistry) -> None:
+    for i in range(300):
+        registry.projects.create(f"p{i}", visibility=[Visibility.PRIVATE, Visibility.PUBLIC][i % 2])
+        registry.artifacts.create(f"p{i}", "bikes")
+    identity = as_user(registry, "alice").access.users.me()
+    database = CountingDatabase(registry.resources.database)
+    alice = GuardedRegistry(SqlRegistry(registry.identity, replace(registry.resources, database=database)), identity)
+
+    def looks(call: Callable[[], object]) -> int:
+        before = database.count
+        call()
+        return database.count - before
+
+    assert looks(lambda: alice.projects.get("p1")) == 2
+    assert looks(lambda: alice.artifacts.list("p1")) == 2
+    assert looks(lambda: alice.objects.locate("p1", list(SECRET.objects))) == 2
+    assert looks(lambda: alice.access.members.list("p1")) == 2
+    assert looks(lambda: alice.projects.list()) == 2
+    assert looks(lambda: alice.changes.since(0)) == 2
+    assert looks(lambda: alice.changes.since(registry.changes.position())) == 1
 
 
 def _told(call: Callable[..., object], *arguments: object) -> str:
