@@ -19,7 +19,7 @@ from artfs.server import access_routes, catalog_routes, change_routes, metrics, 
 from artfs.server.access_log import RequestLog
 from artfs.server.bodies import drain, read_json
 from artfs.server.errors import error_response, json_response, on_artfs_error, on_http_error
-from artfs.server.routes import Call, Operation, check_text
+from artfs.server.routes import Call, Operation, check_path, check_query
 from artfs.server.service import Service
 from artfs.server.settings import ServerSettings
 from artfs.wire.http import API, VersionChange
@@ -92,8 +92,8 @@ def _endpoint(path: str, by_method: dict[str, Operation]) -> _Endpoint:
 
 async def _answer(operation: Operation, service: Service, request: Request, registry: GuardedRegistry) -> Response:
     path, query = request.path_params, dict(request.query_params)
-    check_text(path)
-    check_text(query)
+    check_path(path)
+    check_query(query, operation.query)
     body = None
     if operation.body is not None:
         settings = service.settings

@@ -17,21 +17,9 @@ import msgspec
 from artfs.model.digest import Digest
 from artfs.server.app import OPERATIONS
 from artfs.server.errors import STATUSES
-from artfs.server.routes import Operation, Parameter
+from artfs.server.routes import NUMBER_MAX, SEGMENTS, Operation, Parameter
 from artfs.wire.http import API, ErrorBody
 
-_NAME = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
-_SEGMENTS: dict[str, tuple[str, str]] = {
-    "project": ("a project's name", f"^{_NAME}$"),
-    "artifact": ("an artifact's name", f"^{_NAME}$"),
-    "alias": ("an alias", f"^{_NAME}$"),
-    "selector": ("an alias, or `v` and a version's number", f"^{_NAME}$"),
-    "user": ("a user's name", f"^{_NAME}$"),
-    "token": ("a token's public id", "^[0-9a-f]{16}$"),
-    "draft": ("an upload's id", "^[0-9a-f]{32}$"),
-    "pack": ("a pack's id", "^[0-9a-f]{32}$"),
-    "digest": ("a SHA-256 digest in hexadecimal", "^[0-9a-f]{64}$"),
-}
 _BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _RANGE = {
     "name": "Range",
@@ -120,15 +108,19 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
             "name": name,
             "in": "path",
             "required": True,
-            "description": _SEGMENTS[name][0],
-            "schema": {"type": "string", "pattern": _SEGMENTS[name][1]},
+            "description": SEGMENTS[name].meaning,
+            "schema": {"type": "string", "pattern": SEGMENTS[name].pattern},
         }
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
 
 
 def _query_parameter(parameter: Parameter) -> dict[str, Any]:
-    schema = {"type": "integer", "minimum": 0} if parameter.type == "integer" else {"type": "string", "maxLength": 128}
+    schema = (
+        {"type": "integer", "minimum": parameter.least, "maximum": NUMBER_MAX}
+        if parameter.type == "integer"
+        else {"type": "string", "maxLength": 128}
+    )
     return {"name": parameter.name, "in": "query", "description": parameter.meaning, "schema": schema}
 
 

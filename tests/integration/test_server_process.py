@@ -291,7 +291,7 @@ def test_more_requests_than_the_server_may_have_are_put_off(place: Place) -> Non
         alice.ok("POST", "/v1/projects", {"name": "vision"})
         address = urlsplit(server.url)
         head = f"POST /v1/projects HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {alice.token}\r\nContent-Length: 50\r\n\r\n"
-        held = [socket.create_connection((address.hostname, address.port), timeout=30) for _ in range(2)]
+        held = [socket.create_connection((address.hostname, address.port), timeout=30) for _ in range(6)]
         for connection in held:
             connection.sendall(head.encode())
 

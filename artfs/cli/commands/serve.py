@@ -20,7 +20,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def _limit(option: str, name: str, type_: type[int] | type[float], what: str) -> Callable[[_F], _F]:
     """An option for one of the server's bounds; the default is the settings' own."""
     kind: click.IntRange | click.FloatRange = click.IntRange(1) if type_ is int else click.FloatRange(0.1)
-    unit = "N" if name.endswith("_max") else "SECONDS"
+    unit = "SECONDS" if name.endswith("_s") else "N"
     return click.option(option, name, type=kind, metavar=unit, help=what)
 
 
@@ -51,6 +51,7 @@ The first user, on the same machine and with the same --database and --storage:
 @click.option("--metrics-listen", metavar="HOST:PORT", help="Answer /metrics there, to everybody, and only there.")
 @_limit("--max-requests", "requests_max", int, "Requests under way at once, a worker.")
 @_limit("--max-waiting", "waiters_max", int, "Clients waiting for changes, a worker.")
+@_limit("--max-guesses", "guesses_free", int, "Wrong tokens from an address before it is slowed.")
 @_limit("--header-timeout", "header_s", float, "Time for a request's headers.")
 @_limit("--body-timeout", "body_start_s", float, "Time for a body, besides its length at a low rate.")
 @_limit("--stall-timeout", "stall_s", float, "Time a client may take nothing of its answer.")
