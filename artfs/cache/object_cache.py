@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Self
@@ -64,6 +64,7 @@ class ObjectCache:
         self._writer: Writer | None = None
         self._reopen_at = self._put_again_at = -RETRY_S
         self._reported: set[int | None] = set()
+        self.pinned = Pinned(self._raising, self._uid)
 
     def __enter__(self) -> Self:
         return self
@@ -143,17 +144,6 @@ class ObjectCache:
         """Returns how many held objects nothing protects any more. No error if `name` is not pinned."""
         with self._raising("unpin") as opened:
             return upkeep.unpin(opened, name)
-
-    def unpinned(self, project: str, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
-        """Those of `keys` that no pin protects, held or not."""
-        project_uid = self._uid(project)
-        with self._raising("inspect") as opened:
-            opened.pins.refresh()
-            return [key for key in keys if mark_of(project_uid, key) not in opened.pins]
-
-    def pins(self) -> list[PinInfo]:
-        with self._raising("inspect") as opened:
-            return upkeep.describe_pins(opened)
 
     def status(self) -> dict[str, int]:
         """What this process asked for since it began. Touches no disk."""
@@ -252,3 +242,23 @@ class ObjectCache:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageFull(f"cannot {what} the cache in {self._root}: {reason}") from None
             raise StorageFailed(f"cannot {what} the cache in {self._root}: {reason}") from None
+
+
+class Pinned:
+    """What pins protect."""
+
+    def __init__(self, using: Callable[[str], AbstractContextManager[Opened]], uid: Callable[[str], bytes]) -> None:
+        self._using = using
+        self._uid = uid
+
+    def list(self) -> list[PinInfo]:
+        """Every pin, by name."""
+        with self._using("inspect") as opened:
+            return upkeep.describe_pins(opened)
+
+    def missing(self, project: str, keys: Sequence[ObjectKey]) -> Sequence[ObjectKey]:
+        """Those of `keys` that no pin protects, held or not."""
+        project_uid = self._uid(project)
+        with self._using("inspect") as opened:
+            opened.pins.refresh()
+            return [key for key in keys if mark_of(project_uid, key) not in opened.pins]

@@ -69,7 +69,7 @@ def unpin(session: Session, ref: str, as_json: bool) -> None:
     from artfs.assemble import open_cache
 
     with closing(open_cache(session.config)) as cache:
-        pinned = [found.name for found in cache.pins()]
+        pinned = [found.name for found in cache.pinned.list()]
         name = f"{ref}{_AT}{session.config.registry}"
         if name not in pinned:
             name = _pinned_name(session, *resolve_version(session.registry, ref))
@@ -90,7 +90,7 @@ def pins(session: Session, as_json: bool) -> None:
     from artfs.assemble import open_cache
 
     with closing(open_cache(session.config)) as cache:
-        found = [(*pinned.name.partition(_AT)[::2], pinned) for pinned in cache.pins()]
+        found = [(*pinned.name.partition(_AT)[::2], pinned) for pinned in cache.pinned.list()]
     if as_json:
         names = ("pinned", "registry", "objects", "held")
         echo_json([dict(zip(names, (ref, at, p.object_count, p.held_count), strict=True)) for ref, at, p in found])

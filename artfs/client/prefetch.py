@@ -210,7 +210,7 @@ def plan_pin(cache: ObjectCache, name: str, project: str, objects: VersionObject
         fresh = {key: size + RECORD_BYTES for key, size in batch if _mark(key) not in seen}
         seen.update(map(_mark, fresh))
         size_bytes += sum(fresh.values())
-        new_bytes += sum(fresh[key] for key in cache.unpinned(project, list(fresh)))
+        new_bytes += sum(fresh[key] for key in cache.pinned.missing(project, list(fresh)))
     info = cache.info()
     room_bytes = max(0, int(info.limit_bytes * PINNED_SHARE_MAX) - info.pinned_bytes)
     return PinPlan(name, len(seen), size_bytes, new_bytes, room_bytes)
