@@ -16,11 +16,12 @@ from artfs.errors import InvalidValue
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
     from artfs.client.client import Client
+    from artfs.client.remembered.registry import RememberingRegistry
     from artfs.fuse.mount_records import MountRecords
     from artfs.registry.sql_registry import SqlRegistry
     from artfs.vfs.door import Door
     from artfs.vfs.kernel import KernelCaches
-    from artfs.vfs.ports import ObjectSource
+    from artfs.vfs.ports import Catalog, ObjectSource
     from artfs.vfs.staging_port import StagingArea
     from artfs.vfs.view import View
     from artfs.wire.service import Registry
@@ -38,7 +39,9 @@ def open_registry(config: Config) -> Registry:
     from artfs.client.remote.registry import RemoteRegistry
 
     token = find_token(config.registry, config.credentials, os.environ)
-    return RemoteRegistry(config.registry, token, spool=config.data_dir / "spool", ca_file=config.ca_file)
+    spool = config.data_dir / "spool"
+    registry = RemoteRegistry(config.registry, token, spool=spool, ca_file=config.ca_file)
+    return remembering(config, registry, as_whom=token)
 
 
 def open_own_registry(config: Config, *, trusted: bool = True) -> SqlRegistry:
@@ -53,6 +56,22 @@ def open_own_registry(config: Config, *, trusted: bool = True) -> SqlRegistry:
     return EmbeddedRegistry(config.registry_dir, verify=Verify.METADATA if trusted else Verify.ALL)
 
 
+def remembering(config: Config, inner: Registry, as_whom: str = "") -> RememberingRegistry:
+    """`inner`, a registry over a network, with what this machine remembers of it; closing it closes `inner`.
+
+    Args:
+        as_whom: the token: what one user was told, another is not.
+    """
+    from hashlib import sha256
+
+    from artfs.client.remembered.answer_file import AnswerFile
+    from artfs.client.remembered.registry import RememberingRegistry
+
+    # Not the identity: that is not known before the registry answers.
+    name = sha256(f"{config.registry} {as_whom}".encode()).hexdigest()[:32]
+    return RememberingRegistry(inner, AnswerFile(config.state_dir / "catalog" / f"{name}.db"))
+
+
 def open_cache(config: Config, identity: str = "") -> ObjectCache:
     """The cache on local disk, for the objects of the registry with this identity."""
     from artfs.cache.object_cache import ObjectCache
@@ -65,7 +84,25 @@ def open_client(config: Config, registry: Registry) -> Client:
     from artfs.client.client import Client
 
     cached = config.cache is CacheMode.ALWAYS or (config.cache is CacheMode.AUTO and config.is_remote)
-    return Client(registry, open_cache(config, registry.identity) if cached else None)
+    cache = open_cache(config, registry.identity) if cached else None
+    remembered = remembered_part(registry)
+    if remembered is None:
+        return Client(registry, cache)
+    from artfs.client.remote.packs import HttpPacks
+    from artfs.client.remote.registry import RemoteRegistry
+    from artfs.client.windows import PackWindows
+
+    remote = remembered.inner
+    assert isinstance(remote, RemoteRegistry)
+    packs = HttpPacks(remote.transport)
+    return Client(registry, cache, packs=packs, windows=PackWindows(packs), dates=remembered.file)
+
+
+def remembered_part(registry: Registry) -> RememberingRegistry | None:
+    """What is remembered of `registry`, if anything is."""
+    from artfs.client.remembered.registry import RememberingRegistry
+
+    return registry if isinstance(registry, RememberingRegistry) else None
 
 
 def staging_root(config: Config, identity: str) -> Path:
@@ -99,10 +136,17 @@ class MountBackend:
         self._config = config
         self.registry = open_registry(config)
         self._client = open_client(config, self.registry)
+        self._remembering = remembered_part(self.registry)
+        if self._remembering is not None:
+            self._remembering.load()
 
     @property
     def source(self) -> ObjectSource:
         return self._client.objects
+
+    @property
+    def known(self) -> Catalog | None:
+        return None if self._remembering is None else self._remembering.known
 
     def open_staging(self, view: View, door: Door, kernel: KernelCaches) -> StagingArea | None:
         from artfs.vfs.staging.area import Staging
@@ -113,7 +157,13 @@ class MountBackend:
         return Staging(root, self.source, self._client.uploads, door, created_by=creator())
 
     def status(self) -> Mapping[str, Any]:
-        return {"memory": self._client.objects.status()}
+        """`registry` is of the connection to a registry over a network, `disk` of the cache on local disk."""
+        shown: dict[str, Any] = {"memory": self._client.objects.status()}
+        if self._remembering is not None:
+            shown["registry"] = self._remembering.status()
+        if self._client.cache is not None:
+            shown["disk"] = self._client.cache.status()
+        return shown
 
     def close(self) -> None:
         self._client.close()

@@ -57,7 +57,8 @@ class ObjectCache:
         self._uids: dict[str, bytes] = {}
         self._lock = threading.Lock()
         self._policy = EpochPolicy(1)
-        self._hits = self._misses = 0
+        self._hits = self._misses = 0  # not yet added to those of all processes
+        self._hits_ever = self._misses_ever = 0  # added
         self._counted_at = time.monotonic()
         self._opened: Opened | None = None
         self._writer: Writer | None = None
@@ -97,6 +98,17 @@ class ObjectCache:
                 self._add_counts()
         return found
 
+    def absent(self, project: str, keys: Sequence[ObjectKey]) -> set[ObjectKey]:
+        """Those of `keys` that are surely not held; the others most probably are. Reads none of them."""
+        project_uid = self._uid(project)
+        with self._absorbing("look into the cache"):
+            opened = self._open()
+            if opened is not None:
+                opened.notice_changes()
+                marks = ((key, opened.index.find(mark_of(project_uid, key))) for key in keys)
+                return {key for key, slot in marks if slot is None or slot.segment not in opened.live}
+        return set(keys)
+
     def put(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
         """Keep verified objects for the project, as far as the policy wants and there is room."""
         if time.monotonic() < self._put_again_at:
@@ -131,6 +143,11 @@ class ObjectCache:
         """Returns how many held objects nothing protects any more. No error if `name` is not pinned."""
         with self._raising("unpin") as opened:
             return upkeep.unpin(opened, name)
+
+    def status(self) -> dict[str, int]:
+        """What this process asked for since it began. Touches no disk."""
+        with self._lock:
+            return {"hits": self._hits_ever + self._hits, "misses": self._misses_ever + self._misses}
 
     def info(self) -> CacheInfo:
         """Counts are as of the last half minute."""
@@ -189,6 +206,7 @@ class ObjectCache:
     def _add_counts(self) -> None:
         with self._lock:
             hits, misses = self._hits, self._misses
+            self._hits_ever, self._misses_ever = self._hits_ever + hits, self._misses_ever + misses
             self._hits = self._misses = 0
             self._counted_at = time.monotonic()
         if self._opened is not None and (hits or misses):

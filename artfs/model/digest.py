@@ -32,9 +32,12 @@ class Digest(bytes):
         if algorithm != ALGORITHM or len(digits) != 2 * DIGEST_BYTES or digits != digits.lower():
             raise InvalidValue(f"{text!r} is not a digest", hint="expected sha256: and 64 hexadecimal digits")
         try:
-            return cls(bytes.fromhex(digits))
+            found = cls(bytes.fromhex(digits))
         except ValueError:
-            raise InvalidValue(f"{text!r} is not a digest", hint="expected sha256: and 64 hexadecimal digits") from None
+            found = cls()
+        if len(found) != DIGEST_BYTES:  # fromhex passes over spaces
+            raise InvalidValue(f"{text!r} is not a digest", hint="expected sha256: and 64 hexadecimal digits")
+        return found
 
     @property
     def text(self) -> str:

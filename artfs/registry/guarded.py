@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +10,9 @@ from typing import Any
 
 import msgspec
 
-from artfs.errors import AccessDenied, AlreadyExists
+from artfs.errors import AccessDenied, AlreadyExists, DraftNotFound
 from artfs.model.access import Operation, Visibility
 from artfs.model.digest import ObjectKey
-from artfs.registry.changes import SINCE_MAX
 from artfs.registry.guard import Guard
 from artfs.registry.guarded_access import GuardedAccess
 from artfs.registry.sql_registry import SqlRegistry
@@ -30,6 +30,8 @@ from artfs.wire.records import (
 )
 
 LIST_BATCH = 1000
+CHANGES_BATCH = 1000
+_MACHINE = re.compile(r"[A-Za-z0-9_.-]{1,253}")
 
 
 class GuardedProjects:
@@ -189,14 +191,16 @@ class GuardedDrafts:
         return self._inner.seal(draft, msgspec.structs.replace(request, created_by=self._creator(request.created_by)))
 
     def abandon(self, draft: str) -> None:
-        if self._guard.project_of_draft(draft):
+        try:
             self._guard.require_of_draft(draft)
-            self._inner.abandon(draft)
+        except DraftNotFound:
+            return  # as for any that is not known
+        self._inner.abandon(draft)
 
     def _creator(self, claimed: str) -> str:
         """Who made the version: the caller, whatever it claims; the machine it names is kept."""
         _, _, machine = claimed.partition("@")
-        return f"{self._guard.user}@{machine}" if machine else self._guard.user
+        return f"{self._guard.user}@{machine}" if _MACHINE.fullmatch(machine) else self._guard.user
 
 
 class GuardedObjects:
@@ -227,7 +231,7 @@ class GuardedChanges:
         visible = self._guard.visible()
         found: list[Change] = []
         while len(found) < limit:
-            page = self._inner.since(seq, SINCE_MAX)
+            page = self._inner.since(seq, CHANGES_BATCH)
             for change in page:
                 seq = change.seq
                 # A project that is gone, or was never the caller's to see, looks alike: neither is told of.
@@ -235,7 +239,7 @@ class GuardedChanges:
                     found.append(change)
                     if len(found) == limit:
                         return found, seq
-            if len(page) < SINCE_MAX:
+            if len(page) < CHANGES_BATCH:
                 break
         return found, seq
 

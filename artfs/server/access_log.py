@@ -1,6 +1,7 @@
-"""One JSON line for every request, and its metrics; the id that ties an answer to the log; the bound on requests at once.
+"""One JSON line for every request, and its metrics; the id that ties an answer to the log; the bound on requests at once; and the
+edge where an exception that nobody expected becomes an answer.
 
-Never logged: headers, queries, bodies. So no token and no signature can get here.
+Never logged: headers, queries, bodies, and what looks like a token in a path. So no token and no signature can get here.
 """
 
 from __future__ import annotations
@@ -9,21 +10,28 @@ import logging
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from artfs.errors import Unavailable
 from artfs.server import metrics
-from artfs.server.errors import error_response
+from artfs.server.errors import error_response, failure_response
 from artfs.wire import json
 from artfs.wire.http import REQUEST_ID
 
 ACCESS_LOG = "artfs.access"
+ALWAYS_ANSWERED = {"/healthz", "/readyz", "/metrics"}
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _ID_HEADER = REQUEST_ID.lower().encode()
+_TOKEN = re.compile(r"artfs_[0-9a-zA-Z]+_\w+")
+_SLOT = "request_slot"
 
 _log = logging.getLogger(ACCESS_LOG)
+_failures = logging.getLogger(__name__)
 
 
 class RequestLog:
@@ -39,17 +47,43 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         seen = _Seen(scope)
-        self._under_way += 1
-        metrics.UNDER_WAY.inc()
+        scope["state"][_SLOT] = self
+        self._count(1)
         try:
             app: ASGIApp = self._app
-            if self._under_way > self._requests_max:
+            if self._under_way > self._requests_max and scope["path"] not in ALWAYS_ANSWERED:
                 app = error_response(Unavailable("the server has too much to do", hint="try again"))
-            await app(scope, seen.receiving(receive), seen.sending(send))
+            await self._answered(app, scope, seen.receiving(receive), seen.sending(send), seen)
         finally:
-            self._under_way -= 1
-            metrics.UNDER_WAY.dec()
+            self._count(-1)
             seen.tell()
+
+    async def _answered(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, seen: _Seen) -> None:
+        try:
+            await app(scope, receive, send)
+        except Exception:
+            _failures.exception("%s %s failed (request %s)", scope["method"], scope["path"], seen.id.decode())
+            if seen.begun:
+                raise ConnectionAbortedError("an answer failed half way") from None  # the server cuts the connection
+            await failure_response()(scope, receive, send)
+
+    def _count(self, change: int) -> None:
+        self._under_way += change
+        metrics.UNDER_WAY.inc(change)
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """A request that only waits takes no other's place."""
+        self._count(-1)
+        try:
+            yield
+        finally:
+            self._count(1)
+
+
+def waiting(state: dict[str, Any]) -> Any:
+    """A block in which the request with this state does not count as under way."""
+    return state[_SLOT].idle()
 
 
 class _Seen:
@@ -61,8 +95,12 @@ class _Seen:
         self._status = 0
         self._sent = self._received = 0
         given = dict(scope["headers"]).get(_ID_HEADER, b"")
-        self.id = given if _ID.fullmatch(given) else os.urandom(8).hex().encode()
+        self.id = given if _ID.fullmatch(given) and not _TOKEN.search(given.decode()) else os.urandom(8).hex().encode()
         scope.setdefault("state", {})["request_id"] = self.id.decode()
+
+    @property
+    def begun(self) -> bool:
+        return self._status != 0
 
     def receiving(self, receive: Receive) -> Receive:
         async def wrapped() -> Message:
@@ -84,22 +122,23 @@ class _Seen:
 
     def tell(self) -> None:
         took_s = time.perf_counter() - self._begin_s
-        method, template = self._scope["method"], getattr(self._scope.get("route"), "path", "")
+        method = self._scope["method"] if self._scope["method"] in METHODS else "other"  # one label each, for ever
+        template = self._scope["state"].get("route", "")
         metrics.REQUESTS.labels(method, template, self._status).inc()
         metrics.SECONDS.labels(method, template).observe(took_s)
         metrics.SENT.inc(self._sent)
         metrics.RECEIVED.inc(self._received)
-        _log.info("%s", json.encode(self._line(method, template, took_s)).decode())
+        _log.info("%s", json.encode(self._line(template, took_s)).decode())
 
-    def _line(self, method: str, template: str, took_s: float) -> dict[str, Any]:
+    def _line(self, template: str, took_s: float) -> dict[str, Any]:
         client = self._scope.get("client")
         return {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "id": self.id.decode(),
             "client": client[0] if client else "",
             "user": self._scope["state"].get("user", ""),
-            "method": method,
-            "path": self._scope["path"],
+            "method": self._scope["method"],
+            "path": _TOKEN.sub("artfs_...", self._scope["path"]),
             "route": template,
             "status": self._status,
             "received_bytes": self._received,

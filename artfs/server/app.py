@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -14,15 +13,17 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from artfs.errors import ArtfsError, NotAuthenticated, NotFound, Unavailable
+from artfs.registry.guarded import GuardedRegistry
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.server import access_routes, catalog_routes, change_routes, metrics, object_routes, pack_routes
 from artfs.server.access_log import RequestLog
-from artfs.server.bodies import read_json
-from artfs.server.errors import error_response, json_response, on_artfs_error, on_failure, on_http_error
-from artfs.server.routes import Call, Operation
+from artfs.server.bodies import drain, read_json
+from artfs.server.errors import error_response, json_response, on_artfs_error, on_http_error
+from artfs.server.routes import Call, Operation, check_text
 from artfs.server.service import Service
 from artfs.server.settings import ServerSettings
-from artfs.wire.http import API
+from artfs.wire.http import API, VersionChange
+from artfs.wire.records import SealRequest
 
 OPERATIONS: tuple[Operation, ...] = (
     *access_routes.OPERATIONS,
@@ -32,7 +33,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *change_routes.OPERATIONS,
 )
 
-_log = logging.getLogger(__name__)
+WITH_METADATA = (SealRequest, VersionChange)
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -47,38 +48,62 @@ def create_app(open_registry: Callable[[], SqlRegistry], settings: ServerSetting
         finally:
             service.close()
 
-    routes = [Route(API + operation.path, _endpoint(operation), methods=[operation.method]) for operation in OPERATIONS]
+    routes = [Route(path, _endpoint(path, by_method), methods=[*by_method]) for path, by_method in _by_path().items()]
     routes += [Route("/healthz", healthy), Route("/readyz", ready), Route("/metrics", show_metrics)]
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        exception_handlers={ArtfsError: on_artfs_error, HTTPException: on_http_error, Exception: on_failure},
+        exception_handlers={ArtfsError: on_artfs_error, HTTPException: on_http_error},
     )
     app.router.redirect_slashes = False
     app.add_middleware(RequestLog, requests_max=settings.requests_max)
     return app
 
 
-def _endpoint(operation: Operation) -> _Endpoint:
+def _by_path() -> dict[str, dict[str, Operation]]:
+    """One route a path, so that a wrong method is told which ones there are."""
+    found: dict[str, dict[str, Operation]] = {}
+    for operation in OPERATIONS:
+        found.setdefault(API + operation.path, {})[operation.method] = operation
+    return found
+
+
+def _endpoint(path: str, by_method: dict[str, Operation]) -> _Endpoint:
     async def answer(request: Request) -> Response:
         service: Service = request.app.state.service
+        request.state.route = path
+        operation = by_method.get(request.method) or by_method["GET"]  # HEAD
         try:
             identity, registry = await service.caller(request)
         except NotAuthenticated as error:
             metrics.REFUSED.inc()
             return error_response(error)
         request.state.user = identity.user.name
-        body = None
-        if operation.body is not None:
-            body = await read_json(request, operation.body, service.settings)
-        call = Call(registry, request.path_params, dict(request.query_params), body)
-        if operation.streamer is not None:
-            return await operation.streamer(service, request, call)
-        assert operation.handler is not None
-        found = await service.run(operation.handler, call)
-        return Response(status_code=204) if operation.status == 204 else json_response(found, operation.status)
+        try:
+            return await _answer(operation, service, request, registry)
+        except ArtfsError:
+            if request.method in ("PUT", "POST", "PATCH"):
+                await drain(request, service.settings)
+            raise
 
     return answer
+
+
+async def _answer(operation: Operation, service: Service, request: Request, registry: GuardedRegistry) -> Response:
+    path, query = request.path_params, dict(request.query_params)
+    check_text(path)
+    check_text(query)
+    body = None
+    if operation.body is not None:
+        settings = service.settings
+        most = settings.metadata_bytes_max if operation.body in WITH_METADATA else settings.json_bytes_max
+        body = await read_json(request, operation.body, most, settings)
+    call = Call(registry, path, query, body)
+    if operation.streamer is not None:
+        return await operation.streamer(service, request, call)
+    assert operation.handler is not None
+    found = await service.run(operation.handler, call)
+    return Response(status_code=204) if operation.status == 204 else json_response(found, operation.status)
 
 
 async def healthy(request: Request) -> Response:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TypeVar
 
+import msgspec
 from starlette.requests import ClientDisconnect, Request
 
-from artfs.errors import InvalidValue, TooLarge, Unavailable
+from artfs.errors import ArtfsError, InvalidValue, TooLarge, Unavailable
 from artfs.server.settings import ServerSettings
 from artfs.wire import json
 
@@ -49,10 +51,22 @@ async def stream(request: Request, most: int, settings: ServerSettings) -> Async
         yield part
 
 
-async def read_json(request: Request, type_: type[_T], settings: ServerSettings) -> _T:
-    """The request's body as a record. Raises InvalidValue and what `stream` raises."""
-    declared_bytes(request, settings.json_bytes_max)
+async def read_json(request: Request, type_: type[_T], most: int, settings: ServerSettings) -> _T:
+    """The request's body, of at most so many bytes, as a record. Raises InvalidValue and what `stream` raises."""
+    declared_bytes(request, most)
     body = bytearray()
-    async for part in stream(request, settings.json_bytes_max, settings):
+    async for part in stream(request, most, settings):
         body += part
-    return json.decode(body, type_)
+    found = json.decode(body, type_)
+    if isinstance(found, msgspec.Struct):
+        for name, value in msgspec.structs.asdict(found).items():
+            if isinstance(value, str) and "\0" in value:
+                raise InvalidValue(f"{name} has a NUL in it", hint="send text")
+    return found
+
+
+async def drain(request: Request, settings: ServerSettings) -> None:
+    """Take in the rest of a body that was refused, so that its sender gets to read why: as much as a pack, at its pace."""
+    with suppress(ArtfsError, RuntimeError):  # nobody is there any more, or the body was taken already
+        async for _ in stream(request, settings.pack_bytes_max, settings):
+            pass

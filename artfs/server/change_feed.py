@@ -29,8 +29,8 @@ class ChangeFeed:
         self._seen = -1
         self.waiters = 0
 
-    async def wait_beyond(self, seq: int, timeout_s: float) -> None:
-        """Return when the position is beyond `seq`, or after `timeout_s`. Raises TooManyRequests."""
+    async def wait_beyond(self, seq: int, timeout_s: float) -> bool:
+        """Whether the position is beyond `seq`, as soon as it is; False after `timeout_s`. Raises TooManyRequests."""
         if self.waiters >= self._waiters_max:
             raise TooManyRequests("too many clients wait for changes", hint="try again later")
         self.waiters += 1
@@ -44,7 +44,8 @@ class ChangeFeed:
                 try:
                     await asyncio.wait_for(moved.wait(), left_s)
                 except TimeoutError:
-                    return
+                    break
+            return self._seen > seq
         finally:
             self.waiters -= 1
 

@@ -7,6 +7,7 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
+from artfs.server.access_log import waiting
 from artfs.server.routes import Call, Operation, Parameter
 from artfs.server.service import Service
 from artfs.wire.http import PAGE_MAX, WAIT_S_MAX, Changes
@@ -20,11 +21,20 @@ async def changes(service: Service, request: Request, call: Call) -> Response:
     deadline_s = time.monotonic() + wait_s
     while True:
         found, seen = await service.run(call.registry.changes.scan, seq, call.limit)
-        left_s = deadline_s - time.monotonic()
-        if found or left_s <= 0 or service.stopping or await request.is_disconnected():
-            return service.json(Changes(max(seen, seq), found))
         seq = max(seen, seq)
-        await service.feed.wait_beyond(seq, min(left_s, service.stop_check_s))
+        if found or not await _moved(service, request, seq, deadline_s):
+            return service.json(Changes(seq, found))
+
+
+async def _moved(service: Service, request: Request, seq: int, deadline_s: float) -> bool:
+    """Wait until something changed after `seq`; False when there is no point in waiting on."""
+    with waiting(request.scope["state"]):
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            if service.stopping or await request.is_disconnected():
+                return False
+            if await service.feed.wait_beyond(seq, min(left_s, service.stop_check_s)):
+                return True
+    return False
 
 
 OPERATIONS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from math import ceil
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -61,6 +62,7 @@ _SAID_INSTEAD = {
     "storage-full": ("the server's storage is full", "delete versions that are not needed, or tell its administrator"),
     "registry-unavailable": ("the server's database does not answer", "try again later"),
 }
+_NO_TOKEN = ("this needs a valid token", "artfs login URL")
 _INTERNAL_SENTENCE = ("the server failed", "its log has the reason, under the request's id")
 
 _log = logging.getLogger(__name__)
@@ -70,7 +72,9 @@ def error_response(error: ArtfsError) -> Response:
     """The answer for a deliberate error; what is not the caller's business is logged instead."""
     status = STATUSES.get(error.code, 500)
     message, hint = error.message, error.hint
-    if error.code in _INTERNAL:
+    if status == 401:  # the same for every reason, of which there must be no telling
+        message, hint = _NO_TOKEN
+    elif error.code in _INTERNAL:
         _log.error("%s", error)
         message, hint = _SAID_INSTEAD.get(error.code, _INTERNAL_SENTENCE)
     headers = {}
@@ -78,7 +82,7 @@ def error_response(error: ArtfsError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if status in (429, 503):
         wait_s = error.retry_after_s if isinstance(error, TooManyRequests) else RETRY_AFTER_S
-        headers["Retry-After"] = str(max(1, round(wait_s)))
+        headers["Retry-After"] = str(max(1, ceil(wait_s)))
     return json_response(ErrorBody(error.code, message, hint), status, headers)
 
 
@@ -99,7 +103,6 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     return json_response(body, error.status_code, dict(error.headers or {}))
 
 
-async def on_failure(request: Request, error: Exception) -> Response:
-    """Anything unexpected: a traceback for the log, nothing for the caller."""
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+def failure_response() -> Response:
+    """For anything unexpected: whoever caught it has logged it, and the caller is told nothing of it."""
     return json_response(ErrorBody("error", *_INTERNAL_SENTENCE), 500)

@@ -8,13 +8,14 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from artfs.errors import DamagedPack, InvalidValue, TooLarge, UsageError
+from artfs.errors import DamagedPack, InvalidValue, ObjectMissing, PathNotFound, TooLarge, UsageError
 from artfs.model.digest import DIGEST_BYTES, Digest, ObjectKey, ObjectKind
 from artfs.model.pack import HEADER_BYTES, decode_header
 from artfs.server.bodies import declared_bytes, stream
 from artfs.server.ranges import etag_of, ranged
 from artfs.server.routes import Call, Operation
 from artfs.server.service import Service
+from artfs.server.spool import UPLOAD_SUFFIX
 from artfs.store.durable import FILE_MODE, reported
 from artfs.store.packs import ID_BYTES
 from artfs.wire.http import Keys, Places
@@ -22,7 +23,7 @@ from artfs.wire.records import DraftRecord, Location, SealRequest, SealResult
 from artfs.wire.service import KEYS_MAX
 
 BUFFER_BYTES = 1 << 20
-UPLOAD_SUFFIX = ".upload"
+READ_ATTEMPTS = 3
 DRAFT = "/drafts/{draft}"
 
 
@@ -84,7 +85,7 @@ async def put_pack(service: Service, request: Request, call: Call) -> Response:
     path = service.registry.spool / f"{pack_id.hex()}.{os.urandom(8).hex()}{UPLOAD_SUFFIX}"
     try:
         await _receive(service, request, path, declared)
-        await service.run(_put, call, draft, path, pack_id)
+        await service.run_upload(_put, call, draft, path, pack_id)
     finally:
         await service.run(_remove, path)
     return Response(status_code=204)
@@ -135,12 +136,20 @@ async def get_tree(service: Service, request: Request, call: Call) -> Response:
     async def part(offset: int, length: int) -> bytes:
         return data[offset : offset + length]
 
-    return ranged(request, len(data), etag_of(digest.hex()), part)
+    return await ranged(request, len(data), etag_of(digest.hex()), part)
 
 
 def _tree(service: Service, call: Call, project: str, digest: Digest) -> bytes:
     call.registry.guard.require_read(project)
-    return service.registry.objects.read(project, ObjectKey(ObjectKind.TREE, digest))
+    key = ObjectKey(ObjectKind.TREE, digest)
+    for _ in range(READ_ATTEMPTS):
+        try:
+            return service.registry.objects.read(project, key)
+        except FileNotFoundError:  # its pack was rewritten meanwhile: it is somewhere else
+            continue
+        except ObjectMissing:
+            break
+    raise PathNotFound(f"there is no {key} in project {project!r}", hint="was its version deleted?")
 
 
 def parse_id(text: str, length: int) -> bytes:

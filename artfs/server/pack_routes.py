@@ -20,12 +20,17 @@ async def get_pack(service: Service, request: Request, call: Call) -> Response:
     url = store.url(name)
     if url.startswith(("http://", "https://")):
         return RedirectResponse(url, 307)
+    etag = etag_of(pack_id.hex())
     try:
         size_bytes = await service.run(store.size_bytes, name)
+        return await _answer(service, request, name, size_bytes, etag)
     except FileNotFoundError:
         raise PathNotFound(f"there is no pack {pack_id.hex()}", hint="locate its objects again") from None
-    etag = etag_of(pack_id.hex())
-    if service.settings.accel_prefix and url.startswith("file:"):
+
+
+async def _answer(service: Service, request: Request, name: PackName, size_bytes: int, etag: str) -> Response:
+    store = service.registry.resources.store
+    if service.settings.accel_prefix and store.url(name).startswith("file:"):
         path = store.internal_path(name)
         return Response(
             headers={
@@ -39,7 +44,7 @@ async def get_pack(service: Service, request: Request, call: Call) -> Response:
     async def part(offset: int, length: int) -> bytes:
         return await service.run(store.read, name, offset, length)
 
-    return ranged(request, size_bytes, etag, part)
+    return await ranged(request, size_bytes, etag, part)
 
 
 def _name(service: Service, call: Call, project: str, pack_id: bytes) -> PackName:

@@ -8,6 +8,9 @@ from typing import NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from artfs.errors import InvalidValue, StorageFailed
+from artfs.server.errors import error_response
+
 PART_BYTES = 1 << 20
 IMMUTABLE = "private, max-age=31536000, immutable"
 
@@ -43,7 +46,7 @@ def parse_range(text: str, size_bytes: int) -> ByteRange | None:
     return ByteRange(int(first), max(int(first), end))
 
 
-def ranged(request: Request, size_bytes: int, etag: str, read: Read) -> Response:
+async def ranged(request: Request, size_bytes: int, etag: str, read: Read) -> Response:
     """The answer to a GET or HEAD of an immutable body."""
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": IMMUTABLE}
     matches = [part.strip() for part in request.headers.get("if-none-match", "").split(",")]
@@ -55,19 +58,29 @@ def ranged(request: Request, size_bytes: int, etag: str, read: Read) -> Response
     start, end = wanted or (0, size_bytes)
     if wanted is not None:
         if start >= size_bytes or start == end:
-            return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{size_bytes}"})
+            refused = error_response(
+                InvalidValue(f"{request.headers['range']} of {size_bytes} bytes", hint="ask for bytes that are there")
+            )
+            refused.status_code = 416
+            refused.headers.update({"Content-Range": f"bytes */{size_bytes}", "Accept-Ranges": "bytes"})
+            return refused
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size_bytes}"
     headers["Content-Length"] = str(end - start)
     status = 200 if wanted is None else 206
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type="application/octet-stream")
+    if end - start <= PART_BYTES:
+        return Response(await _exactly(read, start, end), status, headers, media_type="application/octet-stream")
     return StreamingResponse(_parts(read, start, end), status, headers, media_type="application/octet-stream")
 
 
 async def _parts(read: Read, start: int, end: int) -> AsyncIterator[bytes]:
-    while start < end:
-        data = await read(start, min(PART_BYTES, end - start))
-        if not data:
-            raise OSError("the body ended before its announced length")  # cuts the connection: the client notices
-        yield data
-        start += len(data)
+    for begin in range(start, end, PART_BYTES):
+        yield await _exactly(read, begin, min(begin + PART_BYTES, end))
+
+
+async def _exactly(read: Read, start: int, end: int) -> bytes:
+    data = await read(start, end - start)
+    if len(data) != end - start:
+        raise StorageFailed("a stored body is shorter than it was")  # once begun, an answer is cut: the client notices
+    return data

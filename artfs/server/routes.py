@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from artfs.server.service import Service
 
 NUMBER_MAX = 1 << 62
+TEXT_CHARACTERS_MAX = 512
 _T = TypeVar("_T")
 
 
@@ -54,6 +55,13 @@ def query_number(query: dict[str, str], name: str, default: int) -> int:
     if not (text.isascii() and text.isdecimal()) or len(text) > 19 or int(text) > NUMBER_MAX:
         raise InvalidValue(f"{name}={text!r} is not a number", hint="write digits")
     return int(text)
+
+
+def check_text(values: dict[str, str]) -> None:
+    """Raises InvalidValue for parts of a path or query that no name, number or digest can be."""
+    for name, value in values.items():
+        if len(value) > TEXT_CHARACTERS_MAX or not value.isprintable():
+            raise InvalidValue(f"{value[:TEXT_CHARACTERS_MAX]!r} cannot be meant by {name}", hint="send printable text")
 
 
 Handler = Callable[[Call], Any]

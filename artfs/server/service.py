@@ -16,6 +16,7 @@ from artfs.server import change_feed
 from artfs.server.auth import Authenticator
 from artfs.server.errors import json_response
 from artfs.server.settings import ServerSettings
+from artfs.server.spool import clean_spool
 from artfs.wire.records import Identity
 
 READY_LIFE_S = 1.0
@@ -34,13 +35,19 @@ class Service:
         self.stopping = False
         self.stop_check_s = STOP_CHECK_S
         self._threads = anyio.CapacityLimiter(settings.threads)
+        self._upload_threads = anyio.CapacityLimiter(settings.upload_threads)
         self._authenticator = Authenticator(self._check, settings)
         self.feed = change_feed.ChangeFeed(self._position, settings.waiters_max)
         self._ready_at_s = -READY_LIFE_S
+        clean_spool(registry.spool, time.time())
 
     async def run(self, function: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
         """Call the registry in a thread."""
         return await anyio.to_thread.run_sync(function, *args, limiter=self._threads)
+
+    async def run_upload(self, function: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
+        """The same for what takes long, so that it does not keep others waiting."""
+        return await anyio.to_thread.run_sync(function, *args, limiter=self._upload_threads)
 
     async def caller(self, request: Request) -> tuple[Identity, GuardedRegistry]:
         """Whose request it is, and the registry as they may use it. Raises NotAuthenticated, TooManyRequests."""

@@ -13,27 +13,43 @@ class ServerSettings:
 
     Attributes:
         threads: registry calls at once; more wait.
+        upload_threads: uploaded packs checked and stored at once, apart from those.
         requests_max: requests under way at once; more are answered 503.
-        waiters_max: long polls at once, which occupy no thread.
+        waiters_max: long polls at once, which occupy no thread and do not count as under way; more are answered 429.
         json_bytes_max: of a request's JSON.
+        metadata_bytes_max: of JSON that may carry a version's metadata.
         pack_bytes_max: of an uploaded pack.
+        header_bytes_max, header_s: of a request line with its headers, and the time in which they must arrive.
         body_start_s, body_bytes_per_s_min: a body must arrive within the one and at the other.
+        stall_s: a client that takes nothing of its answer for so long is cut off.
+        keep_alive_s: how long an idle connection stays open.
+        stop_s: how long requests under way may take when the server is told to stop.
         accel_prefix: where nginx serves the pack directory to itself (X-Accel-Redirect); empty to send packs from here.
-        guess_delay_s: what a wrong token waits for, doubled with every further one from an address.
-        guesses_max: wrong tokens of an address within `guess_window_s` above which all of its wrong ones are refused.
-        token_life_s: how long a checked token is believed without being looked up again.
+        guesses_free: wrong tokens from an address, or for one token's id, that cost nothing.
+        guess_delay_s, guess_delay_s_max: what the next one has to wait, doubled with every further one, and the most.
+        guess_memory_s: how long wrong tokens are remembered.
+        token_life_s: how long a checked token is believed without being looked up again; so long a revoked one may work.
+        token_memory_s: how long a token that was valid is not made to wait for others' guesses.
     """
 
     threads: int = 16
+    upload_threads: int = 4
     requests_max: int = 512
     waiters_max: int = 4096
-    json_bytes_max: int = 24 << 20
+    json_bytes_max: int = 1 << 20
+    metadata_bytes_max: int = 16 << 20
     pack_bytes_max: int = PACK_BYTES_TARGET + OBJECT_BYTES_MAX + INDEX_BYTES_MAX
+    header_bytes_max: int = 64 << 10
+    header_s: float = 20.0
     body_start_s: float = 30.0
     body_bytes_per_s_min: int = 16 << 10
+    stall_s: float = 60.0
+    keep_alive_s: int = 75
+    stop_s: int = 20
     accel_prefix: str = ""
-    guess_delay_s: float = 0.1
-    guess_delay_s_max: float = 2.0
-    guesses_max: int = 60
-    guess_window_s: float = 60.0
+    guesses_free: int = 10
+    guess_delay_s: float = 0.5
+    guess_delay_s_max: float = 30.0
+    guess_memory_s: float = 600.0
     token_life_s: float = 2.0
+    token_memory_s: float = 3600.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ WAIT_S_MAX = 30.0  # of a long poll
 REQUEST_ID = "X-Request-Id"
 
 _T = TypeVar("_T")
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # what a database holds
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -79,7 +80,7 @@ class VersionChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Deletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Versions to delete by number; with `dry_run` only the plan is made."""
 
-    numbers: list[int]
+    numbers: list[Number]
     delete_aliases: bool = False
     dry_run: bool = False
 
@@ -90,7 +91,7 @@ class AliasRecord(msgspec.Struct, frozen=True):
 
 
 class AliasMove(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    number: int
+    number: Number
 
 
 class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -184,4 +185,4 @@ class UserChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     scopes: list[Scope]
-    expires_at_ns: int | None = None
+    expires_at_ns: Number | None = None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from artfs.client.remote.registry import RemoteRegistry
 from artfs.registry.embedded import EmbeddedRegistry
+from artfs.registry.resources import Verify
 from artfs.wire.service import Registry
 from tests.contract.uploading import Clock
+from tests.network.served import admin_token, served
 
 
 @pytest.fixture
@@ -17,11 +21,19 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["embedded"])
+@pytest.fixture(params=["embedded", "remote"])
 def registry(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Registry]:
     """One empty registry of each implementation, with the project `vision`."""
-    assert request.param == "embedded"
     opened = EmbeddedRegistry(tmp_path / "registry", clock=clock)
-    opened.projects.create("vision")
-    yield opened
+    if request.param == "embedded":
+        opened.projects.create("vision")
+        yield opened
+        opened.close()
+        return
+    token = admin_token(opened)
     opened.close()
+    with served(partial(EmbeddedRegistry, tmp_path / "registry", clock=clock, verify=Verify.ALL)) as url:
+        remote = RemoteRegistry(url, token, spool=tmp_path / "spool")
+        remote.projects.create("vision")
+        yield remote
+        remote.close()

@@ -32,6 +32,7 @@ class RegistryBackend:
         from artfs.client.client import Client
         from artfs.registry.embedded import EmbeddedRegistry
 
+        self.known = None
         self.registry = EmbeddedRegistry(registry_dir)
         self._client = Client(self.registry)
         self.source = self._client.objects

@@ -53,7 +53,7 @@ def command(
 ) -> int:
     """Serve the registry to a team: users, tokens and projects with members (docs/access.md), over HTTP (docs/api.md)."""
     try:
-        from artfs.server.process import Listen, serve
+        from artfs.server.process import Listen, prepare, serve
         from artfs.server.settings import ServerSettings
     except ImportError as error:
         raise MachineNotReady(f"{error}", hint="install artfs with its extra: artfs[server]") from None
@@ -70,7 +70,7 @@ def command(
     settings = {"database": database, "storage": storage, "encryption_keys": encryption_keys}
     config = session.with_settings({name: value for name, value in settings.items() if value is not None})
     open_registry = partial(open_own_registry, config, trusted=False)
-    open_registry().close()  # what is wrong with it is said here, and its database brought up to date once
+    prepare(open_registry, workers)
     _log_to(access_log, session.config.log_level)
     with place.bind() as listening:
         click.echo(f"artfs serves {config.described_registry} at {place.url(listening)}", err=True)
