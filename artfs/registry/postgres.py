@@ -32,7 +32,7 @@ WRITE_LOCK = int.from_bytes(b"artfs wr")
 MAINTENANCE_LOCK = int.from_bytes(b"artfs mt")
 
 CONNECTIONS_MAX = 16
-CONNECT_TIMEOUT_S = 10
+CONNECT_TIMEOUT_S = 5  # also to begin reading: whether there still is a server is found out soon
 BUSY_TIMEOUT_S = 120
 STATEMENT_TIMEOUT_S = 300
 ANSWER_TIMEOUT_S = STATEMENT_TIMEOUT_S + 30  # the server's own timeout comes first, if there still is a server
@@ -86,7 +86,6 @@ class _Connection:
         self.raw = _Raw.connect(conninfo.make_conninfo(url, **_SOCKET), autocommit=True)
         self.raw.adapters.register_dumper(int, Int8BinaryDumper)  # else a statement is prepared for each mix of widths
         self.execute(_SESSION)
-        self.raw.answer_timeout_s = ANSWER_TIMEOUT_S
         self._cursor = self.raw.cursor(binary=True)
         self._streams = 0
 
@@ -244,11 +243,14 @@ class PostgresDatabase:
         return self._begin(_Connection(self._url), begin)
 
     def _begin(self, connection: _Connection, begin: str) -> _Connection:
+        wait_s = 0 if begin == _READ else self._timeout_s  # for other writers
+        connection.raw.answer_timeout_s = wait_s + CONNECT_TIMEOUT_S
         try:
             connection.execute(begin)
         except BaseException:
             connection.raw.close()
             raise
+        connection.raw.answer_timeout_s = ANSWER_TIMEOUT_S
         return connection
 
     def _discard_idle(self) -> None:

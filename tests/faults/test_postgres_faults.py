@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -18,7 +20,7 @@ import pytest
 from artfs.errors import ArtfsError, InvalidValue, RegistryUnavailable
 from artfs.registry.database import allocate
 from artfs.registry.migrations import migrate
-from artfs.registry.postgres import CONNECTIONS_MAX, PostgresDatabase
+from artfs.registry.postgres import CONNECT_TIMEOUT_S, CONNECTIONS_MAX, PostgresDatabase
 from tests.contract.uploading import commit, content_of, fetch, send
 from tests.registries import administer, migrated_database, open_postgres_registry, url_of
 
@@ -42,6 +44,19 @@ class Server:
 
     def stop(self) -> None:
         self._run("stop")
+
+    def freeze(self) -> None:
+        """All its processes stand still: it takes connections, and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, which: signal.Signals) -> None:
+        postmaster = int((self._directory / "postgres/data/postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for pid in (postmaster, *map(int, children)):
+            os.kill(pid, which)
 
     def _run(self, verb: str) -> None:
         subprocess.run([SERVICES, verb, self._directory, "postgres"], check=True, timeout=WAIT_S)
@@ -101,6 +116,22 @@ def test_a_registry_outlives_its_database_going_away(server: Server, tmp_path: P
     registry.aliases.move("vision", "bikes", "best", 0)
     assert registry.aliases.list("vision", "bikes") == {"best": 0, "latest": 0}
     registry.close()
+
+
+def test_a_server_that_stands_still_is_waited_for_only_so_long(server: Server) -> None:
+    with closing(PostgresDatabase(server.url)) as database:
+        server.freeze()
+        try:
+            started_s = time.monotonic()
+            for _ in range(2):
+                with pytest.raises(RegistryUnavailable):
+                    with database.read():
+                        pass
+            assert time.monotonic() - started_s < 6 * CONNECT_TIMEOUT_S
+        finally:
+            server.thaw()
+        with database.read() as tx:
+            assert tx.rows("SELECT 1") == [(1,)]
 
 
 def test_a_transaction_cut_by_the_servers_end_leaves_nothing(server: Server) -> None:
