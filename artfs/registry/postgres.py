@@ -158,8 +158,13 @@ class PostgresDatabase:
         self._pool_lock = threading.Lock()
         self._free = threading.BoundedSemaphore(CONNECTIONS_MAX)
         self._closed = False
-        with self.read():
-            pass
+        with self.read() as tx:
+            encoding = tx.row(
+                "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()"
+            )
+        if encoding != ("UTF8",):
+            self.close()
+            raise InvalidValue(f"{self.name} does not have the encoding UTF8", hint="create it with ENCODING 'UTF8'")
 
     @contextmanager
     def read(self) -> Iterator[_Connection]:

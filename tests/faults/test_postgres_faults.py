@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from artfs.errors import ArtfsError, InvalidValue, RegistryUnavailable
+from artfs.errors import ArtfsError, DamagedDatabase, InvalidValue, RegistryUnavailable, StorageFailed, StorageFull
 from artfs.registry.database import allocate
 from artfs.registry.migrations import migrate
 from artfs.registry.postgres import CONNECT_TIMEOUT_S, CONNECTIONS_MAX, PostgresDatabase
@@ -264,3 +265,40 @@ def test_what_the_database_cannot_hold_is_the_callers_mistake(url: str) -> None:
                     allocate(tx, name)
         with database.write() as tx:
             assert allocate(tx, "x") == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "meaning"),
+    [
+        ("53100", StorageFull),
+        ("53300", RegistryUnavailable),
+        ("55P03", RegistryUnavailable),
+        ("57014", RegistryUnavailable),
+        ("57P01", RegistryUnavailable),
+        ("40001", RegistryUnavailable),
+        ("58030", StorageFailed),
+        ("25006", StorageFailed),
+        ("42501", StorageFailed),
+        ("22021", InvalidValue),
+        ("XX001", DamagedDatabase),
+        ("23505", DamagedDatabase),
+    ],
+)
+def test_what_the_server_reports_gets_its_meaning(url: str, state: str, meaning: type[ArtfsError]) -> None:
+    with closing(PostgresDatabase(url)) as database:
+        with pytest.raises(ArtfsError) as reported:
+            with database.write() as tx:
+                tx.run(f"DO $$ BEGIN RAISE EXCEPTION 'as told' USING ERRCODE = '{state}'; END $$")
+        assert type(reported.value) is meaning
+        with database.write() as tx:
+            assert allocate(tx, "x") == 1
+
+
+def test_a_database_of_another_encoding_is_refused() -> None:
+    name = f"artfs_latin1_{secrets.token_hex(8)}"
+    administer(f"CREATE DATABASE {name} ENCODING LATIN1 LOCALE 'C' TEMPLATE template0")
+    try:
+        with pytest.raises(InvalidValue, match="UTF8"):
+            PostgresDatabase(url_of(name))
+    finally:
+        administer(f"DROP DATABASE {name} WITH (FORCE)")
