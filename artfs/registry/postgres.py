@@ -18,7 +18,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import psycopg
@@ -32,7 +32,7 @@ WRITE_LOCK = int.from_bytes(b"artfs wr")
 MAINTENANCE_LOCK = int.from_bytes(b"artfs mt")
 
 CONNECTIONS_MAX = 16
-CONNECT_TIMEOUT_S = 10
+CONNECT_TIMEOUT_S = 5  # also to begin reading: whether there still is a server is found out soon
 BUSY_TIMEOUT_S = 120
 STATEMENT_TIMEOUT_S = 300
 ANSWER_TIMEOUT_S = STATEMENT_TIMEOUT_S + 30  # the server's own timeout comes first, if there still is a server
@@ -55,8 +55,11 @@ _SESSION = (
     " SET client_min_messages = error"
 )
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ"  # not READ ONLY: a walk fills temporary tables
-_VALUES = re.compile(r"VALUES (\(\?(?:, \?)*\))")
-_PARAMETERS_MAX = 1000  # in one statement of many rows
+_INSERT = re.compile(
+    r"INSERT INTO (?P<table>\w+) \((?P<columns>[\w, ]+)\) VALUES \(\?(?:, \?)*\)"
+    r"(?P<rest>(?: ON CONFLICT(?: \([\w, ]+\))? DO NOTHING)?)"
+)
+COPIED_ROWS_MIN = 200
 
 T = TypeVar("T")
 
@@ -83,7 +86,6 @@ class _Connection:
         self.raw = _Raw.connect(conninfo.make_conninfo(url, **_SOCKET), autocommit=True)
         self.raw.adapters.register_dumper(int, Int8BinaryDumper)  # else a statement is prepared for each mix of widths
         self.execute(_SESSION)
-        self.raw.answer_timeout_s = ANSWER_TIMEOUT_S
         self._cursor = self.raw.cursor(binary=True)
         self._streams = 0
 
@@ -107,24 +109,25 @@ class _Connection:
         return self._cursor.execute(_translated(sql), tuple(parameters)).rowcount
 
     def run_many(self, sql: str, parameters: Iterable[Parameters]) -> int:
-        """Rows to insert go many to a statement, other statements one after another without waiting between them."""
-        if _VALUES.search(sql):
-            return self._insert_many(sql, iter(parameters))
-        self._cursor.executemany(_translated(sql), parameters)
-        return max(0, self._cursor.rowcount)
-
-    def _insert_many(self, sql: str, parameters: Iterator[Parameters]) -> int:
-        changed = 0
-        first = next(parameters, None)
-        if first is None:
+        """Many rows to insert are copied in, at a third of the time; all else is sent without waiting in between."""
+        remaining = iter(parameters)
+        first = list(islice(remaining, COPIED_ROWS_MIN))
+        match = _INSERT.fullmatch(sql)
+        if match and len(first) == COPIED_ROWS_MIN:
+            return self._copy_in(match["table"], match["columns"], match["rest"], chain(first, remaining))
+        if not first:
             return 0
-        count = max(1, _PARAMETERS_MAX // len(first))
-        batch = [first, *islice(parameters, count - 1)]
-        while batch:
-            flat = [value for row in batch for value in row]
-            changed += self._cursor.execute(_for_rows(sql, len(batch)), flat).rowcount
-            batch = list(islice(parameters, count))
-        return changed
+        self._cursor.executemany(_translated(sql), chain(first, remaining))
+        return self._cursor.rowcount
+
+    def _copy_in(self, table: str, columns: str, rest: str, rows: Iterable[Parameters]) -> int:
+        self.execute(f"CREATE TEMPORARY TABLE incoming ON COMMIT DROP AS SELECT {columns} FROM {table} LIMIT 0")
+        with self._cursor.copy(f"COPY incoming ({columns}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        inserted = self.run(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM incoming{rest}")
+        self.execute("DROP TABLE incoming")
+        return inserted
 
     @property
     def is_idle(self) -> bool:
@@ -155,8 +158,13 @@ class PostgresDatabase:
         self._pool_lock = threading.Lock()
         self._free = threading.BoundedSemaphore(CONNECTIONS_MAX)
         self._closed = False
-        with self.read():
-            pass
+        with self.read() as tx:
+            encoding = tx.row(
+                "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()"
+            )
+        if encoding != ("UTF8",):
+            self.close()
+            raise InvalidValue(f"{self.name} does not have the encoding UTF8", hint="create it with ENCODING 'UTF8'")
 
     @contextmanager
     def read(self) -> Iterator[_Connection]:
@@ -240,11 +248,14 @@ class PostgresDatabase:
         return self._begin(_Connection(self._url), begin)
 
     def _begin(self, connection: _Connection, begin: str) -> _Connection:
+        wait_s = 0 if begin == _READ else self._timeout_s  # for other writers
+        connection.raw.answer_timeout_s = wait_s + CONNECT_TIMEOUT_S
         try:
             connection.execute(begin)
         except BaseException:
             connection.raw.close()
             raise
+        connection.raw.answer_timeout_s = ANSWER_TIMEOUT_S
         return connection
 
     def _discard_idle(self) -> None:
@@ -279,11 +290,6 @@ class PostgresDatabase:
 def _translated(sql: str) -> str:
     """With psycopg's placeholders. No statement of ours has a question mark or a percent sign in a text."""
     return sql.replace("%", "%%").replace("?", "%s")
-
-
-@cache
-def _for_rows(sql: str, count: int) -> str:
-    return _translated(_VALUES.sub(lambda match: "VALUES " + ", ".join([match[1]] * count), sql))
 
 
 def _safe_name(url: str) -> str:

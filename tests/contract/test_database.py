@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from artfs.errors import InvalidValue, RegistryUnavailable
+from artfs.errors import DamagedDatabase, InvalidValue, RegistryUnavailable
 from artfs.registry.database import IN_BATCH, Database, allocate, rows_in
 from artfs.registry.migrations import migrate, scripts, settle_identity
 from artfs.registry.postgres import PostgresDatabase
@@ -125,6 +125,27 @@ def test_many_rows_are_written_and_counted(database: Database) -> None:
         assert tx.run_many("UPDATE sequences SET next = ? WHERE next = ?", ((-i, i) for i in range(1, 2001))) == 1999
         assert tx.run_many("DELETE FROM sequences WHERE next = ?", ((-i,) for i in range(3000))) == 2001
         assert tx.run_many("DELETE FROM sequences WHERE next = ?", ()) == 0
+
+
+@pytest.mark.parametrize("count", [3, 1000])
+def test_rows_that_cannot_be_written_take_all_of_them_back(database: Database, count: int) -> None:
+    def rows(last: Callable[[], str]) -> Iterator[tuple[str, int]]:
+        yield from ((str(i), i) for i in range(count))
+        yield last(), 0
+
+    def write(last: Callable[[], str]) -> None:
+        with database.write() as tx:
+            tx.run_many("INSERT INTO sequences (name, next) VALUES (?, ?)", rows(last))
+
+    with pytest.raises(InvalidValue):
+        write(lambda: "\udc80")
+    with pytest.raises(ZeroDivisionError):
+        write(lambda: str(1 // 0))
+    with pytest.raises(DamagedDatabase):
+        write(lambda: "0")  # twice
+    with database.read() as reader:
+        assert reader.rows("SELECT name FROM sequences") == []
+    write(lambda: "last")
 
 
 def test_a_stream_gives_every_row_while_others_are_read(database: Database) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -15,10 +18,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from artfs.errors import ArtfsError, InvalidValue, RegistryUnavailable
+from artfs.errors import ArtfsError, DamagedDatabase, InvalidValue, RegistryUnavailable, StorageFailed, StorageFull
 from artfs.registry.database import allocate
 from artfs.registry.migrations import migrate
-from artfs.registry.postgres import CONNECTIONS_MAX, PostgresDatabase
+from artfs.registry.postgres import CONNECT_TIMEOUT_S, CONNECTIONS_MAX, PostgresDatabase
 from tests.contract.uploading import commit, content_of, fetch, send
 from tests.registries import administer, migrated_database, open_postgres_registry, url_of
 
@@ -42,6 +45,19 @@ class Server:
 
     def stop(self) -> None:
         self._run("stop")
+
+    def freeze(self) -> None:
+        """All its processes stand still: it takes connections, and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, which: signal.Signals) -> None:
+        postmaster = int((self._directory / "postgres/data/postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for pid in (postmaster, *map(int, children)):
+            os.kill(pid, which)
 
     def _run(self, verb: str) -> None:
         subprocess.run([SERVICES, verb, self._directory, "postgres"], check=True, timeout=WAIT_S)
@@ -101,6 +117,22 @@ def test_a_registry_outlives_its_database_going_away(server: Server, tmp_path: P
     registry.aliases.move("vision", "bikes", "best", 0)
     assert registry.aliases.list("vision", "bikes") == {"best": 0, "latest": 0}
     registry.close()
+
+
+def test_a_server_that_stands_still_is_waited_for_only_so_long(server: Server) -> None:
+    with closing(PostgresDatabase(server.url)) as database:
+        server.freeze()
+        try:
+            started_s = time.monotonic()
+            for _ in range(2):
+                with pytest.raises(RegistryUnavailable):
+                    with database.read():
+                        pass
+            assert time.monotonic() - started_s < 6 * CONNECT_TIMEOUT_S
+        finally:
+            server.thaw()
+        with database.read() as tx:
+            assert tx.rows("SELECT 1") == [(1,)]
 
 
 def test_a_transaction_cut_by_the_servers_end_leaves_nothing(server: Server) -> None:
@@ -233,3 +265,40 @@ def test_what_the_database_cannot_hold_is_the_callers_mistake(url: str) -> None:
                     allocate(tx, name)
         with database.write() as tx:
             assert allocate(tx, "x") == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "meaning"),
+    [
+        ("53100", StorageFull),
+        ("53300", RegistryUnavailable),
+        ("55P03", RegistryUnavailable),
+        ("57014", RegistryUnavailable),
+        ("57P01", RegistryUnavailable),
+        ("40001", RegistryUnavailable),
+        ("58030", StorageFailed),
+        ("25006", StorageFailed),
+        ("42501", StorageFailed),
+        ("22021", InvalidValue),
+        ("XX001", DamagedDatabase),
+        ("23505", DamagedDatabase),
+    ],
+)
+def test_what_the_server_reports_gets_its_meaning(url: str, state: str, meaning: type[ArtfsError]) -> None:
+    with closing(PostgresDatabase(url)) as database:
+        with pytest.raises(ArtfsError) as reported:
+            with database.write() as tx:
+                tx.run(f"DO $$ BEGIN RAISE EXCEPTION 'as told' USING ERRCODE = '{state}'; END $$")
+        assert type(reported.value) is meaning
+        with database.write() as tx:
+            assert allocate(tx, "x") == 1
+
+
+def test_a_database_of_another_encoding_is_refused() -> None:
+    name = f"artfs_latin1_{secrets.token_hex(8)}"
+    administer(f"CREATE DATABASE {name} ENCODING LATIN1 LOCALE 'C' TEMPLATE template0")
+    try:
+        with pytest.raises(InvalidValue, match="UTF8"):
+            PostgresDatabase(url_of(name))
+    finally:
+        administer(f"DROP DATABASE {name} WITH (FORCE)")

@@ -39,6 +39,7 @@ IMPORTS_ALLOWED = {
     "click": ("artfs/cli/",),
     "rich": ("artfs/cli/",),
     "obstore": ("artfs/store/",),
+    "psycopg": ("artfs/registry/",),
     "starlette": ("artfs/server/",),
     "uvicorn": ("artfs/server/", "artfs/cli/"),
 }
