@@ -428,3 +428,12 @@ def test_packs_of_killed_uploads_are_removed_after_a_day(tmp_path: Path) -> None
     os.utime(tmp_path / "old.pack", (1000, 1000))
     RemoteRegistry("http://127.0.0.1:1", "", spool=tmp_path).close()
     assert [path.name for path in tmp_path.iterdir()] == ["new.pack"]
+
+
+def test_silence_is_not_waited_for_longer_because_much_was_asked_for() -> None:
+    clock = Time()
+    with scripted(answer(502, b"<html>", "text/html")) as server:
+        transport = Transport(server.url, "", outside=clock.outside, call_s=2.0)
+        with pytest.raises(RegistryUnavailable):
+            HttpPacks(transport).read("/pack", 0, 8 << 20)
+    assert clock.slept == [0.2, 0.4, 0.8]
