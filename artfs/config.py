@@ -28,6 +28,7 @@ _SETTINGS = (
     *("registry", "data_dir", "cache_dir", "cache_size", "cache", "state_dir", "runtime_dir", "log_level"),
     *("database", "storage", "encryption_keys", "ca_file"),
 )
+DATABASE_FILE = "registry.db"
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -78,6 +79,16 @@ class Config:
         return "://" in self.registry and not self.registry.startswith("file://")
 
     @property
+    def is_shared(self) -> bool:
+        """Whether the registry that this machine opens itself is in a PostgreSQL that other machines use too."""
+        return self.database.startswith(("postgresql://", "postgres://"))
+
+    @property
+    def is_in_bucket(self) -> bool:
+        """Whether the packs of a registry that this machine opens itself are in a bucket."""
+        return "://" in self.storage
+
+    @property
     def credentials(self) -> Path:
         """Where tokens are kept, one a server."""
         return self.config_file.with_name("credentials.json")
@@ -85,17 +96,23 @@ class Config:
     @property
     def described_registry(self) -> str:
         """What a registry that this machine opens itself is called, without secrets."""
-        if not self.database and not self.storage:
-            return str(self.registry_dir)
-        parts = urlsplit(self.database or f"sqlite:{self.registry_dir}")
+        parts = urlsplit(self.database)
         host = parts.netloc.rpartition("@")[2]
-        database = f"{parts.scheme}:{'//' if host else ''}{host}{parts.path}"
-        return f"{database} with {self.storage.partition('?')[0] or self.registry_dir}"
+        database = f"{parts.scheme}://{host}{parts.path}" if self.is_shared else str(self.registry_dir)
+        return f"{database} with packs in {self.storage.partition('?')[0]}" if self.storage else database
 
     @property
     def registry_dir(self) -> Path:
-        """The embedded registry's directory, absolute. Only for registries that are not remote."""
-        return Path(self.registry.removeprefix("file://")).expanduser().absolute()
+        """The directory of a registry that this machine opens itself, absolute.
+
+        `sqlite:PATH` names it or the database in it; what one in PostgreSQL keeps on this machine is in `data_dir`.
+        """
+        if self.is_shared:
+            return self.data_dir / "shared"
+        if self.database:
+            path = _path(self.database.removeprefix("sqlite:"))
+            return path.parent if path.name == DATABASE_FILE else path
+        return _path(self.registry.removeprefix("file://"))
 
 
 def load_config(overrides: Mapping[str, str | None], environ: Mapping[str, str]) -> Config:
@@ -121,6 +138,7 @@ def load_config(overrides: Mapping[str, str | None], environ: Mapping[str, str])
             (defaults[name], "default"),
         )
         values[name], sources[name] = next((str(v), source) for v, source in candidates if v is not None)
+    _checked(_database, "database", values, sources)
     return Config(
         registry=values["registry"],
         data_dir=_path(values["data_dir"]),
@@ -207,6 +225,12 @@ def set_in_file(path: Path, name: str, value: str) -> None:
 
 def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
+
+
+def _database(text: str) -> str:
+    if text and not text.startswith(("sqlite:", "postgresql://", "postgres://")):
+        raise InvalidValue(f"{text!r} is not a database", hint="write sqlite:PATH or postgresql://USER@HOST/NAME")
+    return text
 
 
 def _checked(parse: Any, name: str, values: Mapping[str, str], sources: Mapping[str, str]) -> Any:

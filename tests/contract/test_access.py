@@ -320,6 +320,10 @@ class CountingDatabase:
         self.count += 1
         return self._database.write(durable=durable)
 
+    @property
+    def dialect(self) -> str:
+        return self._database.dialect
+
     def stamp(self) -> object:
         return self._database.stamp()
 
