@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from artfs.client.pack_source import PackVanished
 from artfs.client.remote.packs import HttpPacks
+from artfs.client.remote.registry import RemoteRegistry
 from artfs.client.remote.transport import ATTEMPTS_MAX, Outside, Transport
 from artfs.errors import (
     AccessDenied,
@@ -360,3 +369,71 @@ def test_more_calls_than_connections_wait_for_their_turn() -> None:
         transport = transport_to(server)
         assert all(found.identity == "abc" for found in threads.map(lambda _: hello(transport), range(200)))
         assert server.connections <= 17
+
+
+def certificate(directory: Path) -> tuple[Path, ssl.SSLContext]:
+    """A new certificate of this machine that nobody knows, and a server's use of it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "artfs test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    chain, private = directory / "chain.pem", directory / "key.pem"
+    chain.write_bytes(made.public_bytes(Encoding.PEM))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, private)
+    return chain, context
+
+
+def test_a_certificate_that_is_not_trusted_ends_the_call_at_once(tmp_path: Path) -> None:
+    chain, context = certificate(tmp_path)
+    with scripted(HELLO, tls=context) as server:
+        transport = transport_to(server)
+        with pytest.raises(RegistryUnavailable, match="TLS"):
+            hello(transport)
+        assert (transport.request_count, server.seen) == (1, [])
+        trusting = Transport(server.url, TOKEN, ca_file=str(chain))
+        assert hello(trusting).identity == "abc"
+
+
+def test_a_dripping_tls_server_is_ended_too(tmp_path: Path) -> None:
+    chain, context = certificate(tmp_path)
+    with scripted(drip(HELLO[:-10]), tls=context) as server:
+        begin = time.monotonic()
+        with pytest.raises(RegistryUnavailable, match="in time"):
+            hello(Transport(server.url, "", ca_file=str(chain), call_s=1.0))
+        assert time.monotonic() - begin < 3.0
+
+
+def test_a_file_that_holds_no_certificates_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent.pem", tmp_path):
+        with pytest.raises(InvalidValue, match=str(path)):
+            Transport("https://127.0.0.1:1", "", ca_file=str(path))
+
+
+def test_packs_of_killed_uploads_are_removed_after_a_day(tmp_path: Path) -> None:
+    for name in ("old.pack", "new.pack"):
+        (tmp_path / name).write_bytes(b"x")
+    os.utime(tmp_path / "old.pack", (1000, 1000))
+    RemoteRegistry("http://127.0.0.1:1", "", spool=tmp_path).close()
+    assert [path.name for path in tmp_path.iterdir()] == ["new.pack"]
+
+
+def test_silence_is_not_waited_for_longer_because_much_was_asked_for() -> None:
+    clock = Time()
+    with scripted(answer(502, b"<html>", "text/html")) as server:
+        transport = Transport(server.url, "", outside=clock.outside, call_s=2.0)
+        with pytest.raises(RegistryUnavailable):
+            HttpPacks(transport).read("/pack", 0, 8 << 20)
+    assert clock.slept == [0.2, 0.4, 0.8]

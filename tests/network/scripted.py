@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -49,26 +50,26 @@ def record(value: Any, status: int = 200, **headers: str) -> bytes:
 
 
 @contextmanager
-def scripted(*replies: Reply) -> Iterator[Scripted]:
+def scripted(*replies: Reply, tls: ssl.SSLContext | None = None) -> Iterator[Scripted]:
     """A server on a port of this machine, with a thread for each connection."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = Scripted(f"http://127.0.0.1:{listening.getsockname()[1]}")
+    server = Scripted(f"{'https' if tls else 'http'}://127.0.0.1:{listening.getsockname()[1]}")
     left = list(replies)
     lock = threading.Lock()
     open_sockets: list[socket.socket] = []
 
     def converse(connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            connection.settimeout(BUSY_S)
-            file = connection.makefile("rb")
+        connection.settimeout(BUSY_S)
+        with suppress(OSError), connection if tls is None else tls.wrap_socket(connection, server_side=True) as opened:
+            file = opened.makefile("rb")
             while (request := _read_request(file)) is not None:
                 with lock:
                     server.seen.append(request)
                     reply = left.pop(0) if len(left) > 1 else left[0]
                 if callable(reply):
-                    reply(connection)
+                    reply(opened)
                     return
-                connection.sendall(reply)
+                opened.sendall(reply)
                 if b"content-length:" not in reply.lower():
                     return
 

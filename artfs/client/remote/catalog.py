@@ -9,7 +9,7 @@ from artfs.client.remote.paths import all_pages, artifact_path, path, project_pa
 from artfs.client.remote.transport import Transport
 from artfs.model.access import Visibility
 from artfs.model.metadata import check_metadata
-from artfs.model.names import version_name
+from artfs.model.names import check_alias, version_name
 from artfs.wire.http import (
     AliasMove,
     AliasRecord,
@@ -122,6 +122,7 @@ class RemoteAliases:
         return {one.alias: one.number for one in all_pages(self._transport, url, Page[AliasRecord], query=query)}
 
     def move(self, project: str, artifact: str, alias: str, number: int) -> None:
+        check_alias(alias)
         self._transport.send("PUT", artifact_path(project, artifact, "aliases", alias), AliasMove(number))
 
     def remove(self, project: str, artifact: str, alias: str) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from artfs.client.remote.access import RemoteAccess
@@ -12,6 +16,8 @@ from artfs.client.remote.transport import Outside, Transport
 from artfs.store.durable import DIRECTORY_MODE, reported
 from artfs.wire.http import API, Hello
 
+ABANDONED_S = 24 * 3600.0
+
 
 class RemoteRegistry:
     """A `Registry` behind a server. Making one asks nothing.
@@ -20,12 +26,23 @@ class RemoteRegistry:
         url: `http(s)://HOST:PORT`.
         token: empty for none, which every call is refused for.
         spool: packs under construction; created.
-        ca_file: certificates to check the server's against, instead of the usual ones.
+        ca_file: certificates (PEM) that are trusted besides the usual ones; empty for none.
+        now_s: seconds since the epoch.
     """
 
-    def __init__(self, url: str, token: str, *, spool: Path, ca_file: str = "", outside: Outside | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        spool: Path,
+        ca_file: str = "",
+        outside: Outside | None = None,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
         with reported("create", spool):
             spool.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        _sweep(spool, now_s())
         self.spool = spool
         self.transport = transport = Transport(url, token, ca_file=ca_file, outside=outside)
         self._identity = ""
@@ -48,3 +65,12 @@ class RemoteRegistry:
 
     def close(self) -> None:
         self.transport.close()
+
+
+def _sweep(spool: Path, now_s: float) -> None:
+    """Remove packs of processes that were killed. A living one finishes and sends a pack within minutes."""
+    with suppress(OSError):
+        for entry in os.scandir(spool):
+            with suppress(OSError):
+                if entry.name.endswith(".pack") and entry.stat().st_mtime < now_s - ABANDONED_S:
+                    os.unlink(entry.path)

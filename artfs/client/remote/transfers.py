@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from artfs.client.remote.paths import path, project_path
 from artfs.client.remote.transport import STORING_S, Transport
-from artfs.errors import InvalidValue, RegistryUnavailable
+from artfs.errors import DraftNotFound, InvalidValue, RegistryUnavailable
 from artfs.model.digest import ObjectKey
 from artfs.model.metadata import check_metadata
 from artfs.model.pack import HEADER_BYTES, decode_header
@@ -16,11 +18,20 @@ from artfs.wire.http import API, PAGE_MAX, WAIT_S_MAX, Changes, Keys, Places
 from artfs.wire.records import Change, DraftRecord, Location, SealRequest, SealResult
 from artfs.wire.service import KEYS_MAX
 
+_DRAFT_ID = re.compile("[0-9a-f]{32}")
+
 
 def _keys(keys: Sequence[ObjectKey]) -> Keys:
     if len(keys) > KEYS_MAX:
         raise InvalidValue(f"{len(keys)} keys at once", hint=f"ask for at most {KEYS_MAX}")
     return Keys.of(list(keys))
+
+
+def _draft_path(draft: str, *parts: str) -> str:
+    """Raises DraftNotFound for what is no draft's id: a server would call it a wrong request."""
+    if not _DRAFT_ID.fullmatch(draft):
+        raise DraftNotFound(f"there is no upload {draft!r}", hint="it expired; begin another")
+    return path("drafts", draft, *parts)
 
 
 class RemoteDrafts:
@@ -32,23 +43,24 @@ class RemoteDrafts:
         return self._transport.send("POST", project_path(project, "drafts"), None, DraftRecord)
 
     def renew(self, draft: str) -> DraftRecord:
-        return self._transport.send("POST", path("drafts", draft, "renew"), None, DraftRecord)
+        return self._transport.send("POST", _draft_path(draft, "renew"), None, DraftRecord)
 
     def missing(self, draft: str, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
-        return self._transport.send("POST", path("drafts", draft, "missing"), _keys(keys), Keys).parsed()
+        return self._transport.send("POST", _draft_path(draft, "missing"), _keys(keys), Keys).parsed()
 
     def put_pack(self, draft: str, pack: Path) -> None:
         with reported("read the pack", pack), pack.open("rb") as file:
             header = decode_header(file.read(HEADER_BYTES))
-        self._transport.send_file(path("drafts", draft, "packs", header.pack_id.hex()), pack)
+        self._transport.send_file(_draft_path(draft, "packs", header.pack_id.hex()), pack)
         pack.unlink(missing_ok=True)
 
     def seal(self, draft: str, request: SealRequest) -> SealResult:
         check_metadata(request.metadata or {})
-        return self._transport.send("POST", path("drafts", draft, "seal"), request, SealResult, wait_s=STORING_S)
+        return self._transport.send("POST", _draft_path(draft, "seal"), request, SealResult, wait_s=STORING_S)
 
     def abandon(self, draft: str) -> None:
-        self._transport.send("DELETE", path("drafts", draft), wait_s=STORING_S)
+        with suppress(DraftNotFound):  # what never was need not be ended
+            self._transport.send("DELETE", _draft_path(draft), wait_s=STORING_S)
 
 
 class RemoteObjects:

@@ -37,6 +37,7 @@ from artfs.wire.http import TOKEN_SCHEME
 
 CALL_S = 30.0
 BODY_BYTES_PER_S_MIN = 128 << 10  # slower is given up
+BODY_BYTES_PER_S = 1 << 20  # that a connection is expected to carry
 STORING_S = 60.0  # a server verifies a pack, or seals a version, before it answers
 RETRY_AFTER_S_MAX = 10.0  # a server that asks for more is not waited for
 FIRST_BACKOFF_S = 0.2
@@ -64,6 +65,8 @@ class _Call:
 
     Attributes:
         again: whether repeating it does no harm.
+        call_s: within which it must be over, with the time that its bytes may take.
+        retry_s: within which it may be tried again: that bytes may take long is no reason to wait longer for silence.
         apart: does not count against the requests at once, since it waits for long.
     """
 
@@ -74,6 +77,7 @@ class _Call:
     again: bool = True
     read_s: float = READ_TIMEOUT_S
     call_s: float = CALL_S
+    retry_s: float = CALL_S
     bytes_max: int = ANSWER_BYTES_MAX
     cut: tuple[int, int] | None = None
     apart: bool = False
@@ -130,7 +134,9 @@ class Transport:
         """A record. `wait_s` is how long the server may take on purpose, on a connection besides the others."""
         url = f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
         apart = wait_s > 0
-        call = _Call("GET", url, read_s=READ_TIMEOUT_S + wait_s, call_s=self._call_s + wait_s, apart=apart)
+        call = _Call(
+            "GET", url, read_s=READ_TIMEOUT_S + wait_s, call_s=self._call_s + wait_s, retry_s=self._call_s, apart=apart
+        )
         return self._decoded(self._answered(call), type_)
 
     def send(
@@ -151,16 +157,22 @@ class Transport:
         """
         headers = {} if body is None else {"Content-Type": "application/json"}
         data = None if body is None else _encoded(body)
-        call = _Call(method, self.url + path, headers, data, again, READ_TIMEOUT_S + wait_s, self._call_s + wait_s)
+        call = _Call(
+            method, self.url + path, headers, data, again, READ_TIMEOUT_S + wait_s, self._call_s + wait_s, self._call_s
+        )
         answer = self._answered(call)
         return self._decoded(answer, type_) if type_ is not None else None  # type: ignore[return-value]  # as asked for
 
     def send_file(self, path: str, source: Path) -> None:
         """PUT a file, as a stream."""
         with reported("read", source):
-            call_s = STORING_S + self._call_s + source.stat().st_size / BODY_BYTES_PER_S_MIN
+            size_bytes = source.stat().st_size
+            call_s = STORING_S + self._call_s + size_bytes / BODY_BYTES_PER_S_MIN
+            retry_s = self._call_s + size_bytes / BODY_BYTES_PER_S
             headers = {"Content-Type": "application/octet-stream"}
-            self._answered(_Call("PUT", self.url + path, headers, source, read_s=STORING_S, call_s=call_s))
+            self._answered(
+                _Call("PUT", self.url + path, headers, source, read_s=STORING_S, call_s=call_s, retry_s=retry_s)
+            )
 
     def read_range(self, url: str, offset: int | None, length: int) -> bytes:
         """Exactly `length` bytes of `url` (relative to the server's or absolute), from `offset`; None: the last ones.
@@ -175,6 +187,7 @@ class Transport:
                 target,
                 {"Range": wanted.header},
                 call_s=self._call_s + length / BODY_BYTES_PER_S_MIN,
+                retry_s=self._call_s,
                 bytes_max=length + (64 << 10),
                 cut=wanted.cut,
             )
@@ -241,7 +254,8 @@ class Transport:
         raise RegistryUnavailable(f"cannot reach {origin}: {reason}", hint="check the network and the server")
 
     def _tried(self, process: _Process, call: _Call, breaker: Breaker, attempts: int) -> Answer:
-        deadline_s = self._outside.clock() + call.call_s
+        begun_s = self._outside.clock()
+        deadline_s = begun_s + call.call_s
         for number in range(attempts):
             answer, failure, after_s = None, None, 0.0
             try:
@@ -254,7 +268,7 @@ class Transport:
             hopeless = failure is not None and (failure.lasting or (failure.sent and not call.again))
             backoff_s = self._outside.random() * min(FIRST_BACKOFF_S * 2**number, BACKOFF_S_MAX)
             pause_s = max(after_s, backoff_s)
-            late = after_s > RETRY_AFTER_S_MAX or self._outside.clock() + pause_s >= deadline_s
+            late = after_s > RETRY_AFTER_S_MAX or self._outside.clock() + pause_s >= begun_s + call.retry_s
             if hopeless or late or number == attempts - 1 or breaker.reason:
                 if answer is not None:
                     return answer
