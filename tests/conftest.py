@@ -1,9 +1,10 @@
-"""What every test relies on, whatever it tests: the environment, hypothesis' profile, and the need for FUSE."""
+"""What every test relies on, whatever it tests: the environment, hypothesis' profile, and the need for FUSE and services."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,17 +22,39 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("ARTFS_", "XDG_")):
+            if name.startswith(("ARTFS_", "XDG_")) and not name.startswith("ARTFS_TEST_"):
                 patch.delenv(name)
         patch.setenv("HOME", str(home))
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _template_of_databases() -> Iterator[None]:
+    """What tests of this process copied their databases from does not outlive it."""
+    yield
+    if "tests.registries" in sys.modules:
+        sys.modules["tests.registries"].drop_template()
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A test that needs FUSE fails without it: to skip it would hide that nothing was tested."""
-    if item.get_closest_marker("fuse") is None:
-        return
+    """A test that needs FUSE or a service fails without it: to skip it would hide that nothing was tested."""
+    for marker, missing in (("fuse", _missing_fuse), ("postgres", _missing_postgres), ("s3", _missing_s3)):
+        if item.get_closest_marker(marker) is not None and (reason := missing()):
+            pytest.fail(f"{reason}, or leave these tests out with -m 'not {marker}'", pytrace=False)
+
+
+def _missing_fuse() -> str:
     if not Path("/dev/fuse").exists():
-        pytest.fail("/dev/fuse is missing: `modprobe fuse`, or leave these tests out with -m 'not fuse'", pytrace=False)
-    if shutil.which("fusermount3") is None:
-        pytest.fail("fusermount3 is missing: run scripts/setup --dev", pytrace=False)
+        return "/dev/fuse is missing: `modprobe fuse`"
+    return "" if shutil.which("fusermount3") else "fusermount3 is missing: run scripts/setup --dev"
+
+
+def _missing_postgres() -> str:
+    return "" if "ARTFS_TEST_POSTGRES" in os.environ else f"there is no PostgreSQL to test with: {_START}"
+
+
+def _missing_s3() -> str:
+    return "" if "ARTFS_TEST_S3" in os.environ else f"there is no S3 server to test with: {_START}"
+
+
+_START = "run scripts/test, or `scripts/services start DIR; set -a; . DIR/env; set +a`"

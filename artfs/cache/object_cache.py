@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Self
@@ -26,7 +26,7 @@ from artfs.cache.layout import mark_of
 from artfs.cache.opened import Opened
 from artfs.cache.policy import EpochPolicy
 from artfs.cache.reader import read
-from artfs.cache.reports import CacheInfo, CleanupPlan, CleanupReport, VerifyReport
+from artfs.cache.reports import CacheInfo, CleanupPlan, CleanupReport, PinInfo, VerifyReport
 from artfs.cache.segment import Bytes
 from artfs.cache.upkeep import Progress
 from artfs.cache.writer import Writer
@@ -57,12 +57,14 @@ class ObjectCache:
         self._uids: dict[str, bytes] = {}
         self._lock = threading.Lock()
         self._policy = EpochPolicy(1)
-        self._hits = self._misses = 0
+        self._hits = self._misses = 0  # not yet added to those of all processes
+        self._hits_ever = self._misses_ever = 0  # added
         self._counted_at = time.monotonic()
         self._opened: Opened | None = None
         self._writer: Writer | None = None
         self._reopen_at = self._put_again_at = -RETRY_S
         self._reported: set[int | None] = set()
+        self.pinned = Pinned(self._raising, self._uid)
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +98,17 @@ class ObjectCache:
             with self._absorbing("count the cache's hits"):
                 self._add_counts()
         return found
+
+    def absent(self, project: str, keys: Sequence[ObjectKey]) -> set[ObjectKey]:
+        """Those of `keys` that are surely not held; the others most probably are. Reads none of them."""
+        project_uid = self._uid(project)
+        with self._absorbing("look into the cache"):
+            opened = self._open()
+            if opened is not None:
+                opened.notice_changes()
+                marks = ((key, opened.index.find(mark_of(project_uid, key))) for key in keys)
+                return {key for key, slot in marks if slot is None or slot.segment not in opened.live}
+        return set(keys)
 
     def put(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
         """Keep verified objects for the project, as far as the policy wants and there is room."""
@@ -131,6 +144,11 @@ class ObjectCache:
         """Returns how many held objects nothing protects any more. No error if `name` is not pinned."""
         with self._raising("unpin") as opened:
             return upkeep.unpin(opened, name)
+
+    def status(self) -> dict[str, int]:
+        """What this process asked for since it began. Touches no disk."""
+        with self._lock:
+            return {"hits": self._hits_ever + self._hits, "misses": self._misses_ever + self._misses}
 
     def info(self) -> CacheInfo:
         """Counts are as of the last half minute."""
@@ -189,6 +207,7 @@ class ObjectCache:
     def _add_counts(self) -> None:
         with self._lock:
             hits, misses = self._hits, self._misses
+            self._hits_ever, self._misses_ever = self._hits_ever + hits, self._misses_ever + misses
             self._hits = self._misses = 0
             self._counted_at = time.monotonic()
         if self._opened is not None and (hits or misses):
@@ -223,3 +242,23 @@ class ObjectCache:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageFull(f"cannot {what} the cache in {self._root}: {reason}") from None
             raise StorageFailed(f"cannot {what} the cache in {self._root}: {reason}") from None
+
+
+class Pinned:
+    """What pins protect."""
+
+    def __init__(self, using: Callable[[str], AbstractContextManager[Opened]], uid: Callable[[str], bytes]) -> None:
+        self._using = using
+        self._uid = uid
+
+    def list(self) -> list[PinInfo]:
+        """Every pin, by name."""
+        with self._using("inspect") as opened:
+            return upkeep.describe_pins(opened)
+
+    def missing(self, project: str, keys: Sequence[ObjectKey]) -> Sequence[ObjectKey]:
+        """Those of `keys` that no pin protects, held or not."""
+        project_uid = self._uid(project)
+        with self._using("inspect") as opened:
+            opened.pins.refresh()
+            return [key for key in keys if mark_of(project_uid, key) not in opened.pins]

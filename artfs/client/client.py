@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from artfs.client.objects import ObjectReader
+from artfs.client.objects import ObjectReader, PageDates
 from artfs.client.upload import Uploads
 from artfs.wire.service import Registry
 
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
+    from artfs.client.pack_source import PackSource
+    from artfs.client.windows import PackWindows
 
 
 class Client:
@@ -18,11 +20,23 @@ class Client:
     Args:
         registry: closed together with the client, like the cache.
         cache: objects on local disk; None to read packs directly.
+        packs: where packs are read from; None for files of this machine.
+        windows: what to take along when packs are far.
+        dates: where the times of tree pages are remembered; None for nowhere.
     """
 
-    def __init__(self, registry: Registry, cache: ObjectCache | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        cache: ObjectCache | None = None,
+        *,
+        packs: PackSource | None = None,
+        windows: PackWindows | None = None,
+        dates: PageDates | None = None,
+    ) -> None:
         self.registry = registry
-        self.objects = ObjectReader(registry, cache=cache)
+        self.cache = cache
+        self.objects = ObjectReader(registry, packs=packs, cache=cache, windows=windows, dates=dates)
         self.uploads = Uploads(registry)
 
     def close(self) -> None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from itertools import takewhile
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cachetools import LRUCache
 
 from artfs.client.pack_source import LocalPacks, PackSource, PackVanished
-from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ObjectMissing
+from artfs.client.spans import Span, coalesce
+from artfs.client.windows import PackWindows
+from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ObjectMissing, Unavailable
 from artfs.model import codec
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.tree import decode_page
@@ -31,12 +34,27 @@ MEMORY_BYTES = 128 << 20
 PAGE_ENTRIES_MAX = 400_000  # entries in all decoded pages held
 LOCATIONS_MAX = 50_000  # in units of LOCATION_BYTES
 LOCATION_BYTES = 512
-GAP_BYTES_MAX = 64 << 10  # read through a gap of at most this rather than ask twice
-RANGE_BYTES_MAX = 8 << 20
 LOCATE_ATTEMPTS = 3
+AHEAD_MAX = 65_536  # objects taken along that are remembered until they are asked for
+PARENTS_MAX = 65_536
+BESIDE_MAX = 64  # pages whose places are asked for at once
 
 _log = logging.getLogger(__name__)
 _Name = tuple[str, ObjectKey]
+
+
+class Dates(NamedTuple):
+    """When a tree page entered its project, and its entries: see `wire.times`."""
+
+    created_at_ns: int
+    times: bytes
+
+
+class PageDates(Protocol):
+    """The dates of tree pages, kept where asking for them needs no registry. Never blocks for long, never fails."""
+
+    def dates(self, project: str, digest: Digest) -> Dates | None: ...
+    def keep_dates(self, project: str, pages: Mapping[Digest, Dates]) -> None: ...
 
 
 class _OthersFailed(Exception):
@@ -50,6 +68,8 @@ class ObjectReader:
         packs: where packs are read from.
         memory_bytes: bound on the decoded objects held.
         cache: consulted before packs are read, and filled from them; None for none.
+        dates: where the times of tree pages are remembered besides; None for nowhere.
+        windows: what to take along when packs are far; None for those at hand.
     """
 
     def __init__(
@@ -59,15 +79,22 @@ class ObjectReader:
         packs: PackSource | None = None,
         memory_bytes: int = MEMORY_BYTES,
         cache: ObjectCache | None = None,
+        dates: PageDates | None = None,
+        windows: PackWindows | None = None,
     ) -> None:
         self._registry = registry
         self._packs = packs or LocalPacks()
         self._cache = cache
+        self._dates = dates
+        self._windows = windows
         self._lock = threading.Lock()
         self._memory: LRUCache[_Name, Bytes] = LRUCache(memory_bytes, getsizeof=lambda data: len(data) + 200)
         self._pages: LRUCache[tuple[str, Digest], DatedPage] = LRUCache(PAGE_ENTRIES_MAX, getsizeof=_page_weight)
         self._locations: LRUCache[_Name, Location] = LRUCache(LOCATIONS_MAX, getsizeof=_location_weight)
         self._loading: dict[_Name, Future[Bytes]] = {}
+        self._ahead: dict[_Name, int] = {}  # bytes of what was taken along and not asked for yet; the oldest first
+        self._parents: LRUCache[tuple[str, Digest], Digest] = LRUCache(PARENTS_MAX)  # of pages that are far
+        self._fetched_ranges = self._fetched_bytes = 0
 
     def close(self) -> None:
         self._packs.close()
@@ -83,6 +110,8 @@ class ObjectReader:
                 "limit_bytes": int(self._memory.maxsize),
                 "pages": len(self._pages),
                 "loading": len(self._loading),
+                "fetched_ranges": self._fetched_ranges,
+                "fetched_bytes": self._fetched_bytes,
             }
 
     def read(self, project: str, key: ObjectKey) -> Bytes:
@@ -91,7 +120,10 @@ class ObjectReader:
 
     def peek(self, project: str, key: ObjectKey) -> Bytes | None:
         with self._lock:
-            return self._memory.get((project, key))
+            data = self._memory.get((project, key))
+            if data is not None and self._ahead:
+                self._use(project, key)
+            return data
 
     def read_many(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
         found: dict[ObjectKey, Bytes] = {}
@@ -103,6 +135,7 @@ class ObjectReader:
                 data = self._memory.get(name)
                 if data is not None:
                     found[key] = data
+                    self._use(project, key)
                 elif name in self._loading:
                     waiting[key] = self._loading[name]
                 else:
@@ -116,17 +149,74 @@ class ObjectReader:
                 found[key] = self.read(project, key)
         return [found[key] for key in keys]
 
+    @property
+    def has_cache(self) -> bool:
+        return self._cache is not None
+
+    def held(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
+        with self._lock:
+            found = {key: data for key in keys if (data := self._memory.get((project, key))) is not None}
+        wanted = [key for key in keys if key not in found]
+        if wanted and self._cache is not None:
+            absent = self._cache.absent(project, wanted)
+            cached = self._cache.get(project, list(takewhile(lambda key: key not in absent, wanted)))
+            self._remember(project, cached)
+            found.update(cached)
+        return [found[key] for key in takewhile(found.__contains__, keys)]
+
+    def held_page(self, project: str, digest: Digest) -> DatedPage | None:
+        key = ObjectKey(ObjectKind.TREE, digest)
+        dates = self._known_dates(project, key)
+        data = self.held(project, [key]) if dates is not None else []
+        return self._dated(project, key, data[0], dates) if data and dates is not None else None
+
     def page(self, project: str, digest: Digest) -> DatedPage:
         held = self.peek_page(project, digest)
         if held is not None:
             return held
         key = ObjectKey(ObjectKind.TREE, digest)
-        (location,) = self._locate(project, [key]).values()
-        page = decode_page(bytes(self.read(project, key)))
-        dated = DatedPage(page, PageTimes(location.times, location.created_at_ns), location.created_at_ns)
+        dates = self._known_dates(project, key)
+        if dates is None:
+            located = self._locate(project, [key, *self._beside(project, digest)], missing_ok=True)
+            location = located.get(key) or self._locate(project, [key])[key]
+            dates = Dates(location.created_at_ns, location.times)
+        return self._dated(project, key, self.read(project, key), dates)
+
+    def _beside(self, project: str, digest: Digest) -> list[ObjectKey]:
+        """Far pages that whoever reads this one is likely to read next: to be located with it, in one request."""
+        with self._lock:
+            parent = self._parents.get((project, digest))
+            if (project, ObjectKey(ObjectKind.TREE, digest)) in self._locations:
+                return []
+            dated = None if parent is None else self._pages.get((project, parent))
+        if dated is None:
+            return []
+        pages = [key for key in dated.page.children() if key.kind is ObjectKind.TREE]
+        here = next((i for i, key in enumerate(pages) if key.digest == digest), 0)
+        return [key for key in pages[here : here + BESIDE_MAX] if key.digest != digest]
+
+    def _known_dates(self, project: str, key: ObjectKey) -> Dates | None:
+        return self._dates.dates(project, key.digest) if self._dates is not None else None
+
+    def _keep_dates(self, project: str, located: Mapping[ObjectKey, Location | None]) -> None:
+        pages = {key.digest: Dates(found.created_at_ns, found.times) for key, found in located.items() if found}
+        if pages and self._dates is not None:
+            self._dates.keep_dates(project, pages)
+
+    def _lacks_dates(self, project: str, key: ObjectKey) -> bool:
+        return key.kind is ObjectKind.TREE and self._known_dates(project, key) is None
+
+    def _dated(self, project: str, key: ObjectKey, data: Bytes, dates: Dates) -> DatedPage:
+        digest = key.digest
+        times = PageTimes(dates.times, dates.created_at_ns)
+        dated = DatedPage(decode_page(bytes(data)), times, dates.created_at_ns)
+        far = self._windows is not None
+        pages = [k.digest for k in dated.page.children() if k.kind is ObjectKind.TREE] if far else []
         with self._lock:
             if _page_weight(dated) <= self._pages.maxsize:
                 self._pages[project, digest] = dated
+                for below in pages:
+                    self._parents[project, below] = digest
             self._memory.pop((project, key), None)
         return dated
 
@@ -135,8 +225,19 @@ class ObjectReader:
             return self._pages.get((project, digest))
 
     def prepare(self, project: str, keys: Sequence[ObjectKey]) -> None:
-        for start in range(0, len(keys), KEYS_MAX):
-            self._locate(project, keys[start : start + KEYS_MAX], missing_ok=True)
+        absent = None if self._cache is None else self._cache.absent(project, keys)
+        wanted = keys if absent is None else [key for key in keys if key in absent or self._lacks_dates(project, key)]
+        try:
+            for start in range(0, len(wanted), KEYS_MAX):
+                self._locate(project, wanted[start : start + KEYS_MAX], missing_ok=True)
+        except Unavailable as error:  # whoever reads them meets it again, and is told
+            _log.debug("places not learned: %s", error)
+
+    def _remember(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
+        with self._lock:
+            for key, data in objects.items():
+                if len(data) + 200 <= self._memory.maxsize:
+                    self._memory[project, key] = data
 
     def _load_mine(self, project: str, mine: dict[ObjectKey, Future[Bytes]]) -> dict[ObjectKey, Bytes]:
         try:
@@ -159,6 +260,9 @@ class ObjectReader:
 
     def _load(self, project: str, keys: list[ObjectKey]) -> dict[ObjectKey, Bytes]:
         found = self._cache.get(project, keys) if self._cache is not None else {}
+        with self._lock:
+            for key in found:
+                self._use(project, key)
         absent = [key for key in keys if key not in found]
         for start in range(0, len(absent), KEYS_MAX):
             fetched = self._fetch(project, absent[start : start + KEYS_MAX])
@@ -172,40 +276,100 @@ class ObjectReader:
         for attempt in range(LOCATE_ATTEMPTS):
             wanted = [key for key in keys if key not in found]
             locations = self._locate(project, wanted)
+            spans = coalesce(locations)
             try:
-                for span in coalesce(locations):
-                    found.update(self._read_span(span))
+                for span in spans if self._windows is None else self._windows.widen(project, spans):
+                    found.update(self._read_span(project, span))
                 break
             except PackVanished as vanished:
-                self._forget(project, wanted)
+                self._forget(project, wanted, locations)
                 _log.info("the pack %s is gone; asking where its objects are now", vanished)
                 if attempt == LOCATE_ATTEMPTS - 1:
                     raise DamagedPack(f"the pack {vanished} is missing", hint="run artfs fsck") from None
         return found
 
-    def _read_span(self, span: Span) -> dict[ObjectKey, Bytes]:
+    def _read_span(self, project: str, span: Span) -> dict[ObjectKey, Bytes]:
+        if not span.extras:
+            return self._read_objects(span)[0]
+        claimed = self._claim(project, span)
+        extras: dict[ObjectKey, Bytes] = {}
+        try:
+            found, extras = self._read_objects(span)
+            if self._cache is not None:
+                self._cache.put(project, extras)
+            return found
+        finally:
+            self._keep_extras(project, claimed, extras)
+
+    def _claim(self, project: str, span: Span) -> dict[ObjectKey, Future[Bytes]]:
+        """Let others wait for what a span takes along. What is held or on its way already is not taken again."""
+        claimed: dict[ObjectKey, Future[Bytes]] = {}
+        with self._lock:
+            for key, _ in span.extras:
+                if (project, key) not in self._loading and (project, key) not in self._memory:
+                    self._loading[project, key] = claimed[key] = Future()
+        span.extras = [extra for extra in span.extras if extra[0] in claimed]
+        return claimed
+
+    def _keep_extras(
+        self, project: str, claimed: dict[ObjectKey, Future[Bytes]], extras: dict[ObjectKey, Bytes]
+    ) -> None:
+        with self._lock:
+            for key in claimed:
+                del self._loading[project, key]
+                if key in extras:
+                    self._ahead[project, key] = len(extras[key])
+                if key in extras and self._memory.currsize + len(extras[key]) + 200 <= self._memory.maxsize // 2:
+                    self._memory[project, key] = extras[key]  # without displacing what was asked for
+            while len(self._ahead) > AHEAD_MAX:
+                del self._ahead[next(iter(self._ahead))]
+        for key, future in claimed.items():
+            if key in extras:
+                future.set_result(extras[key])
+            else:
+                future.set_exception(_OthersFailed())
+
+    def _use(self, project: str, key: ObjectKey) -> None:
+        """What was taken along is asked for. Under the lock."""
+        size_bytes = self._ahead.pop((project, key), 0) if self._ahead else 0
+        if size_bytes and self._windows is not None:
+            self._windows.used(size_bytes)
+
+    def _read_objects(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
         try:
             return self._decode_span(span)
         except (DamagedObject, DamagedPack) as damaged:
             _log.warning("reading again: %s", damaged)
             return self._decode_span(span)
 
-    def _decode_span(self, span: Span) -> dict[ObjectKey, Bytes]:
+    def _decode_span(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
+        """What was asked for, and what of the extras is sound."""
         data = memoryview(self._packs.read(span.url, span.offset, span.end - span.offset))
+        with self._lock:
+            self._fetched_ranges += 1
+            self._fetched_bytes += len(data)
         found: dict[ObjectKey, Bytes] = {}
+        extras: dict[ObjectKey, Bytes] = {}
+        alone = len(span.objects) + len(span.extras) == 1  # otherwise a view would keep the whole range in memory
         for key, location in span.objects:
-            start = location.offset - span.offset
-            stored = data[start : start + location.stored_bytes]
-            decoded = verified(key, location, stored)
-            alone = len(span.objects) == 1  # otherwise a view would keep the whole range in memory
+            decoded = verified(key, location, _stored(data, span, location))
             found[key] = decoded if alone or isinstance(decoded, bytes) else bytes(decoded)
-        return found
+        for key, location in span.extras:
+            try:
+                extras[key] = bytes(verified(key, location, _stored(data, span, location)))
+            except ArtfsError as damaged:
+                _log.warning("not taken along: %s", damaged)
+        return found, extras
 
     def _locate(
         self, project: str, keys: Sequence[ObjectKey], *, missing_ok: bool = False
     ) -> dict[ObjectKey, Location]:
         with self._lock:
             known = {key: self._locations.get((project, key)) for key in keys}
+        if self._windows is not None:
+            for key, location in known.items():
+                if location is None and key.kind is not ObjectKind.TREE:  # whose times only the registry knows
+                    known[key] = self._windows.place(project, key)
         unknown = [key for key, location in known.items() if location is None]
         if unknown:
             answers = self._registry.objects.locate(project, unknown)
@@ -213,50 +377,21 @@ class ObjectReader:
                 for key, location in zip(unknown, answers, strict=True):
                     if location is not None:
                         known[key] = self._locations[project, key] = location
+            self._keep_dates(project, {key: known[key] for key in unknown if key.kind is ObjectKind.TREE})
         located = {key: location for key, location in known.items() if location is not None}
         if not missing_ok and len(located) != len(known):
             key = next(key for key, location in known.items() if location is None)
             raise ObjectMissing(f"the {key} is not stored in project {project!r}", hint="was its version deleted?")
         return located
 
-    def _forget(self, project: str, keys: Iterable[ObjectKey]) -> None:
+    def _forget(self, project: str, keys: Iterable[ObjectKey], locations: dict[ObjectKey, Location]) -> None:
+        """What was believed of where `keys` are is no longer so."""
         with self._lock:
             for key in keys:
                 self._locations.pop((project, key), None)
-
-
-class Span:
-    """Neighbouring objects of one pack that are read with one range."""
-
-    __slots__ = ("end", "objects", "offset", "url")
-
-    def __init__(self, key: ObjectKey, location: Location) -> None:
-        self.url = location.url
-        self.offset = location.offset
-        self.end = location.offset + location.stored_bytes
-        self.objects = [(key, location)]
-
-    def take(self, key: ObjectKey, location: Location) -> bool:
-        """Grow by an object that follows closely; False if it does not."""
-        end = location.offset + location.stored_bytes
-        if (
-            location.url != self.url
-            or location.offset - self.end > GAP_BYTES_MAX
-            or end - self.offset > RANGE_BYTES_MAX
-        ):
-            return False
-        self.end = max(self.end, end)
-        self.objects.append((key, location))
-        return True
-
-
-def coalesce(locations: dict[ObjectKey, Location]) -> list[Span]:
-    """The ranges to read for `locations`: one for what lies close together in a pack."""
-    spans: list[Span] = []
-    for key, location in sorted(locations.items(), key=lambda item: (item[1].url, item[1].offset)):
-        if not spans or not spans[-1].take(key, location):
-            spans.append(Span(key, location))
-    return spans
+        if self._windows is not None:
+            for url in {location.url for location in locations.values()}:
+                self._windows.forget(url)
 
 
 def verified(key: ObjectKey, location: Location, stored: Bytes) -> Bytes:
@@ -268,6 +403,11 @@ def verified(key: ObjectKey, location: Location, stored: Bytes) -> Bytes:
     if Digest.of(data) != key.digest:
         raise DamagedObject(f"the {key} in {location.url} does not match its digest", hint="run artfs fsck")
     return data
+
+
+def _stored(data: memoryview, span: Span, location: Location) -> memoryview:
+    start = location.offset - span.offset
+    return data[start : start + location.stored_bytes]
 
 
 def _location_weight(location: Location) -> int:

@@ -1,4 +1,4 @@
-"""Where a pack's bytes come from: ranges of local files, and later of URLs.
+"""Where a pack's bytes come from: ranges of local files, of packs that only their store can read, or of URLs.
 
 Knows nothing of objects. A source is asked for ranges and answers exactly so many bytes, or raises.
 """
@@ -6,11 +6,13 @@ Knows nothing of objects. A source is asked for ranges and answers exactly so ma
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from artfs.errors import DamagedPack
+from artfs.errors import DamagedPack, StorageFailed
 from artfs.store.durable import storage_error
+from artfs.store.packs import PackName, PackStore
 from artfs.vfs.ports import Bytes
 
 
@@ -49,6 +51,46 @@ class LocalPacks:
 
     def close(self) -> None:
         pass
+
+
+class StoredPacks:
+    """Packs that are read through the registry's own store: `store:PROJECT_UID/PACK_ID`, in hexadecimal."""
+
+    def __init__(self, store: PackStore) -> None:
+        self._store = store
+
+    def read(self, url: str, offset: int, length: int) -> bytes:
+        uid, _, pack_id = url.removeprefix("store:").partition("/")
+        try:
+            data = self._store.read(PackName(bytes.fromhex(uid), bytes.fromhex(pack_id)), offset, length)
+        except FileNotFoundError:
+            raise PackVanished(url) from None
+        if len(data) != length:
+            raise DamagedPack(f"the pack {pack_id} ends before byte {offset + length}", hint="run artfs fsck")
+        return data
+
+    def close(self) -> None:
+        pass
+
+
+class PackSources:
+    """Several sources as one, chosen by what comes before the URL's first colon. They are closed with it."""
+
+    def __init__(self, sources: Mapping[str, PackSource]) -> None:
+        self._sources = sources
+
+    def read(self, url: str, offset: int, length: int) -> Bytes:
+        scheme = url.partition(":")[0]
+        source = self._sources.get(scheme)
+        if source is None:
+            raise StorageFailed(
+                f"a pack is at a URL that begins {scheme!r}, which cannot be read here", hint="upgrade artfs"
+            )
+        return source.read(url, offset, length)
+
+    def close(self) -> None:
+        for source in self._sources.values():
+            source.close()
 
 
 def _read(fd: int, path: str, offset: int, length: int) -> bytes:

@@ -2,8 +2,8 @@
 
 The source is scanned first, so that what a version cannot hold is refused before anything is sent. Then small files are read and
 hashed by a few threads, ahead of the calling thread, which takes everything in the order of the tree, so that neighbours lie
-together in a pack, and writes a directory when everything below it is known. Whatever fails, the draft is abandoned and
-nothing was put.
+together in a pack, and writes a directory when everything below it is known. Whatever fails, nothing was put. The draft is
+abandoned then, except when the registry is not available: what it has got is not sent again by the next put.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from artfs.client.client import Client
 from artfs.client.scan import End, Source, Step, Totals, find_problem, look, scan, user_xattrs, walk
 from artfs.client.source_file import read_small
 from artfs.client.upload import UploadSession
-from artfs.errors import ArtfsError, ArtifactNotFound, TypeMismatch, UnsupportedFile
+from artfs.errors import ArtfsError, ArtifactNotFound, RegistryUnavailable, TypeMismatch, UnsupportedFile
 from artfs.model.chunking import WHOLE_FILE_BYTES_MAX
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest
@@ -125,6 +125,9 @@ def put(
             finally:
                 readers.shutdown(wait=False, cancel_futures=True)
         result = session.seal(msgspec.structs.replace(request, root=root))
+    except RegistryUnavailable:
+        session.close()  # what was sent is kept for a day: putting again sends the rest
+        raise
     except BaseException:
         _abandon(session)
         raise

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from artfs.vfs.door import Door
 from artfs.vfs.kernel import KernelCaches
-from artfs.vfs.ports import ObjectSource
+from artfs.vfs.ports import Catalog, ObjectSource
 from artfs.vfs.staging_port import StagingArea
 from artfs.vfs.view import View
 from artfs.wire.service import Registry
@@ -20,6 +20,10 @@ class Backend(Protocol):
     def registry(self) -> Registry: ...
     @property
     def source(self) -> ObjectSource: ...
+    @property
+    def known(self) -> Catalog | None:
+        """What is remembered of the registry's catalog; None for a registry on this machine."""
+
     def open_staging(self, view: View, door: Door, kernel: KernelCaches) -> StagingArea | None:
         """Drafts of a writable mount; None if there is no place for any. Called on the event loop, once."""
 

@@ -96,7 +96,9 @@ async def _serve(request: MountRequest, backend: Backend, ready: Callable[[], No
     view = View(os.getuid(), os.getgid(), started_at_ns, options.read_only, pinned_at)
     door, kernel = Door(), PyfuseCaches()
     staging = None if options.read_only else backend.open_staging(view, door, kernel)
-    filesystem = Filesystem(backend.registry, backend.source, view, door=door, staging=staging, kernel=kernel)
+    filesystem = Filesystem(
+        backend.registry, backend.source, view, door=door, staging=staging, kernel=kernel, known=backend.known
+    )
     operations = FuseOperations(filesystem)
     _mount(operations, request)
     record = _record(request, started_at_ns)

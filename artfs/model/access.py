@@ -53,7 +53,8 @@ class Operation(Enum):
     SEE_MEMBERS = "see-members"
     ADMINISTER = "administer"  # members, visibility, deleting the project
     CREATE_PROJECT = "create-project"
-    OWN_TOKENS = "own-tokens"  # list and revoke one's own, make further ones
+    SEE_OWN_TOKENS = "see-own-tokens"  # also: revoke the one in use
+    CHANGE_OWN_TOKENS = "change-own-tokens"  # make further ones, revoke others
     ADMINISTER_SERVER = "administer-server"  # users, and tokens of others
 
 
@@ -75,7 +76,8 @@ _IN_PROJECT: dict[Operation, tuple[Standing, Scope]] = {
 # Of the server: whether it takes one of its administrators, and the scope that a token needs.
 _OF_SERVER: dict[Operation, tuple[bool, Scope]] = {
     Operation.CREATE_PROJECT: (False, Scope.WRITE),
-    Operation.OWN_TOKENS: (False, Scope.READ),
+    Operation.SEE_OWN_TOKENS: (False, Scope.READ),
+    Operation.CHANGE_OWN_TOKENS: (False, Scope.WRITE),
     Operation.ADMINISTER_SERVER: (True, Scope.ADMIN),
 }
 
@@ -99,6 +101,11 @@ def standing(visibility: Visibility, role: Role | None, *, administers_server: b
 def includes(scopes: Iterable[Scope], needed: Scope) -> bool:
     """Whether a token with `scopes` may be used for what needs `needed`."""
     return any(_SCOPES.index(scope) >= _SCOPES.index(needed) for scope in scopes)
+
+
+def scope_needed(operation: Operation) -> Scope:
+    """The least that a token must be good for."""
+    return (_IN_PROJECT.get(operation) or _OF_SERVER[operation])[1]
 
 
 def highest(scopes: Iterable[Scope]) -> Scope:

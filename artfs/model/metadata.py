@@ -21,5 +21,13 @@ def parse_metadata(text: str) -> dict[str, Any]:
     return value
 
 
+def check_metadata(value: dict[str, Any]) -> None:
+    """Raises InvalidValue for what JSON cannot hold: other objects, NaN and infinities, which would silently change."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidValue(f"the metadata is not valid JSON: {error}", hint=_FORM) from None
+
+
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")

@@ -100,13 +100,19 @@ def encode_tail(header: PackHeader, objects: Sequence[PackedObject]) -> bytes:
 
 def decode_footer(data: bytes, pack_bytes: int) -> tuple[int, int]:
     """Offset and length of the index, from the last `FOOTER_BYTES` of a pack of `pack_bytes`. Raises DamagedPack."""
-    if len(data) != FOOTER_BYTES:
-        raise DamagedPack("a pack is shorter than its footer")
-    offset, length, _, magic = _FOOTER.unpack(data)
-    if magic != _END_MAGIC:
-        raise DamagedPack("a pack does not end as a pack: it was cut short or overwritten")
+    offset, length = index_place(data)
     if length > INDEX_BYTES_MAX or offset < HEADER_BYTES or offset + length + FOOTER_BYTES != pack_bytes:
         raise DamagedPack("a pack's footer contradicts its length")
+    return offset, length
+
+
+def index_place(footer: bytes) -> tuple[int, int]:
+    """Offset and length of the index, from a footer alone. Raises DamagedPack."""
+    if len(footer) != FOOTER_BYTES:
+        raise DamagedPack("a pack is shorter than its footer")
+    offset, length, _, magic = _FOOTER.unpack(footer)
+    if magic != _END_MAGIC:
+        raise DamagedPack("a pack does not end as a pack: it was cut short or overwritten")
     return offset, length
 
 
@@ -115,15 +121,20 @@ def decode_index(header: bytes, index: bytes, footer: bytes) -> list[PackedObjec
     offset, length, checksum, _ = _FOOTER.unpack(footer)
     if len(index) != length or sha256(header + index).digest() != checksum:
         raise DamagedPack("a pack's index does not match its checksum")
-    try:
-        row = _decoder.decode(index)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise DamagedPack(f"a pack's index does not decode: {error}") from None
-    objects = list(_objects(row))
+    objects = decode_places(index)
     end = objects[-1].offset + objects[-1].stored_bytes if objects else HEADER_BYTES
     if end != offset:
         raise DamagedPack("a pack's objects do not fill the space before its index")
     return objects
+
+
+def decode_places(index: bytes) -> list[PackedObject]:
+    """The objects that an index names, unchecked: for whoever verifies each object anyway. Raises DamagedPack."""
+    try:
+        row = _decoder.decode(index)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise DamagedPack(f"a pack's index does not decode: {error}") from None
+    return list(_objects(row))
 
 
 def _objects(row: _IndexRow) -> Iterator[PackedObject]:

@@ -16,13 +16,14 @@ from artfs.registry.records import Records
 from artfs.registry.resources import Clock, RandomBytes, Resources, Verify
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.registry.sqlite import SqliteDatabase
-from artfs.store.packs import LocalPackStore
+from artfs.store.packs import LocalPackStore, PackStore
 
 
 class EmbeddedRegistry(SqlRegistry):
     """A `Registry` in the directory `root`, which is created if it is absent or empty.
 
     Args:
+        store: where the packs are, if not plainly in that directory.
         clock: nanoseconds since the epoch.
         verify: how much of an arriving pack is checked.
 
@@ -33,6 +34,7 @@ class EmbeddedRegistry(SqlRegistry):
         self,
         root: Path,
         *,
+        store: PackStore | None = None,
         clock: Clock = time.time_ns,
         random_bytes: RandomBytes = os.urandom,
         verify: Verify = Verify.METADATA,
@@ -46,7 +48,7 @@ class EmbeddedRegistry(SqlRegistry):
             records.follow()
             resources = Resources(
                 database=database,
-                store=LocalPackStore(self.layout.packs),
+                store=store or LocalPackStore(self.layout.packs, self.layout.quarantine),
                 spool=self.layout.spool,
                 maintenance_lock=file_lock(self.layout.maintenance_lock),
                 clock=clock,

@@ -2,7 +2,8 @@
 against its digest, every edge against the tree or recipe that it comes from.
 
 Reads only. Holds the maintenance lock, so that no pack is rewritten or deleted meanwhile; uploads and readers go on, and what
-they add after the check began is not looked at. Works on what is left when the database is gone.
+they add after the check began is not looked at. Works over any database and pack store; what else a registry in a directory
+is made of is checked where there is one, and then on what is left when the database is gone.
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ from artfs.model.pack import (
     decode_index,
 )
 from artfs.registry.affected import affected_versions
-from artfs.registry.database import Transaction
+from artfs.registry.database import Database, Transaction
 from artfs.registry.findings import Report
 from artfs.registry.graph_check import check_parent
 from artfs.registry.layout import Layout, read_marker
 from artfs.registry.maintenance_lock import maintenance_lock
 from artfs.registry.records import read_records
-from artfs.registry.resources import Clock
+from artfs.registry.resources import Clock, Resources
 from artfs.registry.sqlite import SqliteDatabase
-from artfs.store.packs import LocalPackStore, PackName
+from artfs.store.pack_bytes import PackBytes
+from artfs.store.packs import LocalPackStore, PackName, PackStore
 
 SPOOL_LIFE_S = 48 * 3600
 
@@ -58,16 +60,32 @@ class ObjectRow(NamedTuple):
     placed: PackedObject
 
 
+DatabaseChecks = Callable[[Transaction, Report], bool]
+"""What a kind of database can tell of itself. False when nothing else can be asked of it."""
+
+
+def no_own_checks(tx: Transaction, report: Report) -> bool:
+    return True
+
+
 Index = dict[tuple[ObjectKey, int], PackedObject]
 """A pack's own index by key and offset."""
 
 _OTHER_PACK: Index = {}
 
 
-def check(root: Path, *, deep: bool = True, progress: Progress | None = None, clock: Clock = time.time_ns) -> Report:
-    """Look at everything in the registry `root`.
+def check(
+    root: Path,
+    *,
+    store: PackStore | None = None,
+    deep: bool = True,
+    progress: Progress | None = None,
+    clock: Clock = time.time_ns,
+) -> Report:
+    """Look at everything in the registry in the directory `root`.
 
     Args:
+        store: where its packs are, if not plainly in that directory.
         deep: read and verify every object; else only trees, recipes, and where objects are said to be.
     """
     layout = Layout(root.absolute())
@@ -79,10 +97,40 @@ def check(root: Path, *, deep: bool = True, progress: Progress | None = None, cl
     with maintenance_lock(layout.maintenance_lock, wait=True):
         try:
             with closing(SqliteDatabase(layout.database)) as database:
-                if _check_database(database, report):
-                    _Check(layout, database, report, deep, clock).run(progress)
+                with database.read() as tx:
+                    is_readable = sqlite_checks(tx, report)
+                    if is_readable:
+                        _check_catalog(tx, report)
+                if is_readable:
+                    packs = store or LocalPackStore(layout.packs)
+                    _Check(database, packs, report, deep, clock).run(progress)
+                    _check_spool(layout.root, layout.spool, report, clock)
+                    _check_records(layout.records, database, report)
         except DamagedDatabase as error:
             report.add("database-damaged", str(layout.database), error.message)
+    return report
+
+
+def check_registry(
+    resources: Resources,
+    *,
+    database_checks: DatabaseChecks = no_own_checks,
+    deep: bool = True,
+    progress: Progress | None = None,
+) -> Report:
+    """Look at everything in a registry over any database and pack store, which has no directory of its own.
+
+    Args:
+        database_checks: how the database itself is checked: `sqlite_checks` for SQLite; others look after themselves.
+    """
+    report = Report()
+    with resources.maintenance_lock(wait=True):
+        with resources.database.read() as tx:
+            if not database_checks(tx, report):
+                return report
+            _check_catalog(tx, report)
+        _Check(resources.database, resources.store, report, deep, resources.clock).run(progress)
+        _check_spool(resources.spool.parent, resources.spool, report, resources.clock)
     return report
 
 
@@ -96,14 +144,14 @@ def _check_marker(layout: Layout, report: Report) -> None:
         report.add("marker-damaged", str(layout.marker), error.message)
 
 
-def _check_database(database: SqliteDatabase, report: Report) -> bool:
-    """SQLite's own checks. False when nothing else can be asked of the database."""
-    with database.read() as tx:
-        problems = [str(row[0]) for row in tx.rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
-        if problems:
-            report.add("database-damaged", str(database.path), "; ".join(problems))
-            return False
-        _check_references(tx, report)
+def sqlite_checks(tx: Transaction, report: Report) -> bool:
+    """SQLite's own checks, and the references that it does not enforce for everybody who opens the file."""
+    problems = [str(row[0]) for row in tx.rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
+    if problems:
+        file = next((str(row[2]) for row in tx.rows("PRAGMA database_list")), "")
+        report.add("database-damaged", file, "; ".join(problems))
+        return False
+    _check_references(tx, report)
     return True
 
 
@@ -120,6 +168,9 @@ def _check_references(tx: Transaction, report: Report) -> None:
             code = "alias-dangling"
         if code in (None, "child-missing"):
             report.add("database-inconsistent", table, f"{count} rows refer to {parent} that do not exist")
+
+
+def _check_catalog(tx: Transaction, report: Report) -> None:
     for project, artifact, number in tx.rows(
         "SELECT p.name, a.name, v.number FROM versions v JOIN artifacts a ON a.id = v.artifact_id"
         " JOIN projects p ON p.id = a.project_id WHERE v.root NOT IN (SELECT id FROM objects WHERE kind = 3)"
@@ -138,10 +189,9 @@ def _check_references(tx: Transaction, report: Report) -> None:
 class _Check:
     """One run over a database that can be read."""
 
-    def __init__(self, layout: Layout, database: SqliteDatabase, report: Report, deep: bool, clock: Clock) -> None:
-        self._layout = layout
+    def __init__(self, database: Database, store: PackStore, report: Report, deep: bool, clock: Clock) -> None:
         self._database = database
-        self._store = LocalPackStore(layout.packs)
+        self._store = store
         self._report = report
         self._deep = deep
         self._clock = clock
@@ -157,57 +207,53 @@ class _Check:
             if progress is not None:
                 progress(number, len(packs))
         self._check_strays()
-        self._check_spool()
         self._check_leftovers(packs)
-        self._check_records()
 
     def _check_pack(self, pack: PackRow) -> None:
         self._report.pack_count += 1
         with self._database.read() as tx:
             rows = _object_rows(tx, pack.id)
-        path = self._store.path(pack.name)
-        subject = f"{pack.project}: {path.name}"
-        if not path.exists():
-            self._found("pack-missing", subject, "", rows)
-            return
+        subject = f"{pack.project}: {pack.name.pack_id.hex()}.pack"
         try:
-            index = self._read_index(pack, path, subject, rows)
+            with self._store.open(pack.name) as opened:
+                index = self._read_index(pack, opened, subject, rows)
+                if index is _OTHER_PACK:
+                    return
+                if index is not None:
+                    self._compare_index(pack, index, rows, subject)
+                self._check_objects(pack, opened, rows, index)
+        except FileNotFoundError:
+            self._found("pack-missing", subject, "", rows)
+        except DamagedPack as error:  # the store itself finds that its file is not what it was
+            self._found("pack-header-damaged", subject, error.message, rows)
         except NewerFormat as error:
             self._found("pack-newer", subject, error.message, rows)
-            return
-        if index is _OTHER_PACK:
-            return
-        if index is not None:
-            self._compare_index(pack, index, rows, subject)
-        self._check_objects(pack, rows, index)
 
-    def _read_index(self, pack: PackRow, path: Path, subject: str, rows: list[ObjectRow]) -> Index | None:
+    def _read_index(self, pack: PackRow, opened: PackBytes, subject: str, rows: list[ObjectRow]) -> Index | None:
         """The pack's own index; None when it cannot be read, _OTHER_PACK when it is that of another. Raises NewerFormat."""
-        with path.open("rb") as file:
-            head = file.read(HEADER_BYTES)
-            size = file.seek(0, 2)
-            try:
-                header = decode_header(head)
-            except DamagedPack as error:
-                short = size < HEADER_BYTES
-                self._found("pack-short" if short else "pack-header-damaged", subject, error.message, rows, beyond=size)
-                return None
-            if PackName(header.project_uid, header.pack_id) != pack.name:
-                self._found("pack-swapped", subject, f"it says that it is {header.pack_id.hex()}.pack", rows)
-                return _OTHER_PACK
-            file.seek(max(0, size - FOOTER_BYTES))
-            footer = file.read()
-            try:
-                offset, length = decode_footer(footer, size)
-            except DamagedPack as error:
-                self._found("pack-short", subject, error.message, rows, beyond=size)
-                return None
-            file.seek(offset)
-            try:
-                objects = decode_index(head, file.read(length), footer)
-            except DamagedPack as error:
-                self._found("pack-index-damaged", subject, error.message, [])
-                return None
+        size = opened.size_bytes
+        head = b""
+        try:
+            head = opened.pread(0, HEADER_BYTES)
+            header = decode_header(head)
+        except DamagedPack as error:
+            short = size < HEADER_BYTES
+            self._found("pack-short" if short else "pack-header-damaged", subject, error.message, rows, beyond=size)
+            return None
+        if PackName(header.project_uid, header.pack_id) != pack.name:
+            self._found("pack-swapped", subject, f"it says that it is {header.pack_id.hex()}.pack", rows)
+            return _OTHER_PACK
+        try:
+            footer = opened.pread(max(0, size - FOOTER_BYTES), FOOTER_BYTES)
+            offset, length = decode_footer(footer, size)
+        except DamagedPack as error:
+            self._found("pack-short", subject, error.message, rows, beyond=size)
+            return None
+        try:
+            objects = decode_index(head, opened.pread(offset, length), footer)
+        except DamagedPack as error:
+            self._found("pack-index-damaged", subject, error.message, [])
+            return None
         return {(placed.key, placed.offset): placed for placed in objects}
 
     def _compare_index(self, pack: PackRow, index: Index, rows: list[ObjectRow], subject: str) -> None:
@@ -218,25 +264,23 @@ class _Check:
         if unknown and pack.state == "stored" and not misplaced:
             self._report.add("pack-untidy", subject, f"{unknown} objects")
 
-    def _check_objects(self, pack: PackRow, rows: list[ObjectRow], index: Index | None) -> None:
+    def _check_objects(self, pack: PackRow, opened: PackBytes, rows: list[ObjectRow], index: Index | None) -> None:
         """Verify what is where the database says. What the index contradicts was reported already."""
-        with self._store.path(pack.name).open("rb") as file:
-            for row in rows:
-                placed = row.placed
-                if index is not None and index.get((placed.key, placed.offset)) != placed:
-                    continue
-                self._report.object_count += 1
-                if not self._deep and placed.key.kind is ObjectKind.CHUNK:
-                    continue
-                file.seek(placed.offset)
-                try:
-                    data = verified(placed, file.read(placed.stored_bytes))
-                    self._report.verified_bytes += len(data)
-                    if placed.key.kind is not ObjectKind.CHUNK:
-                        with self._database.read() as tx:
-                            check_parent(tx, self._report, pack.project, row.id, placed.key, data)
-                except (DamagedObject, NewerFormat) as error:
-                    self._found("object-damaged", f"{pack.project}: {placed.key}", error.message, [row])
+        for row in rows:
+            placed = row.placed
+            if index is not None and index.get((placed.key, placed.offset)) != placed:
+                continue
+            self._report.object_count += 1
+            if not self._deep and placed.key.kind is ObjectKind.CHUNK:
+                continue
+            try:
+                data = verified(placed, opened.pread(placed.offset, placed.stored_bytes))
+                self._report.verified_bytes += len(data)
+                if placed.key.kind is not ObjectKind.CHUNK:
+                    with self._database.read() as tx:
+                        check_parent(tx, self._report, pack.project, row.id, placed.key, data)
+            except (DamagedObject, DamagedPack, NewerFormat) as error:
+                self._found("object-damaged", f"{pack.project}: {placed.key}", error.message, [row])
 
     def _check_lost(self, pack: PackRow) -> None:
         with self._database.read() as tx:
@@ -245,10 +289,9 @@ class _Check:
             self._found("object-lost", f"{pack.project}: {row.placed.key}", "", [row])
 
     def _check_strays(self) -> None:
-        for path in sorted(path for path in self._layout.packs.rglob("*") if not path.is_dir()):
-            name = self._store.name_of(path)
-            if name is None or not self._is_known(name):
-                self._report.add("stray-file", str(path.relative_to(self._layout.root)))
+        for file in self._store.files():
+            if file.name is None or not self._is_known(file.name):
+                self._report.add("stray-file", f"packs/{file.place}")
 
     def _is_known(self, name: PackName) -> bool:
         with self._database.read() as tx:
@@ -258,12 +301,6 @@ class _Check:
                     name,
                 )
             )
-
-    def _check_spool(self) -> None:
-        oldest_ns = self._clock() - SPOOL_LIFE_S * 10**9
-        for path in sorted(self._layout.spool.iterdir()):
-            if path.lstat().st_mtime_ns < oldest_ns:
-                self._report.add("spool-leftover", str(path.relative_to(self._layout.root)))
 
     def _check_leftovers(self, packs: list[PackRow]) -> None:
         due = sum(pack.state in ("dirty", "deleting") for pack in packs)
@@ -281,30 +318,38 @@ class _Check:
         if row is not None and row[0]:
             self._report.add("objects-unreachable", f"{row[0]} objects, {row[1]} bytes")
 
-    def _check_records(self) -> None:
-        saved = {
-            (project.name, artifact.name, version.number): (version.root, version.description)
-            for project, artifacts in read_records(self._layout.records)
-            for artifact, versions in artifacts
-            for version in versions
-        }
-        with self._database.read() as tx:
-            rows = tx.rows(
-                "SELECT p.name, a.name, v.number, o.digest, v.description FROM versions v LEFT JOIN objects o ON o.id = v.root"
-                " JOIN artifacts a ON a.id = v.artifact_id JOIN projects p ON p.id = a.project_id"
-            )
-        actual = {(project, artifact, number): (root, text) for project, artifact, number, root, text in rows}
-        for project, artifact, number in sorted(saved.keys() ^ actual.keys()):
-            self._report.add("record-stale", f"{project}/{artifact}:v{number}")
-        for (project, artifact, number), content in sorted(actual.items()):
-            if content[0] is not None and saved.get((project, artifact, number), content) != content:
-                self._report.add("record-stale", f"{project}/{artifact}:v{number}")
-
     def _found(self, code: str, subject: str, detail: str, rows: list[ObjectRow], *, beyond: int | None = None) -> None:
         """Add a finding with the versions that hold any of `rows`, or those of them that end beyond `beyond`."""
         ids = [row.id for row in rows if beyond is None or row.placed.offset + row.placed.stored_bytes > beyond]
         with self._database.read() as tx:
             self._report.add(code, subject, detail, affected_versions(tx, ids))
+
+
+def _check_spool(root: Path, spool: Path, report: Report, clock: Clock) -> None:
+    oldest_ns = clock() - SPOOL_LIFE_S * 10**9
+    for path in sorted(spool.iterdir()):
+        if path.lstat().st_mtime_ns < oldest_ns:
+            report.add("spool-leftover", str(path.relative_to(root)))
+
+
+def _check_records(records: Path, database: Database, report: Report) -> None:
+    saved = {
+        (project.name, artifact.name, version.number): (version.root, version.description)
+        for project, artifacts in read_records(records)
+        for artifact, versions in artifacts
+        for version in versions
+    }
+    with database.read() as tx:
+        rows = tx.rows(
+            "SELECT p.name, a.name, v.number, o.digest, v.description FROM versions v LEFT JOIN objects o ON o.id = v.root"
+            " JOIN artifacts a ON a.id = v.artifact_id JOIN projects p ON p.id = a.project_id"
+        )
+    actual = {(project, artifact, number): (root, text) for project, artifact, number, root, text in rows}
+    for project, artifact, number in sorted(saved.keys() ^ actual.keys()):
+        report.add("record-stale", f"{project}/{artifact}:v{number}")
+    for (project, artifact, number), content in sorted(actual.items()):
+        if content[0] is not None and saved.get((project, artifact, number), content) != content:
+            report.add("record-stale", f"{project}/{artifact}:v{number}")
 
 
 _UNREACHABLE = (

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from artfs.errors import AccessDenied, DraftNotFound, ProjectNotFound
-from artfs.model.access import Operation, Scope, Standing, Verdict, decide_in_project, decide_of_server, includes
+from artfs.model.access import (
+    Operation,
+    Standing,
+    Verdict,
+    decide_in_project,
+    decide_of_server,
+    includes,
+    scope_needed,
+)
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.wire.records import Identity
 
@@ -44,10 +54,6 @@ class Guard:
                 "there is no such draft: it was abandoned, or it expired", hint="begin the upload again"
             ) from None
 
-    def project_of_draft(self, draft: str) -> str:
-        """Empty for a draft that is not known."""
-        return self._members.standing_by_draft(draft, self.caller.user)[0]
-
     def require_of_server(self, operation: Operation) -> None:
         """Raises AccessDenied."""
         verdict = decide_of_server(operation, self.caller.scopes, administers_server=self.administers_server)
@@ -57,9 +63,9 @@ class Guard:
     def may_read(self, project: str) -> bool:
         return self._members.standing(project, self.caller.user) is not Standing.STRANGER
 
-    def visible(self) -> frozenset[str]:
-        """The projects that the caller may read."""
-        return self._members.visible(self.caller.user)
+    def visible(self, projects: Collection[str]) -> frozenset[str]:
+        """Those of `projects` that the caller may read."""
+        return self._members.visible(self.caller.user, projects)
 
     def _decide(self, operation: Operation, project: str, standing: Standing) -> None:
         verdict = decide_in_project(operation, standing, self.caller.scopes)
@@ -72,8 +78,11 @@ class Guard:
         return f"{self.user} may not {_WORDS[operation]} {where}"
 
     def _hint(self, operation: Operation) -> str:
-        if operation in _SCOPED and not includes(self.caller.scopes, _SCOPED[operation]):
-            return f"the token in use lacks the scope {_SCOPED[operation].value}"
+        needed = scope_needed(operation)
+        if not includes(self.caller.scopes, needed):
+            return f"the token in use lacks the scope {needed.value}"
+        if operation in _OF_SERVER:
+            return "ask an administrator of the server"
         return "ask an administrator of the project, or of the server"
 
 
@@ -84,13 +93,13 @@ _WORDS = {
     Operation.SEE_MEMBERS: "see the members",
     Operation.ADMINISTER: "change members or visibility, or delete the project,",
     Operation.CREATE_PROJECT: "create projects",
-    Operation.OWN_TOKENS: "use tokens",
+    Operation.SEE_OWN_TOKENS: "see tokens",
+    Operation.CHANGE_OWN_TOKENS: "make or revoke tokens",
     Operation.ADMINISTER_SERVER: "administer users and their tokens",
 }
-_SCOPED = {
-    Operation.WRITE: Scope.WRITE,
-    Operation.DELETE: Scope.WRITE,
-    Operation.CREATE_PROJECT: Scope.WRITE,
-    Operation.ADMINISTER: Scope.ADMIN,
-    Operation.ADMINISTER_SERVER: Scope.ADMIN,
+_OF_SERVER = {
+    Operation.CREATE_PROJECT,
+    Operation.SEE_OWN_TOKENS,
+    Operation.CHANGE_OWN_TOKENS,
+    Operation.ADMINISTER_SERVER,
 }

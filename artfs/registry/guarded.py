@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from artfs.errors import AccessDenied, AlreadyExists
+from artfs.errors import AccessDenied, AlreadyExists, DraftNotFound
 from artfs.model.access import Operation, Visibility
 from artfs.model.digest import ObjectKey
-from artfs.registry.changes import SINCE_MAX
+from artfs.registry.changes import FAREWELL, shown
 from artfs.registry.guard import Guard
 from artfs.registry.guarded_access import GuardedAccess
 from artfs.registry.sql_registry import SqlRegistry
@@ -30,6 +31,8 @@ from artfs.wire.records import (
 )
 
 LIST_BATCH = 1000
+CHANGES_BATCH = 1000
+_MACHINE = re.compile(r"[A-Za-z0-9_.-]{1,253}")
 
 
 class GuardedProjects:
@@ -41,10 +44,10 @@ class GuardedProjects:
         self._guard = guard
 
     def list(self, *, after: str = "", limit: int | None = None) -> list[ProjectRecord]:
-        visible = self._guard.visible()
         found: list[ProjectRecord] = []
         while limit is None or len(found) < limit:
             page = self._inner.list(after=after, limit=LIST_BATCH)
+            visible = self._guard.visible([record.name for record in page])
             found += [record for record in page if record.name in visible]
             if len(page) < LIST_BATCH:
                 break
@@ -189,14 +192,16 @@ class GuardedDrafts:
         return self._inner.seal(draft, msgspec.structs.replace(request, created_by=self._creator(request.created_by)))
 
     def abandon(self, draft: str) -> None:
-        if self._guard.project_of_draft(draft):
+        try:
             self._guard.require_of_draft(draft)
-            self._inner.abandon(draft)
+        except DraftNotFound:
+            return  # as for any that is not known
+        self._inner.abandon(draft)
 
     def _creator(self, claimed: str) -> str:
         """Who made the version: the caller, whatever it claims; the machine it names is kept."""
         _, _, machine = claimed.partition("@")
-        return f"{self._guard.user}@{machine}" if machine else self._guard.user
+        return f"{self._guard.user}@{machine}" if _MACHINE.fullmatch(machine) else self._guard.user
 
 
 class GuardedObjects:
@@ -224,20 +229,24 @@ class GuardedChanges:
 
     def scan(self, seq: int, limit: int = 1000) -> tuple[list[Change], int]:
         """Visible changes after `seq`, and the number up to which there are no others."""
-        visible = self._guard.visible()
         found: list[Change] = []
         while len(found) < limit:
-            page = self._inner.since(seq, SINCE_MAX)
-            for change in page:
-                seq = change.seq
-                # A project that is gone, or was never the caller's to see, looks alike: neither is told of.
-                if change.project in visible:
-                    found.append(change)
+            page = self._inner.entries(seq, CHANGES_BATCH)
+            visible = self._guard.visible({entry.project for entry in page})
+            for entry in page:
+                seq = entry.seq
+                if self._may_see(entry, visible):
+                    found.append(shown(entry))
                     if len(found) == limit:
                         return found, seq
-            if len(page) < SINCE_MAX:
+            if len(page) < CHANGES_BATCH:
                 break
         return found, seq
+
+    def _may_see(self, entry: Change, visible: frozenset[str]) -> bool:
+        if self._guard.administers_server or entry.project in visible:
+            return True
+        return entry.kind == FAREWELL and entry.name in ("", self._guard.user)
 
     def wait(self, seq: int, timeout_s: float) -> int:
         deadline_s = time.monotonic() + timeout_s

@@ -16,7 +16,7 @@ from artfs.registry.objects import RawKey, find_ids, find_stored
 from artfs.registry.resources import RandomBytes
 from artfs.registry.salvage import SoundPack
 from artfs.store.pack_file import PACK_ID_BYTES
-from artfs.store.packs import LocalPackStore
+from artfs.store.packs import PackStore
 from artfs.wire.times import encode_times
 
 
@@ -62,7 +62,7 @@ class Rebuilding:
     """One rebuilding. Owns nothing that outlives the transaction."""
 
     def __init__(
-        self, tx: Transaction, store: LocalPackStore, memory: Memory, now_ns: int, random_bytes: RandomBytes
+        self, tx: Transaction, store: PackStore, memory: Memory, now_ns: int, random_bytes: RandomBytes
     ) -> None:
         self._memory = memory
         self._tx = tx
@@ -111,13 +111,12 @@ class Rebuilding:
         if not wanted:
             return
         ids = find_ids(self._tx, project_id, (placed.key for placed in wanted))
-        with self._store.path(pack.name).open("rb") as file:
+        with self._store.open(pack.name) as opened:
             for placed in wanted:
                 id_ = ids[placed.key]
                 if self._tx.row("SELECT 1 FROM summaries WHERE object = ?", (id_,)) is not None:
                     continue  # a second copy
-                file.seek(placed.offset)
-                data = verified(placed, file.read(placed.stored_bytes))
+                data = verified(placed, opened.pread(placed.offset, placed.stored_bytes))
                 self._enter_parent(project_id, id_, describe(0, placed.key.kind, data), pack.created_at_ns)
 
     def _enter_parent(self, project_id: int, id_: int, parent: Parent, created_at_ns: int) -> None:

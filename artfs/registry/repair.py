@@ -31,7 +31,7 @@ from artfs.registry.resources import Clock, RandomBytes, Resources, Verify
 from artfs.registry.salvage import Salvaged, salvage
 from artfs.registry.sqlite import SqliteDatabase
 from artfs.store.durable import DIRECTORY_MODE, reported
-from artfs.store.packs import LocalPackStore, PackName
+from artfs.store.packs import LocalPackStore, PackName, PackStore
 
 
 @dataclass(slots=True)
@@ -49,8 +49,17 @@ class RepairReport:
     affected: tuple[str, ...] = ()
 
 
-def repair(root: Path, *, clock: Clock = time.time_ns, random_bytes: RandomBytes = os.urandom) -> RepairReport:
-    """Mend the registry `root` as far as its bytes allow.
+def repair(
+    root: Path,
+    *,
+    store: PackStore | None = None,
+    clock: Clock = time.time_ns,
+    random_bytes: RandomBytes = os.urandom,
+) -> RepairReport:
+    """Mend the registry in the directory `root` as far as its bytes allow.
+
+    Args:
+        store: where its packs are, if not plainly in that directory.
 
     Raises StorageFull or StorageFailed with everything as it was, or done in part and safe to repeat, and NewerFormat.
     """
@@ -59,6 +68,8 @@ def repair(root: Path, *, clock: Clock = time.time_ns, random_bytes: RandomBytes
     for directory in (layout.packs, layout.spool, layout.records, layout.quarantine):
         with reported("create", directory):
             directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    store = store or LocalPackStore(layout.packs, layout.quarantine)
+    store.check()
     with maintenance_lock(layout.maintenance_lock, wait=True):
         _set_aside_unreadable_database(layout, report, clock())
         identity = _mend_marker(layout, report, random_bytes)
@@ -67,10 +78,10 @@ def repair(root: Path, *, clock: Clock = time.time_ns, random_bytes: RandomBytes
         try:
             migrate(database)
             settle_identity(database, identity)
-            _Repair(layout, database, report, clock, random_bytes).run(restore=is_new)
+            _Repair(layout, database, store, report, clock, random_bytes).run(restore=is_new)
         finally:
             database.close()
-    _clean(layout, clock, random_bytes)
+    _clean(layout, store, clock, random_bytes)
     return report
 
 
@@ -129,11 +140,17 @@ class _Repair:
     """One run, with the maintenance lock held and a database that can be read."""
 
     def __init__(
-        self, layout: Layout, database: SqliteDatabase, report: RepairReport, clock: Clock, random_bytes: RandomBytes
+        self,
+        layout: Layout,
+        database: SqliteDatabase,
+        store: PackStore,
+        report: RepairReport,
+        clock: Clock,
+        random_bytes: RandomBytes,
     ) -> None:
         self._layout = layout
         self._database = database
-        self._store = LocalPackStore(layout.packs)
+        self._store = store
         self._report = report
         self._now_ns = clock()
         self._random_bytes = random_bytes
@@ -228,12 +245,9 @@ class _Repair:
             self._report.actions.append(f"removed {toll.object_count} objects that nothing held")
 
     def _quarantine(self, found: Salvaged) -> None:
-        for path in found.unfit:
-            parts = path.relative_to(self._layout.packs).parts
-            target = self._layout.quarantine / f"{'-'.join(parts)}.{self._now_ns}"
-            with reported("move", path):
-                path.rename(target)
-            self._report.actions.append(f"set {path.relative_to(self._layout.root)} aside as {target.name}")
+        for place in found.unfit:
+            aside = self._store.set_aside(place, str(self._now_ns))
+            self._report.actions.append(f"set packs/{place} aside as {aside}")
 
     def _empty_spool(self) -> None:
         for path in self._layout.spool.iterdir():
@@ -243,14 +257,14 @@ class _Repair:
                 self._report.actions.append(f"removed {path.relative_to(self._layout.root)}")
 
 
-def _clean(layout: Layout, clock: Clock, random_bytes: RandomBytes) -> None:
+def _clean(layout: Layout, store: PackStore, clock: Clock, random_bytes: RandomBytes) -> None:
     """Delete and rewrite packs as after a deletion."""
     database = SqliteDatabase(layout.database)
     try:
         Maintenance(
             Resources(
                 database=database,
-                store=LocalPackStore(layout.packs),
+                store=store,
                 spool=layout.spool,
                 maintenance_lock=file_lock(layout.maintenance_lock),
                 clock=clock,

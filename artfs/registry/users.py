@@ -7,12 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 from hmac import compare_digest
 
-from artfs.errors import AlreadyExists, InvalidValue, NotAuthenticated, TokenNotFound, UserNotFound
+from artfs.errors import (
+    AlreadyExists,
+    InvalidValue,
+    NotAuthenticated,
+    StorageFailed,
+    StorageFull,
+    TokenNotFound,
+    UserNotFound,
+)
 from artfs.model.access import Scope, highest, included
 from artfs.model.names import check_name
+from artfs.registry.changes import forget_farewells
 from artfs.registry.database import Row, Transaction, allocate
 from artfs.registry.members import Members
 from artfs.registry.resources import Resources
@@ -22,6 +32,7 @@ OWNER = "owner"  # who opens the registry itself, without a token
 ID_BYTES = 8
 SECRET_BYTES = 32
 TOKEN_NAME_CHARACTERS_MAX = 128
+TOKEN_LIFE_NS_MAX = 100 * 365 * 24 * 3600 * 10**9
 USED_EVERY_NS = 3600 * 10**9  # how exact `last_used_at_ns` is: a write for every request would be too dear
 _TOKEN = re.compile(r"artfs_([0-9a-f]{16})_([0-9a-f]{64})")
 _NO_SECRET = bytes(32)
@@ -95,6 +106,7 @@ class Users:
     def delete(self, name: str) -> None:
         with self._database.write() as tx:
             tx.run("DELETE FROM users WHERE id = ?", (_find_user(tx, name)[0],))
+            forget_farewells(tx, name)
 
 
 class Tokens:
@@ -115,8 +127,13 @@ class Tokens:
             raise InvalidValue("a token without any scope", hint="give it read, write or admin")
         if len(name) > TOKEN_NAME_CHARACTERS_MAX or not name.isprintable():
             raise InvalidValue(f"{name!r} cannot name a token", hint="use a short line of text")
-        id_, secret = self._random_bytes(ID_BYTES).hex(), self._random_bytes(SECRET_BYTES).hex()
         now_ns, scope = self._clock(), highest(scopes)
+        if expires_at_ns is not None and not now_ns < expires_at_ns <= now_ns + TOKEN_LIFE_NS_MAX:
+            raise InvalidValue(
+                "a token cannot expire in the past, nor after more than 100 years",
+                hint="leave the expiry out for a token that never expires",
+            )
+        id_, secret = self._random_bytes(ID_BYTES).hex(), self._random_bytes(SECRET_BYTES).hex()
         with self._database.write() as tx:
             tx.run(
                 "INSERT INTO tokens (id, user_id, name, secret, scope, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -154,11 +171,14 @@ class Tokens:
         if row is None or not same or disabled or (expires_at_ns is not None and expires_at_ns <= now_ns):
             raise NotAuthenticated("this needs a valid token", hint="artfs login URL")
         if used_at_ns is None or now_ns - used_at_ns > USED_EVERY_NS:
+            self._note_use(id_, now_ns)
+        user = UserRecord(name, bool(admin), disabled=False, created_at_ns=created_at_ns)
+        return Identity(user, included(Scope(scope)), id_, expires_at_ns)
+
+    def _note_use(self, token_id: str, now_ns: int) -> None:
+        with suppress(StorageFull, StorageFailed):  # a full disk keeps nobody from reading
             with self._database.write(durable=False) as tx:
-                tx.run("UPDATE tokens SET last_used_at = ? WHERE id = ?", (now_ns, id_))
-        return Identity(
-            UserRecord(name, bool(admin), disabled=False, created_at_ns=created_at_ns), included(Scope(scope))
-        )
+                tx.run("UPDATE tokens SET last_used_at = ? WHERE id = ?", (now_ns, token_id))
 
 
 def _hash(secret: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Writing a pack to a local file as a stream, and reading one back with everything checked.
+"""Writing a pack to a local file as a stream, and reading one back, from wherever it is, with everything checked.
 
 One `PackWriter` has one owner, who calls `finish` or `discard`. Clock and randomness are arguments: the header comes from
 the caller. What the bytes of a pack mean is `artfs.model.pack`'s business.
@@ -28,6 +28,7 @@ from artfs.model.pack import (
     encode_tail,
 )
 from artfs.store.durable import FILE_MODE, reported, storage_error
+from artfs.store.pack_bytes import LocalPackBytes, PackBytes
 
 Bytes = bytes | memoryview
 
@@ -100,44 +101,45 @@ class PackWriter:
 class PackReader:
     """A finished pack, opened and its header and index checked.
 
+    Args:
+        source: a local file, or an opened pack, which the reader closes.
+
     Attributes:
         header: what the pack says of itself.
         objects: its objects, in the order of their bytes.
-        size_bytes: the file's length.
+        size_bytes: the pack's length.
 
     Raises DamagedPack, NewerFormat, StorageFailed, and FileNotFoundError when there is no such file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with reported("open the pack", path, missing_passes=True):
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, source: Path | PackBytes) -> None:
+        self._bytes: PackBytes = LocalPackBytes(source) if isinstance(source, Path) else source
         try:
             self._open()
         except BaseException:
-            os.close(self._fd)
+            self._bytes.close()
             raise
 
     def _open(self) -> None:
-        self.size_bytes = os.fstat(self._fd).st_size
-        header = self._pread(HEADER_BYTES, 0)
+        self.size_bytes = self._bytes.size_bytes
+        header = self._bytes.pread(0, HEADER_BYTES)
         self.header = decode_header(header)
-        footer = self._pread(FOOTER_BYTES, max(HEADER_BYTES, self.size_bytes - FOOTER_BYTES))
+        footer = self._bytes.pread(max(HEADER_BYTES, self.size_bytes - FOOTER_BYTES), FOOTER_BYTES)
         offset, length = decode_footer(footer, self.size_bytes)
-        self.objects = decode_index(header, self._pread(length, offset), footer)
+        self.objects = decode_index(header, self._bytes.pread(offset, length), footer)
 
     def read_stored(self, placed: PackedObject) -> bytes:
         """An object's bytes as stored, unverified. Raises DamagedPack when the file is short."""
-        stored = self._pread(placed.stored_bytes, placed.offset)
+        stored = self._bytes.pread(placed.offset, placed.stored_bytes)
         if len(stored) != placed.stored_bytes:
-            raise DamagedPack(f"{self.path} ends within an object")
+            raise DamagedPack(f"{self._bytes.label} ends within an object")
         return stored
 
     def read(self, placed: PackedObject) -> Bytes:
         """An object's bytes, decoded and verified. Raises DamagedObject."""
         data = codec.decode(placed.codec, self.read_stored(placed), placed.size_bytes)
         if Digest.of(data) != placed.key.digest:
-            raise DamagedObject(f"the bytes of {placed.key} in {self.path.name} do not match its digest")
+            raise DamagedObject(f"the bytes of {placed.key} in {self._bytes.label} do not match its digest")
         return data
 
     def verified(self) -> Iterator[tuple[PackedObject, Bytes]]:
@@ -145,9 +147,7 @@ class PackReader:
         return ((placed, self.read(placed)) for placed in self.objects)
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._bytes.close()
 
     def __enter__(self) -> Self:
         return self
@@ -156,7 +156,3 @@ class PackReader:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def _pread(self, length: int, offset: int) -> bytes:
-        with reported("read the pack", self.path):
-            return os.pread(self._fd, length, offset)

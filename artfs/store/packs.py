@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 from artfs.errors import AlreadyExists
 from artfs.model.pack import FOOTER_BYTES
 from artfs.store.durable import DIRECTORY_MODE, FILE_MODE, make_directories, reported, sync_directory
+from artfs.store.pack_bytes import LocalPackBytes, PackBytes
 
 ID_BYTES = 16
 _SUFFIX = ".pack"
@@ -30,6 +31,30 @@ class PackName(NamedTuple):
     pack_id: bytes
 
 
+class StoredFile(NamedTuple):
+    """Something that lies in a store: its place below the store's root, with slashes, and the pack that it is, if any."""
+
+    place: str
+    name: PackName | None
+
+
+def place_of(name: PackName) -> str:
+    """Where a pack is below the root of any store."""
+    digits = name.pack_id.hex()
+    return f"{name.project_uid.hex()}/{digits[:2]}/{digits}{_SUFFIX}"
+
+
+def name_at(place: str) -> PackName | None:
+    """The pack whose place that is, or None for one where no pack has business to be."""
+    try:
+        uid, _, file = place.split("/")
+        name = PackName(bytes.fromhex(uid), bytes.fromhex(file.removesuffix(_SUFFIX)))
+    except ValueError:
+        return None
+    well_formed = len(name.project_uid) == ID_BYTES == len(name.pack_id)
+    return name if well_formed and place_of(name) == place else None
+
+
 class PackStore(Protocol):
     """Finished packs by name. Raises StorageFull and StorageFailed; reading what is absent raises FileNotFoundError."""
 
@@ -38,6 +63,9 @@ class PackStore(Protocol):
 
         Repeating it changes nothing. Raises AlreadyExists when another pack has the name.
         """
+
+    def open(self, name: PackName) -> PackBytes:
+        """The pack for many reads. One that is deleted meanwhile may be read on, or raise FileNotFoundError."""
 
     def read(self, name: PackName, offset: int, length: int) -> bytes:
         """`length` bytes from `offset`, fewer at the end of the pack."""
@@ -49,17 +77,17 @@ class PackStore(Protocol):
     def delete_project(self, project_uid: bytes) -> None:
         """Remove what is left of a project that has no packs."""
 
-    def names(self, project_uid: bytes | None = None) -> Iterator[PackName]:
-        """Packs that are stored, of one project or of all."""
+    def files(self, project_uid: bytes | None = None) -> Iterator[StoredFile]:
+        """Everything that is stored, of one project or of all, sorted by place, also what has no business there."""
 
-    def path(self, name: PackName) -> Path:
-        """Where the pack is, or would be, as a local file."""
+    def set_aside(self, place: str, mark: str) -> str:
+        """Move what is at `place` to where nothing looks for packs, under a name with `mark`, and return that name."""
 
     def internal_path(self, name: PackName) -> str:
         """The pack's place below the store's root, with slashes."""
 
     def url(self, name: PackName) -> str:
-        """Where a client reads the pack."""
+        """Where a client reads the pack: `file:PATH`, `https://...`, or `store:UID/ID` for a pack that only the store reads."""
 
     def check(self) -> None:
         """Raises StorageFailed if the store does not answer."""
@@ -70,10 +98,12 @@ class LocalPackStore:
 
     Args:
         root: the directory; created, with its parents existing.
+        quarantine: where `set_aside` moves files to, on the same file system; `quarantine` beside `root` unless given.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, quarantine: Path | None = None) -> None:
         self.root = root
+        self._quarantine = root.with_name("quarantine") if quarantine is None else quarantine
         with reported("create the pack directory", root):
             root.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
 
@@ -93,17 +123,17 @@ class LocalPackStore:
                 _copy(source, target)
             sync_directory(target.parent)
 
+    def open(self, name: PackName) -> LocalPackBytes:
+        return LocalPackBytes(self.path(name))
+
     def read(self, name: PackName, offset: int, length: int) -> bytes:
-        path = self.path(name)
-        fd = _open(path)
-        try:
-            with reported("read the pack", path):
-                return os.pread(fd, length, offset)
-        finally:
-            os.close(fd)
+        with self.open(name) as pack:
+            return pack.pread(offset, length)
 
     def size_bytes(self, name: PackName) -> int:
-        return self.path(name).stat().st_size
+        path = self.path(name)
+        with reported("look at the pack", path, missing_passes=True):
+            return path.stat().st_size
 
     def delete(self, name: PackName) -> None:
         path = self.path(name)
@@ -117,28 +147,25 @@ class LocalPackStore:
                 shard.rmdir()
             root.rmdir()
 
-    def names(self, project_uid: bytes | None = None) -> Iterator[PackName]:
-        for path in sorted(self.root.glob(f"{'*' if project_uid is None else project_uid.hex()}/*/*{_SUFFIX}")):
-            name = self.name_of(path)
-            if name is not None:
-                yield name
+    def files(self, project_uid: bytes | None = None) -> Iterator[StoredFile]:
+        top = self.root if project_uid is None else self.root / project_uid.hex()
+        for path in sorted(path for path in top.rglob("*") if not path.is_dir()):
+            place = path.relative_to(self.root).as_posix()
+            yield StoredFile(place, name_at(place))
 
-    def name_of(self, path: Path) -> PackName | None:
-        """The pack that a file below the root is, or None for a file that has no business there."""
-        try:
-            uid, shard, file = path.relative_to(self.root).parts
-            name = PackName(bytes.fromhex(uid), bytes.fromhex(file.removesuffix(_SUFFIX)))
-        except ValueError:
-            return None
-        well_formed = len(name.project_uid) == ID_BYTES == len(name.pack_id) and shard == file[:2]
-        return name if well_formed and self.path(name) == path else None
+    def set_aside(self, place: str, mark: str) -> str:
+        source = self.root / place
+        target = self._quarantine / f"{place.replace('/', '-')}.{mark}"
+        with reported("move", source):
+            self._quarantine.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+            source.rename(target)
+        return target.name
 
     def path(self, name: PackName) -> Path:
-        digits = name.pack_id.hex()
-        return self.root / name.project_uid.hex() / digits[:2] / f"{digits}{_SUFFIX}"
+        return self.root / place_of(name)
 
     def internal_path(self, name: PackName) -> str:
-        return str(self.path(name).relative_to(self.root))
+        return place_of(name)
 
     def url(self, name: PackName) -> str:
         return f"file:{self.path(name)}"
@@ -148,9 +175,16 @@ class LocalPackStore:
             os.stat(self.root)
 
 
-def _open(path: Path) -> int:
-    with reported("open the pack", path, missing_passes=True):
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def replace_pack(store: LocalPackStore, name: PackName, source: Path) -> None:
+    """Put the finished file `source`, which is on the store's file system and goes, in the place of a stored pack.
+
+    Only for another encoding of the same pack, with the maintenance lock held: a pack deleted meanwhile would come back.
+    """
+    target = store.path(name)
+    with reported("replace the pack", target):
+        _sync_file(source)
+        os.replace(source, target)
+        sync_directory(target.parent)
 
 
 def _sync_file(path: Path) -> None:

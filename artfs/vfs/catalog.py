@@ -1,7 +1,8 @@
 """The directories above versions: root, projects, artifacts and `.staging`; what is in them and what changes them.
 
-Every answer comes from the registry, through the door. Names here may come and go at any time, so the kernel keeps them for
-CATALOG_TIMEOUT_S only, and `alias_moves` tells it sooner. Everything below a version's root is `tree_nodes`'.
+Every answer comes from the registry, through the door, or from what the client remembers of it. Names here may come and go
+at any time, so the kernel keeps them for CATALOG_TIMEOUT_S only, and `alias_moves` tells it sooner. Everything below a
+version's root is `tree_nodes`'.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from artfs.vfs.door import Door, Lane
 from artfs.vfs.inodes import Inodes
 from artfs.vfs.kernel import DirectoryBuffer
 from artfs.vfs.nodes import ArtifactNode, CatalogNode, Node, ProjectNode, RootNode, StagingNode, VersionNode
+from artfs.vfs.ports import Catalog, NotRemembered
 from artfs.vfs.staging_port import DraftPlace, StagingArea
 from artfs.vfs.tree_nodes import directory_attributes
 from artfs.vfs.view import View
@@ -42,20 +44,48 @@ def node_attributes(inode: int, node: Node, view: View) -> Attributes:
     return attributes
 
 
-class Queries:
-    """What is in a catalog directory, asked of the registry. Synchronous: called behind the door."""
+class AskedCatalog:
+    """A `Catalog` that asks the registry."""
 
-    def __init__(self, registry: Registry, view: View) -> None:
+    def __init__(self, registry: Registry) -> None:
         self._registry = registry
+
+    def projects(self) -> list[ProjectRecord]:
+        return self._registry.projects.list()
+
+    def project(self, project: str) -> ProjectRecord:
+        return self._registry.projects.get(project)
+
+    def artifacts(self, project: str) -> list[ArtifactRecord]:
+        return self._registry.artifacts.list(project)
+
+    def artifact(self, project: str, artifact: str) -> ArtifactRecord:
+        return self._registry.artifacts.get(project, artifact)
+
+    def versions(self, project: str, artifact: str) -> list[VersionRecord]:
+        return self._registry.versions.list(project, artifact)
+
+    def version(self, project: str, artifact: str, selector: str, as_of: int | None) -> VersionRecord:
+        return self._registry.versions.resolve(project, artifact, selector, as_of=as_of)
+
+    def aliases(self, project: str, artifact: str, as_of: int | None) -> dict[str, int]:
+        return self._registry.aliases.list(project, artifact, as_of=as_of)
+
+
+class Queries:
+    """What is in a catalog directory. Synchronous: over a catalog that asks, called behind the door."""
+
+    def __init__(self, catalog: Catalog, view: View) -> None:
+        self._catalog = catalog
         self._view = view
 
     def child(self, parent: CatalogNode, name: str) -> Node | None:
         """The node that `name` means now, or None."""
         try:
             if isinstance(parent, RootNode):
-                return _project(self._registry.projects.get(check_name("project", name)))
+                return _project(self._catalog.project(check_name("project", name)))
             if isinstance(parent, ProjectNode):
-                return _artifact(self._registry.artifacts.get(parent.project, check_name("artifact", name)))
+                return _artifact(self._catalog.artifact(parent.project, check_name("artifact", name)))
             if isinstance(parent, ArtifactNode):
                 return _version(self._resolve(parent, name), name)
         except (NotFound, InvalidName):
@@ -65,28 +95,53 @@ class Queries:
     def children(self, parent: CatalogNode) -> list[tuple[str, Node]]:
         """All that `parent` holds, `.staging` and drafts aside, by name."""
         if isinstance(parent, RootNode):
-            return sorted((p.name, _project(p)) for p in self._registry.projects.list())
+            return sorted((p.name, _project(p)) for p in self._catalog.projects())
         if isinstance(parent, ProjectNode):
-            return sorted((a.name, _artifact(a)) for a in self._registry.artifacts.list(parent.project))
+            return sorted((a.name, _artifact(a)) for a in self._catalog.artifacts(parent.project))
         if isinstance(parent, ArtifactNode):
             return list(self._versions(parent))
         return []
 
     def _resolve(self, parent: ArtifactNode, name: str) -> VersionRecord:
         if parse_version(name) is not None:
-            return self._registry.versions.resolve(parent.project, parent.artifact, name)
-        return self._registry.versions.resolve(
-            parent.project, parent.artifact, check_alias(name), as_of=self._view.pinned_at
-        )
+            return self._catalog.version(parent.project, parent.artifact, name, None)
+        return self._catalog.version(parent.project, parent.artifact, check_alias(name), self._view.pinned_at)
 
     def _versions(self, parent: ArtifactNode) -> Iterator[tuple[str, Node]]:
-        aliases = self._registry.aliases.list(parent.project, parent.artifact, as_of=self._view.pinned_at)
-        versions = {record.number: record for record in self._registry.versions.list(parent.project, parent.artifact)}
+        aliases = self._catalog.aliases(parent.project, parent.artifact, self._view.pinned_at)
+        versions = {record.number: record for record in self._catalog.versions(parent.project, parent.artifact)}
         for alias, number in sorted(aliases.items()):
             if number in versions:
                 yield alias, _version(versions[number], alias)
         for record in versions.values():
             yield record.name, _version(record, record.name)
+
+
+class Directories:
+    """What is in catalog directories: from what is remembered, on the loop, and otherwise by asking, behind the door."""
+
+    def __init__(self, parts: CatalogParts) -> None:
+        self._door = parts.door
+        self._asked = Queries(AskedCatalog(parts.registry), parts.view)
+        self._known = None if parts.known is None else Queries(parts.known, parts.view)
+
+    async def child(self, parent: CatalogNode, name: str) -> Node | None:
+        """The node that `name` means now, or None."""
+        if self._known is not None:
+            try:
+                return self._known.child(parent, name)
+            except NotRemembered:
+                pass
+        return await self._door.run(Lane.METADATA, self._asked.child, parent, name)
+
+    async def children(self, parent: CatalogNode) -> list[tuple[str, Node]]:
+        """All that `parent` holds, `.staging` and drafts aside, by name."""
+        if self._known is not None:
+            try:
+                return self._known.children(parent)
+            except (NotRemembered, NotFound):
+                pass
+        return await self._door.run(Lane.METADATA, self._asked.children, parent)
 
 
 def _project(record: ProjectRecord) -> ProjectNode:
@@ -110,6 +165,7 @@ class CatalogParts:
     inodes: Inodes
     view: View
     staging: StagingArea | None
+    known: Catalog | None = None  # what need not be asked for
 
 
 class CatalogNodes:
@@ -118,7 +174,7 @@ class CatalogNodes:
     def __init__(self, parts: CatalogParts) -> None:
         self._parts = parts
         self._registry = parts.registry
-        self._queries = Queries(parts.registry, parts.view)
+        self._directories = Directories(parts)
 
     async def lookup(self, parent: int, name: str) -> Attributes:
         """Raises FileNotFoundError."""
@@ -131,7 +187,7 @@ class CatalogNodes:
         return node_attributes(self._parts.inodes.count_node(child, parent), child, self._parts.view)
 
     async def listing(self, inode: int) -> CatalogListing:
-        return CatalogListing(self._parts, self._queries, inode, self._node(inode))
+        return CatalogListing(self._parts, self._directories, inode, self._node(inode))
 
     async def make_directory(self, parent: int, name: str) -> Attributes:
         """Create a project or an artifact. Raises AlreadyExists, InvalidName, PermissionError elsewhere."""
@@ -192,7 +248,7 @@ class CatalogNodes:
     async def _child(self, node: CatalogNode, name: str) -> Node | None:
         if isinstance(node, ArtifactNode) and name == STAGING_NAME:
             return staging_of(node) if self._parts.staging is not None else None
-        return await self._ask(self._queries.child, node, name)
+        return await self._directories.child(node, name)
 
     async def _ask(self, function: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
         return await self._parts.door.run(Lane.METADATA, function, *args)
@@ -205,9 +261,9 @@ def staging_of(node: ArtifactNode) -> StagingNode:
 class CatalogListing:
     """An open catalog directory: what it held when it was read from the beginning."""
 
-    def __init__(self, parts: CatalogParts, queries: Queries, inode: int, node: CatalogNode) -> None:
+    def __init__(self, parts: CatalogParts, directories: Directories, inode: int, node: CatalogNode) -> None:
         self._parts = parts
-        self._queries = queries
+        self._directories = directories
         self._inode = inode
         self._node = node
         self._names: list[tuple[str, Node | Attributes]] = []
@@ -240,5 +296,5 @@ class CatalogListing:
             names.append((STAGING_NAME, staging_of(self._node)))
         if staging is not None and isinstance(self._node, StagingNode):
             names.extend(await staging.drafts.list(self._node.project, self._node.artifact))
-        names.extend(await self._parts.door.run(Lane.METADATA, self._queries.children, self._node))
+        names.extend(await self._directories.children(self._node))
         return names

@@ -20,12 +20,14 @@ class Lane(Enum):
     """A resource with threads of its own."""
 
     METADATA = "metadata"  # registry queries
-    CONTENT = "content"  # reading objects
+    CONTENT = "content"  # reading objects, wherever they are
+    LOCAL = "local"  # reading what is on local disk: never waits for a registry
+    FEED = "feed"  # the one call that waits for changes
     STAGING = "staging"  # copying up, fsync, long directory work
     COMMIT = "commit"  # hashing, packing and sealing
 
 
-THREADS = {Lane.METADATA: 4, Lane.CONTENT: 8, Lane.STAGING: 4, Lane.COMMIT: 2}
+THREADS = {Lane.METADATA: 4, Lane.CONTENT: 8, Lane.LOCAL: 4, Lane.FEED: 1, Lane.STAGING: 4, Lane.COMMIT: 2}
 
 
 class Door:
@@ -37,3 +39,7 @@ class Door:
     async def run(self, lane: Lane, function: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
         """Call `function` in a thread of `lane`. Not cancellable: the result of work begun is always awaited."""
         return await trio.to_thread.run_sync(function, *args, limiter=self._limiters[lane])
+
+    async def wait(self, lane: Lane, function: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
+        """The same for a call that only waits: when cancelled, its thread and its result are left alone."""
+        return await trio.to_thread.run_sync(function, *args, limiter=self._limiters[lane], abandon_on_cancel=True)

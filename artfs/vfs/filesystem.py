@@ -21,7 +21,7 @@ from artfs.vfs.inodes import Inodes, is_node
 from artfs.vfs.kernel import KernelCaches, NoKernel
 from artfs.vfs.names import Names
 from artfs.vfs.nodes import RootNode, VersionNode
-from artfs.vfs.ports import ObjectSource
+from artfs.vfs.ports import Catalog, ObjectSource
 from artfs.vfs.reading import ContentReader
 from artfs.vfs.staging_port import StagedXattrs, StagingArea
 from artfs.vfs.tree_nodes import TreeNodes
@@ -37,6 +37,7 @@ class Filesystem:
     Args:
         staging: drafts; None for a mount without `.staging`.
         kernel: what is to be told of changes that come from elsewhere.
+        known: what the client remembers of the catalog; None for a registry on this machine, which is quickly asked.
     """
 
     def __init__(
@@ -48,15 +49,16 @@ class Filesystem:
         door: Door,
         staging: StagingArea | None = None,
         kernel: KernelCaches | None = None,
+        known: Catalog | None = None,
     ) -> None:
         self.view = view
         self.staging = staging
         self._inodes = inodes = Inodes(RootNode(view.mounted_at_ns))
         pages = TreePages(source, registry, door)
         tree = TreeNodes(pages, inodes, view)
-        catalog = CatalogNodes(CatalogParts(registry, door, inodes, view, staging))
+        catalog = CatalogNodes(CatalogParts(registry, door, inodes, view, staging, known))
         self._reader = ContentReader(source, pages, door)
-        self._watcher = AliasWatcher(registry, door, inodes, kernel or NoKernel())
+        self._watcher = AliasWatcher(registry, door, inodes, kernel or NoKernel(), waits=known is not None)
         self.names = Names(catalog, tree, inodes, staging, view, self._watcher.moved_here)
         self.attributes = NodeAttributes(registry, tree, inodes, staging, view, door)
         self.handles = Handles(catalog, tree, self._reader, inodes, staging, view)
@@ -139,7 +141,7 @@ class NodeAttributes:
 
     async def stats(self) -> FilesystemStats:
         """The space of the registry's storage."""
-        stats = await self._door.run(Lane.METADATA, os.statvfs, self._registry.spool)
+        stats = await self._door.run(Lane.LOCAL, os.statvfs, self._registry.spool)
         return FilesystemStats(
             block_bytes=stats.f_frsize,
             block_count=stats.f_blocks,

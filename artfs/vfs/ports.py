@@ -13,10 +13,26 @@ from typing import NamedTuple, Protocol
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey
 from artfs.model.tree import TreePage
-from artfs.wire.records import SealRequest, SealResult
+from artfs.wire.records import ArtifactRecord, ProjectRecord, SealRequest, SealResult, VersionRecord
 from artfs.wire.times import PageTimes
 
 Bytes = bytes | memoryview
+
+
+class NotRemembered(Exception):
+    """It is not known without asking the registry."""
+
+
+class Catalog(Protocol):
+    """What is in a registry. One that asks raises what the registry raises; one that remembers, NotRemembered and NotFound."""
+
+    def projects(self) -> list[ProjectRecord]: ...
+    def project(self, project: str) -> ProjectRecord: ...
+    def artifacts(self, project: str) -> list[ArtifactRecord]: ...
+    def artifact(self, project: str, artifact: str) -> ArtifactRecord: ...
+    def versions(self, project: str, artifact: str) -> list[VersionRecord]: ...
+    def version(self, project: str, artifact: str, selector: str, as_of: int | None) -> VersionRecord: ...
+    def aliases(self, project: str, artifact: str, as_of: int | None) -> dict[str, int]: ...
 
 
 class DatedPage(NamedTuple):
@@ -37,6 +53,16 @@ class ObjectSource(Protocol):
     def peek(self, project: str, key: ObjectKey) -> Bytes | None:
         """The object if it is in memory."""
 
+    @property
+    def has_cache(self) -> bool:
+        """Whether asking for what is `held` can be worth a thread: else only memory holds anything."""
+
+    def held(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
+        """The objects at the beginning of `keys`, up to the first that is not on this machine. Never waits for a registry."""
+
+    def held_page(self, project: str, digest: Digest) -> DatedPage | None:
+        """The page if it, and the times of what is in it, are on this machine."""
+
     def page(self, project: str, digest: Digest) -> DatedPage: ...
     def peek_page(self, project: str, digest: Digest) -> DatedPage | None: ...
     def prepare(self, project: str, keys: Sequence[ObjectKey]) -> None:
@@ -56,6 +82,9 @@ class UploadSession(Protocol):
     def ensure(self, contents: Sequence[FileContent]) -> list[FileContent]:
         """Lease contents that were added before (perhaps by an earlier process) and return those that must be added
         again because the registry does not hold them, or not all of their chunks."""
+
+    def hold_tree(self, root: Digest) -> bool:
+        """Lease a tree and all below it; False if the registry does not hold it."""
 
     def store_page(self, data: bytes) -> Digest:
         """Send a tree page; its children were sent before."""

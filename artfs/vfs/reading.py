@@ -1,8 +1,9 @@
 """Reading files of versions: memory at once, otherwise one hop through the door, however many chunks a request touches.
 
-Decides what is fetched beside what was asked for: a directory that is read learns where all its files are stored, files
-read one after another are fetched in batches, and a large file read in order has its next chunk fetched while the last one is
-served. Bytes arrive verified from the source. Owner of the mutable things here (recipes, what was prepared): the event loop.
+What is on this machine is read in a lane of its own. Decides what is fetched beside what was asked for: a directory that is
+read learns where all its files are stored, files read one after another are fetched in batches, and a large file read in
+order has its next chunk fetched while the last one is served. Bytes arrive verified from the source. Owner of the mutable
+things here (recipes, what was prepared): the event loop.
 """
 
 from __future__ import annotations
@@ -98,8 +99,12 @@ class ContentReader:
             page = await self._leaf(file)
             count = self._order.batch(file.page, file.position)
             keys = [file.content.key, *self._following(file, page, count)]
-            neighbours = self._neighbours(file, page, in_order=count > 1)
-            data = await self._door.run(Lane.CONTENT, self._fetch_first, file.project, keys, neighbours)
+            held = await self._held(file.project, keys)
+            if held:
+                data = held[0]
+            else:
+                neighbours = self._neighbours(file, page, in_order=count > 1)
+                data = await self._door.run(Lane.CONTENT, self._fetch_first, file.project, keys, neighbours)
         if len(data) != file.content.size_bytes:
             raise DamagedObject(f"{file.content.key} is {len(data)} bytes where {file.content.size_bytes} belong")
         return data if not offset and len(data) <= size_bytes else memoryview(data)[offset : offset + size_bytes]
@@ -137,7 +142,7 @@ class ContentReader:
         keys = [ObjectKey(ObjectKind.CHUNK, span.digest) for span in spans]
         chunks = [self._source.peek(file.project, key) for key in keys]
         if None in chunks:
-            fetched = await self._fetch(file, keys, self._window(file.content.digest, recipe, offset))
+            fetched = await self._fetch(file, keys, lambda: self._window(file.content.digest, recipe, offset))
         else:
             fetched = [chunk for chunk in chunks if chunk is not None]
         if offset == file.next_offset:
@@ -171,7 +176,8 @@ class ContentReader:
     async def _fetch_ahead(self) -> None:
         async for project, key in self._queue:
             try:
-                await self._door.run(Lane.CONTENT, self._source.read, project, key)
+                if not await self._held(project, [key]):
+                    await self._door.run(Lane.CONTENT, self._source.read, project, key)
             except ArtfsError as error:  # whoever reads it meets the error again, and is told
                 _log.info("reading ahead failed: %s", error)
 
@@ -179,8 +185,8 @@ class ContentReader:
         name = (file.project, file.content.digest)
         recipe = self._recipes.get(name)
         if recipe is None:
-            neighbours = self._neighbours(file, await self._leaf(file))
-            (data,) = await self._fetch(file, [file.content.key], neighbours)
+            page = await self._leaf(file)
+            (data,) = await self._fetch(file, [file.content.key], lambda: self._neighbours(file, page))
             recipe = decode_recipe(bytes(data))
             if recipe.size_bytes != file.content.size_bytes:
                 raise DamagedObject(
@@ -190,8 +196,17 @@ class ContentReader:
                 self._recipes[name] = recipe
         return recipe
 
-    async def _fetch(self, file: OpenFile, keys: Sequence[ObjectKey], prepare: Prepare) -> list[Bytes]:
-        return await self._door.run(Lane.CONTENT, self._fetch_now, file.project, keys, prepare)
+    async def _fetch(self, file: OpenFile, keys: Sequence[ObjectKey], neighbours: Callable[[], Prepare]) -> list[Bytes]:
+        held = await self._held(file.project, keys)
+        if len(held) == len(keys):
+            return held
+        return await self._door.run(Lane.CONTENT, self._fetch_now, file.project, keys, neighbours())
+
+    async def _held(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
+        """What of `keys` is on this machine, from the first on: readers of that do not queue behind a slow registry."""
+        if not self._source.has_cache:
+            return []
+        return await self._door.run(Lane.LOCAL, self._source.held, project, keys)
 
     def _fetch_first(self, project: str, keys: Sequence[ObjectKey], prepare: Prepare) -> Bytes:
         """The first of `keys`, whatever is wrong with the others, which nobody has asked for yet."""

@@ -114,6 +114,10 @@ class TreePages:
                 return page
         flight = self._flights[key] = trio.Event()
         try:
+            if self._source.has_cache:
+                held = await self._door.run(Lane.LOCAL, self._source.held_page, *key)
+                if held is not None:
+                    return held
             return await self._door.run(Lane.CONTENT, self._source.page, *key)
         finally:
             del self._flights[key]

@@ -169,7 +169,12 @@ class NewToken(msgspec.Struct, frozen=True):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who a caller is to the registry, and what its token allows."""
+    """Who a caller is to the registry, and what its token allows.
+
+    `token` is its token's id, empty for one that needs none; `expires_at_ns` None means never.
+    """
 
     user: UserRecord
     scopes: list[Scope]
+    token: str = ""
+    expires_at_ns: int | None = None

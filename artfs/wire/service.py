@@ -169,7 +169,11 @@ class Users(Protocol):
 class Tokens(Protocol):
     def list(self, user: str) -> list[TokenRecord]: ...
     def create(self, user: str, name: str, scopes: Sequence[Scope], *, expires_at_ns: int | None = None) -> NewToken:
-        """Make a token. Its secret is told here and never again. A caller cannot give more than its own scopes."""
+        """Make a token. Its secret is told here and never again. A caller can give
+        neither more than its own scopes nor, to itself, more time than its own token has.
+
+        Raises AccessDenied, and InvalidValue for an expiry that is past or more than a hundred years away.
+        """
 
     def revoke(self, token_id: str) -> None:
         """From now on it is not valid. Raises TokenNotFound."""

@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from artfs.client.pack_source import LocalPacks
+from artfs.client.remote.packs import HttpPacks
+from artfs.client.remote.registry import RemoteRegistry
 from artfs.model import codec
 from artfs.model.chunking import cut_points
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
@@ -140,9 +142,8 @@ def fetch(registry: Registry, project: str, key: ObjectKey) -> bytes | None:
     (location,) = registry.objects.locate(project, [key])
     if location is None:
         return None
-    with open(urlsplit(location.url).path, "rb") as file:
-        file.seek(location.offset)
-        stored = file.read(location.stored_bytes)
+    packs = HttpPacks(registry.transport) if isinstance(registry, RemoteRegistry) else LocalPacks()
+    stored = packs.read(location.url, location.offset, location.stored_bytes)
     data = bytes(codec.decode(location.codec, stored, location.size_bytes))
     assert Digest.of(data) == key.digest
     return data

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from artfs.client.objects import GAP_BYTES_MAX, ObjectReader, coalesce
+from artfs.client.objects import ObjectReader
 from artfs.client.pack_source import LocalPacks, PackVanished
+from artfs.client.spans import GAP_BYTES_MAX, coalesce
 from artfs.errors import DamagedObject, DamagedPack, ObjectMissing, StorageFailed
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.registry.embedded import EmbeddedRegistry

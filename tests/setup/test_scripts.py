@@ -26,6 +26,11 @@ FAKE_ARTFS = """#!/bin/sh
 echo "artfs in $PWD:" "$@"
 """
 
+FAKE_SERVICES = """#!/bin/sh
+echo "services $1" >>"$CLONE/calls"
+echo "ARTFS_TEST_POSTGRES=here" >"$2/env"
+"""
+
 
 @dataclass
 class Clone:
@@ -68,6 +73,7 @@ def clone(tmp_path: Path) -> Clone:
     _program(root / ".venv/bin/python", FAKE_PYTHON)
     _program(root / ".venv/bin/pip", f"#!{root}/.venv/bin/python\n")
     _program(root / ".venv/bin/artfs", FAKE_ARTFS)
+    _program(root / "scripts/services", FAKE_SERVICES)
     return Clone(root)
 
 
@@ -137,7 +143,7 @@ def test_development_needs_its_own_set_up_and_serves_running_too(clone: Clone) -
     clone.setup()
     clone.setup("--dev")
     assert clone.installations() == 2
-    assert [call for call in clone.calls() if call.endswith("[dev]")]
+    assert [call for call in clone.calls() if call.endswith("[server,dev]")]
     clone.setup()
     clone.setup("--dev")
     assert clone.installations() == 2
@@ -182,3 +188,11 @@ def test_the_selection_of_the_caller_holds_in_both_parts(clone: Clone) -> None:
     parallel, serial = (call for call in clone.calls() if "-m pytest" in call)
     assert parallel.endswith("-k two words -m (deep) and not serial")
     assert serial.endswith("-k two words -n 0 -m (deep) and serial")
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_services_run_while_the_tests_do(clone: Clone, code: int) -> None:
+    clone.parallel_code = code
+    clone.run(clone.root / "scripts/test")
+    calls = [call.split(" -")[0] for call in clone.calls() if call.startswith(("services", "-m pytest"))]
+    assert (calls[0], len(calls), calls[-1]) == ("services start", 4, "services stop")

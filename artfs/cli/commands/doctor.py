@@ -50,7 +50,7 @@ def _value(config: Config, name: str) -> str:
         return format_size(config.cache_size_bytes)
     if name == "cache":
         return config.cache.value
-    return str(getattr(config, name))
+    return str(getattr(config, name)) or "none"
 
 
 def _checks(session: Session) -> Iterator[Check]:

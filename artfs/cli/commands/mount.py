@@ -18,11 +18,13 @@ from artfs.fuse.mount_options import parse_mount_options
     epilog="""\b
 Examples:
   artfs mount ~/artfs
+  artfs mount --registry https://artfs.example.org ~/team
   artfs mount --read-only --pin /data/artfs     a training job's view: aliases keep their meaning
   artfs mount -o allow_other,ro /data/artfs     as /etc/fstab writes it
   artfs umount ~/artfs""",
 )
 @click.argument("mountpoint", type=click.Path(path_type=Path))
+@click.option("--registry", metavar="DIR|URL", help="The registry to show, as `artfs --registry` names it.")
 @click.option("--foreground", is_flag=True, help="Serve in this process, logging to stderr, until interrupted.")
 @click.option("--read-only", is_flag=True, help="Refuse every change; no staging.")
 @click.option("--pin", is_flag=True, help="Aliases keep the meaning that they have now, for the life of the mount.")
@@ -33,6 +35,7 @@ Examples:
 def command(
     session: Session,
     mountpoint: Path,
+    registry: str | None,
     foreground: bool,
     read_only: bool,
     pin: bool,
@@ -53,7 +56,7 @@ def command(
         pin=parsed.pin or pin,
         allow_other=parsed.allow_other or allow_other,
     )
-    config = session.with_settings(parsed.settings)
+    config = session.with_settings(parsed.settings if registry is None else {**parsed.settings, "registry": registry})
     records = mount_records(config)
     opened = partial(MountBackend, config)
     if foreground or parsed.foreground:

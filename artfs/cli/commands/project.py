@@ -18,7 +18,8 @@ VISIBILITIES = [visibility.value for visibility in Visibility]
 Examples:
   artfs project create vision --visibility public
   artfs project share vision bob writer
-  artfs project members vision""",
+  artfs project visibility vision private
+  artfs project members vision --json""",
 )
 def command() -> None:
     """Create, share, show or delete projects. docs/access.md has who may do what."""
@@ -39,12 +40,22 @@ def list_(session: Session, as_json: bool) -> None:
 
 @command.command("create")
 @click.argument("project")
-@click.option("--visibility", type=click.Choice(VISIBILITIES), default="private", show_default=True)
+@click.option(
+    "--visibility",
+    type=click.Choice(VISIBILITIES),
+    default="private",
+    show_default=True,
+    help="Who besides members may use it.",
+)
+@json_option
 @pass_session
-def create(session: Session, project: str, visibility: str) -> None:
+def create(session: Session, project: str, visibility: str, as_json: bool) -> None:
     """Create a project, of which you become the administrator."""
     record = session.registry.projects.create(project, visibility=Visibility(visibility))
-    click.echo(f"created {record.name} ({record.visibility.value})")
+    if as_json:
+        echo_json(project_json(record))
+    else:
+        click.echo(f"created {record.name} ({record.visibility.value})")
 
 
 @command.command("visibility")
@@ -52,7 +63,10 @@ def create(session: Session, project: str, visibility: str) -> None:
 @click.argument("visibility", type=click.Choice(VISIBILITIES))
 @pass_session
 def visibility_(session: Session, project: str, visibility: str) -> None:
-    """private: members only; public: every user reads; open: every user reads and writes."""
+    """Say who besides members may use a project.
+
+    private: nobody. public: every user reads. open: every user reads and writes.
+    """
     record = session.registry.projects.update(project, visibility=Visibility(visibility))
     click.echo(f"{record.name} is {record.visibility.value}")
 
@@ -76,7 +90,10 @@ def members(session: Session, project: str, as_json: bool) -> None:
 @click.argument("role", type=click.Choice(ROLES))
 @pass_session
 def share(session: Session, project: str, user: str, role: str) -> None:
-    """Make USER a member with a role, or change it."""
+    """Make USER a member with a role, or change it.
+
+    A reader reads. A writer also writes and deletes versions. An admin also changes members and visibility.
+    """
     session.registry.access.members.set(project, user, Role(role))
     click.echo(f"{user} is {role} of {project}")
 
@@ -93,8 +110,11 @@ def unshare(session: Session, project: str, user: str) -> None:
 
 @command.command("delete")
 @click.argument("project")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @pass_session
-def delete(session: Session, project: str) -> None:
+def delete(session: Session, project: str, yes: bool) -> None:
     """Delete a project that has no artifacts; `artfs rm` deletes those."""
+    if not yes:
+        click.confirm(f"Delete {project}, with its list of members?", abort=True, err=True)
     session.registry.projects.delete(project)
     click.echo(f"deleted {project}")

@@ -18,7 +18,8 @@ from artfs.wire.records import TokenRecord
     "token",
     epilog="""\b
 Examples:
-  artfs token create --user alice --scope write --expires 90d > alice.token
+  (umask 077; artfs token create --user alice --expires 90d > alice.token)
+  artfs token create --name "nightly job" --scope read
   artfs token list
   artfs token revoke 0123456789abcdef""",
 )
@@ -84,7 +85,10 @@ def revoke(session: Session, token_id: str) -> None:
 
 
 def _me(session: Session) -> str:
-    return session.registry.access.users.me().user.name
+    me = session.registry.access.users.me()
+    if not me.token:
+        raise click.UsageError("this registry is open to you without a token: say whose is meant with --user NAME")
+    return me.user.name
 
 
 def _json(token: TokenRecord) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from artfs.wire.records import UserRecord
     epilog="""\b
 Examples:
   artfs user add alice
-  artfs user add root --admin
+  artfs user add carol --admin
   artfs user disable mallory""",
 )
 def command() -> None:

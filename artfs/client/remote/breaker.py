@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-FIRST_PAUSE_S = 0.5
-PAUSE_S_MAX = 4.0
+FIRST_PAUSE_S = 1.0
+PAUSE_S_MAX = 5.0
 PROBE_S_MAX = 30.0  # a probe that has not come back by then no longer counts
 
 
@@ -33,6 +33,7 @@ class Breaker:
         self._probe_began_s: float | None = None
         self.reason = ""
         self.failing_since_s: float | None = None
+        self._succeeded_at_s = clock()
 
     def enter(self) -> bool | None:
         """False: do not call. True: call as usual. None: call once, as a probe."""
@@ -48,12 +49,16 @@ class Breaker:
 
     def succeeded(self) -> None:
         with self._lock:
+            self._succeeded_at_s = self._clock()
             self.reason, self.failing_since_s = "", None
             self._pause_s, self._probe_began_s = 0.0, None
 
-    def failed(self, reason: str) -> None:
+    def failed(self, reason: str, began_s: float) -> None:
+        """A call that began at `began_s` failed: no news if another has succeeded since."""
         with self._lock:
             now_s = self._clock()
+            if began_s < self._succeeded_at_s:
+                return
             self.reason = reason
             if self.failing_since_s is None:
                 self.failing_since_s = now_s

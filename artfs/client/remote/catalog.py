@@ -8,6 +8,7 @@ from typing import Any
 from artfs.client.remote.paths import all_pages, artifact_path, path, project_path
 from artfs.client.remote.transport import Transport
 from artfs.model.access import Visibility
+from artfs.model.metadata import check_metadata
 from artfs.model.names import version_name
 from artfs.wire.http import (
     AliasMove,
@@ -21,6 +22,8 @@ from artfs.wire.http import (
     VersionChange,
 )
 from artfs.wire.records import ArtifactRecord, DeletionPlan, ProjectRecord, VersionRecord
+
+DELETION_S = 300.0  # the server answers when every byte is gone
 
 
 class RemoteProjects:
@@ -92,6 +95,7 @@ class RemoteVersions:
         description: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> VersionRecord:
+        check_metadata(metadata or {})
         url = artifact_path(project, artifact, "versions", version_name(number))
         return self._transport.send("PATCH", url, VersionChange(description, metadata), VersionRecord)
 
@@ -105,7 +109,7 @@ class RemoteVersions:
 
     def _delete(self, project: str, artifact: str, body: Deletion) -> DeletionPlan:
         url = artifact_path(project, artifact, "deletions")
-        return self._transport.send("POST", url, body, DeletionPlan, again=body.dry_run)
+        return self._transport.send("POST", url, body, DeletionPlan, again=body.dry_run, wait_s=DELETION_S)
 
 
 class RemoteAliases:

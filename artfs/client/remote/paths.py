@@ -7,13 +7,24 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from artfs.client.remote.transport import Transport
+from artfs.errors import InvalidName, RegistryUnavailable
 from artfs.wire.http import API, PAGE_MAX, Page
 
 _T = TypeVar("_T")
 
 
 def path(*parts: str) -> str:
-    return "/".join((API, *(quote(part, safe="") for part in parts)))
+    """A path below the API's root. Raises InvalidName for a part that would lead elsewhere, or cannot be written."""
+    return "/".join((API, *map(_quoted, parts)))
+
+
+def _quoted(part: str) -> str:
+    if part in ("", ".", ".."):
+        raise InvalidName(f"{part!r} is not a name")
+    try:
+        return quote(part, safe="")
+    except UnicodeEncodeError:
+        raise InvalidName(f"{part!r} is not a name") from None
 
 
 def project_path(project: str, *parts: str) -> str:
@@ -43,5 +54,7 @@ def all_pages(
             asked["after"] = following
         page = transport.get(url, type_, asked)
         found += page.items
+        if page.next is not None and (page.next == following or not page.items):
+            raise RegistryUnavailable(f"{transport.url} answers a list without end", hint="is it an artfs server?")
         following = page.next
     return found

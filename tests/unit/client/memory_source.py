@@ -38,6 +38,16 @@ class MemorySource:
     def peek(self, project: str, key: ObjectKey) -> Bytes | None:
         return self.objects.get(key)
 
+    @property
+    def has_cache(self) -> bool:
+        return False
+
+    def held(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
+        return []
+
+    def held_page(self, project: str, digest: Digest) -> DatedPage | None:
+        return None
+
     def page(self, project: str, digest: Digest) -> DatedPage:
         self.pages_read.append(digest)
         page = decode_page(bytes(self.read(project, ObjectKey(ObjectKind.TREE, digest))))

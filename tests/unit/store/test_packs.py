@@ -94,8 +94,8 @@ def test_ingesting_keeps_the_source_until_the_caller_removes_it(store: LocalPack
     assert store.read(NAME, 0, 1 << 20) == data
     assert store.read(NAME, 3, 4) == data[3:7]
     assert store.size_bytes(NAME) == len(data)
-    assert list(store.names()) == list(store.names(NAME.project_uid)) == [NAME]
-    assert list(store.names(b"x" * 16)) == []
+    assert [file.name for file in store.files()] == [file.name for file in store.files(NAME.project_uid)] == [NAME]
+    assert list(store.files(b"x" * 16)) == []
     assert store.url(NAME) == f"file:{store.path(NAME)}"
 
 

@@ -1,0 +1,422 @@
+"""Who may do what, as a scenario that runs against any registry that knows its callers.
+
+`ACTIONS` holds one or more ways to call each method of `artfs.wire.service`; `expected` says, in the users' words and without
+the table of `artfs.model.access`, what each caller must get. `Stage` prepares what the actions need, as somebody who may do all.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from artfs.errors import AccessDenied, DraftNotFound, NotAuthenticated, ProjectNotFound, TokenNotFound
+from artfs.model.access import Role, Scope, Visibility
+from artfs.wire.records import DraftRecord, SealRequest
+from artfs.wire.service import Registry
+from tests.contract.uploading import START_NS, commit, content_of, write_pack
+
+CONTENT = content_of({"a": b"one", "b": {"c": b"two"}})
+OTHER = "carol"  # a user whose tokens are nobody else's business
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody with a token: `role` in each of the scenario's projects (None: no member)."""
+
+    role: Role | None
+    server_admin: bool
+    scope: Scope
+
+    @property
+    def user(self) -> str:
+        return "root" if self.server_admin else f"a-{self.role.value}" if self.role else "a-stranger"
+
+    def __str__(self) -> str:
+        return f"{self.user}-with-{self.scope.value}"
+
+
+CALLERS = [
+    *(Caller(role, False, scope) for role in (None, *Role) for scope in Scope),
+    *(Caller(None, True, scope) for scope in Scope),
+]
+
+
+class Outcome(Enum):
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    HIDDEN = "hidden"
+
+
+class Kind(Enum):
+    """What an action is, as the rules for users see it."""
+
+    ASK = "what every token may"
+    READ = "read in a project"
+    WRITE = "write in a project"
+    DELETE = "delete in a project"
+    GOVERN = "members, visibility and end of a project"
+    CREATE = "make a project, or a token of one's own"
+    SERVE = "users, and tokens of others"
+    REVOKE_OF_ANOTHER = "a token that only administrators of the server know of"
+
+
+def expected(kind: Kind, caller: Caller, visibility: Visibility) -> Outcome:
+    """Private: members only. Public: everybody reads, members write. Open: everybody reads and writes."""
+    writes = caller.scope is not Scope.READ
+    governs = caller.scope is Scope.ADMIN
+    if kind is Kind.ASK:
+        return Outcome.ALLOWED
+    if kind is Kind.CREATE:
+        return _allowed_if(writes)
+    if kind is Kind.SERVE:
+        return _allowed_if(caller.server_admin and governs)
+    if kind is Kind.REVOKE_OF_ANOTHER:
+        return _allowed_if(governs) if caller.server_admin else Outcome.HIDDEN
+    member = caller.role is not None or caller.server_admin
+    if visibility is Visibility.PRIVATE and not member:
+        return Outcome.HIDDEN
+    member_who_writes = caller.role in (Role.WRITER, Role.ADMIN) or caller.server_admin
+    if kind is Kind.READ:
+        return Outcome.ALLOWED
+    if kind is Kind.WRITE:
+        return _allowed_if(writes and (member_who_writes or visibility is Visibility.OPEN))
+    if kind is Kind.DELETE:
+        return _allowed_if(writes and member_who_writes)
+    return _allowed_if(governs and (caller.role is Role.ADMIN or caller.server_admin))
+
+
+def _allowed_if(condition: bool) -> Outcome:
+    return Outcome.ALLOWED if condition else Outcome.DENIED
+
+
+def outcome_of(action: Callable[[], object]) -> Outcome:
+    """What came of it. An error that is none of access's is the test's failure."""
+    try:
+        action()
+    except (ProjectNotFound, DraftNotFound, TokenNotFound):
+        return Outcome.HIDDEN
+    except NotAuthenticated:
+        raise
+    except AccessDenied:
+        return Outcome.DENIED
+    return Outcome.ALLOWED
+
+
+@dataclass
+class Stage:
+    """A registry with users, and a project of `visibility` in which they have their roles.
+
+    Attributes:
+        owner: the same registry for somebody who may do everything.
+    """
+
+    owner: Registry
+    visibility: Visibility
+    project: str = ""
+    _names: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        have = {user.name for user in self.owner.access.users.list()}
+        for caller in CALLERS:
+            if caller.user not in have:
+                self.owner.access.users.create(caller.user, admin=caller.server_admin)
+                have.add(caller.user)
+        if OTHER not in have:
+            self.owner.access.users.create(OTHER)
+        self.project = self.new_project()
+        commit(self.owner, self.project, "bikes", CONTENT, "best")
+
+    def new_name(self, what: str) -> str:
+        return f"{what}-{self.visibility.value}-{next(self._names)}"
+
+    def new_project(self) -> str:
+        name = self.new_name("project")
+        self.owner.projects.create(name, visibility=self.visibility)
+        for role in Role:
+            self.owner.access.members.set(name, f"a-{role.value}", role)
+        return name
+
+    def new_artifact(self) -> str:
+        name = self.new_name("artifact")
+        self.owner.artifacts.create(self.project, name)
+        return name
+
+    def new_version(self) -> str:
+        name = self.new_name("artifact")
+        commit(self.owner, self.project, name, CONTENT)
+        return name
+
+    def new_alias(self) -> str:
+        name = self.new_name("alias")
+        self.owner.aliases.move(self.project, "bikes", name, 0)
+        return name
+
+    def new_draft(self) -> DraftRecord:
+        return self.owner.drafts.open(self.project)
+
+    def new_user(self) -> str:
+        return self.owner.access.users.create(self.new_name("user")).name
+
+    def new_token(self, user: str) -> str:
+        return self.owner.access.tokens.create(user, "", [Scope.READ]).record.id
+
+    def new_change(self) -> int:
+        """The position before a change that is only now made."""
+        position = self.owner.changes.position()
+        self.owner.artifacts.update(self.project, "bikes", description=self.new_name("text"))
+        return position
+
+
+@dataclass(frozen=True)
+class Action:
+    """One way to call a method: `prepare` makes what it uses up, `perform` calls it and raises what it raises.
+
+    Attributes:
+        method: service and method, as in `artfs.wire.service`.
+    """
+
+    method: str
+    kind: Kind
+    perform: Callable[[Registry, Caller, Stage, Any], object]
+    prepare: Callable[[Stage, Caller], Any] = lambda stage, caller: None
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.method}{'-' if self.note else ''}{self.note}"
+
+    def outcome(self, registry: Registry, caller: Caller, stage: Stage) -> Outcome:
+        """What `caller` gets of its `registry`."""
+        prepared = self.prepare(stage, caller)
+        return outcome_of(lambda: self.perform(registry, caller, stage, prepared))
+
+
+def _is_listed(registry: Registry, stage: Stage) -> None:
+    names = [record.name for record in registry.projects.list()]
+    assert len(names) == len(set(names))
+    if stage.project not in names:
+        raise ProjectNotFound("not in the list")
+
+
+def _is_told(registry: Registry, stage: Stage, position: int) -> None:
+    if stage.project not in {change.project for change in registry.changes.since(position)}:
+        raise ProjectNotFound("not told of")
+
+
+def _abandon(registry: Registry, stage: Stage, draft: DraftRecord) -> None:
+    registry.drafts.abandon(draft.id)
+    try:
+        stage.owner.drafts.renew(draft.id)
+    except DraftNotFound:
+        return
+    raise DraftNotFound("no error, and the draft still is")
+
+
+def _put_pack(registry: Registry, draft: DraftRecord) -> None:
+    pack = write_pack(registry, draft.project_uid, CONTENT.objects.items(), now_ns=START_NS)
+    try:
+        registry.drafts.put_pack(draft.id, pack)
+    finally:
+        pack.unlink(missing_ok=True)
+
+
+def _seal(registry: Registry, stage: Stage, draft: DraftRecord) -> None:
+    stage.owner.drafts.missing(draft.id, list(CONTENT.objects))  # all of it is stored
+    registry.drafts.seal(draft.id, SealRequest("bikes", CONTENT.root))
+
+
+def _create_token(registry: Registry, caller: Caller, user: str) -> None:
+    registry.access.tokens.create(user, "another", [Scope.READ])
+
+
+def _read(method: str, perform: Callable[[Registry, str], object]) -> Action:
+    return Action(method, Kind.READ, lambda registry, caller, stage, _: perform(registry, stage.project))
+
+
+def _draft(method: str, perform: Callable[[Registry, Stage, DraftRecord], object]) -> Action:
+    return Action(
+        method,
+        Kind.WRITE,
+        lambda registry, caller, stage, draft: perform(registry, stage, draft),
+        lambda stage, caller: stage.new_draft(),
+    )
+
+
+PROJECTS = [
+    Action("projects.list", Kind.READ, lambda registry, caller, stage, _: _is_listed(registry, stage)),
+    _read("projects.get", lambda registry, project: registry.projects.get(project)),
+    Action(
+        "projects.create",
+        Kind.CREATE,
+        lambda registry, caller, stage, _: registry.projects.create(stage.new_name("made")),
+    ),
+    Action(
+        "projects.update",
+        Kind.GOVERN,
+        lambda registry, caller, stage, _: registry.projects.update(stage.project, visibility=stage.visibility),
+    ),
+    Action(
+        "projects.delete",
+        Kind.GOVERN,
+        lambda registry, caller, stage, project: registry.projects.delete(project),
+        lambda stage, caller: stage.new_project(),
+    ),
+]
+ARTIFACTS = [
+    _read("artifacts.list", lambda registry, project: registry.artifacts.list(project)),
+    _read("artifacts.get", lambda registry, project: registry.artifacts.get(project, "bikes")),
+    Action(
+        "artifacts.create",
+        Kind.WRITE,
+        lambda registry, caller, stage, _: registry.artifacts.create(stage.project, stage.new_name("artifact")),
+    ),
+    Action(
+        "artifacts.update",
+        Kind.WRITE,
+        lambda registry, caller, stage, _: registry.artifacts.update(stage.project, "bikes", description="two wheels"),
+    ),
+    Action(
+        "artifacts.delete",
+        Kind.DELETE,
+        lambda registry, caller, stage, artifact: registry.artifacts.delete(stage.project, artifact),
+        lambda stage, caller: stage.new_artifact(),
+    ),
+]
+VERSIONS = [
+    _read("versions.list", lambda registry, project: registry.versions.list(project, "bikes")),
+    _read("versions.resolve", lambda registry, project: registry.versions.resolve(project, "bikes", "best")),
+    Action(
+        "versions.update",
+        Kind.WRITE,
+        lambda registry, caller, stage, _: registry.versions.update(stage.project, "bikes", 0, description="first"),
+    ),
+    _read("versions.plan_delete", lambda registry, project: registry.versions.plan_delete(project, "bikes", [0])),
+    Action(
+        "versions.delete",
+        Kind.DELETE,
+        lambda registry, caller, stage, artifact: registry.versions.delete(
+            stage.project, artifact, [0], delete_aliases=True
+        ),
+        lambda stage, caller: stage.new_version(),
+    ),
+    _read("aliases.list", lambda registry, project: registry.aliases.list(project, "bikes")),
+    Action(
+        "aliases.move",
+        Kind.WRITE,
+        lambda registry, caller, stage, _: registry.aliases.move(stage.project, "bikes", stage.new_name("alias"), 0),
+    ),
+    Action(
+        "aliases.remove",
+        Kind.WRITE,
+        lambda registry, caller, stage, alias: registry.aliases.remove(stage.project, "bikes", alias),
+        lambda stage, caller: stage.new_alias(),
+    ),
+    _read("objects.locate", lambda registry, project: registry.objects.locate(project, [CONTENT.root_key])),
+]
+DRAFTS = [
+    Action("drafts.open", Kind.WRITE, lambda registry, caller, stage, _: registry.drafts.open(stage.project)),
+    _draft("drafts.renew", lambda registry, stage, draft: registry.drafts.renew(draft.id)),
+    _draft("drafts.missing", lambda registry, stage, draft: registry.drafts.missing(draft.id, [CONTENT.root_key])),
+    _draft("drafts.put_pack", lambda registry, stage, draft: _put_pack(registry, draft)),
+    _draft("drafts.seal", _seal),
+    _draft("drafts.abandon", _abandon),
+]
+CHANGES = [
+    Action("changes.position", Kind.ASK, lambda registry, caller, stage, _: registry.changes.position()),
+    Action(
+        "changes.since",
+        Kind.READ,
+        lambda registry, caller, stage, position: _is_told(registry, stage, position),
+        lambda stage, caller: stage.new_change(),
+    ),
+    Action("changes.wait", Kind.ASK, lambda registry, caller, stage, _: registry.changes.wait(0, 0.0)),
+]
+MEMBERS = [
+    _read("members.list", lambda registry, project: registry.access.members.list(project)),
+    Action(
+        "members.set",
+        Kind.GOVERN,
+        lambda registry, caller, stage, project: registry.access.members.set(project, OTHER, Role.READER),
+        lambda stage, caller: stage.new_project(),
+    ),
+    Action(
+        "members.remove",
+        Kind.GOVERN,
+        lambda registry, caller, stage, project: registry.access.members.remove(project, "a-reader"),
+        lambda stage, caller: stage.new_project(),
+        "another",
+    ),
+]
+USERS = [
+    Action("users.me", Kind.ASK, lambda registry, caller, stage, _: registry.access.users.me()),
+    Action("users.list", Kind.SERVE, lambda registry, caller, stage, _: registry.access.users.list()),
+    Action(
+        "users.create",
+        Kind.SERVE,
+        lambda registry, caller, stage, _: registry.access.users.create(stage.new_name("user")),
+    ),
+    Action(
+        "users.update",
+        Kind.SERVE,
+        lambda registry, caller, stage, _: registry.access.users.update(OTHER, disabled=False),
+    ),
+    Action(
+        "users.update",
+        Kind.SERVE,
+        lambda registry, caller, stage, _: registry.access.users.update(caller.user, admin=caller.server_admin),
+        note="oneself",
+    ),
+    Action(
+        "users.delete",
+        Kind.SERVE,
+        lambda registry, caller, stage, user: registry.access.users.delete(user),
+        lambda stage, caller: stage.new_user(),
+    ),
+]
+TOKENS = [
+    Action(
+        "tokens.list", Kind.ASK, lambda registry, caller, stage, _: registry.access.tokens.list(caller.user), note="own"
+    ),
+    Action(
+        "tokens.list",
+        Kind.SERVE,
+        lambda registry, caller, stage, _: registry.access.tokens.list(OTHER),
+        note="another's",
+    ),
+    Action(
+        "tokens.list",
+        Kind.SERVE,
+        lambda registry, caller, stage, user: registry.access.tokens.list(user),
+        lambda stage, caller: stage.new_user(),
+        "another's-without-any",
+    ),
+    Action(
+        "tokens.create",
+        Kind.CREATE,
+        lambda registry, caller, stage, _: _create_token(registry, caller, caller.user),
+        note="own",
+    ),
+    Action(
+        "tokens.create",
+        Kind.SERVE,
+        lambda registry, caller, stage, _: _create_token(registry, caller, OTHER),
+        note="another's",
+    ),
+    Action(
+        "tokens.revoke",
+        Kind.CREATE,
+        lambda registry, caller, stage, token: registry.access.tokens.revoke(token),
+        lambda stage, caller: stage.new_token(caller.user),
+        "own",
+    ),
+    Action(
+        "tokens.revoke",
+        Kind.REVOKE_OF_ANOTHER,
+        lambda registry, caller, stage, token: registry.access.tokens.revoke(token),
+        lambda stage, caller: stage.new_token(OTHER),
+        "another's",
+    ),
+]
+ACTIONS = [*PROJECTS, *ARTIFACTS, *VERSIONS, *DRAFTS, *CHANGES, *MEMBERS, *USERS, *TOKENS]
