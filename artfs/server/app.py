@@ -131,7 +131,6 @@ async def show_metrics(request: Request) -> Response:
         identity, _ = await service.caller(request)
         if not identity.user.admin:
             raise NotFound("Not Found: GET /metrics")
-    metrics.WAITERS.set(request.app.state.service.feed.waiters)
     return metrics.response()
 
 

@@ -229,6 +229,7 @@ def test_stopping_under_load_cuts_no_answer(place: Place, workers: str) -> None:
         waiting = ThreadPoolExecutor(1)
         position = alice.ok("GET", "/v1/changes")["position"]
         poll = waiting.submit(server.caller(alice.token).ok, "GET", f"/v1/changes?after={position}&wait_s=30")
+        wait_until(lambda: "artfs_change_waiters 1.0" in alice("GET", "/metrics").text, "one waits")
         stopped.set()
         began_s = time.monotonic()
         assert stop(server.process) == 0
