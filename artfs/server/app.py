@@ -19,7 +19,7 @@ from artfs.server import access_routes, catalog_routes, change_routes, metrics, 
 from artfs.server.access_log import RequestLog
 from artfs.server.bodies import drain, read_json
 from artfs.server.errors import error_response, json_response, on_artfs_error, on_http_error
-from artfs.server.routes import Call, Operation, check_path, check_query
+from artfs.server.routes import Call, Handler, Operation, check_path, check_query
 from artfs.server.service import Service
 from artfs.server.settings import ServerSettings
 from artfs.wire.http import API, VersionChange
@@ -103,8 +103,13 @@ async def _answer(operation: Operation, service: Service, request: Request, regi
     if operation.streamer is not None:
         return await operation.streamer(service, request, call)
     assert operation.handler is not None
-    found = await service.run(operation.handler, call)
-    return Response(status_code=204) if operation.status == 204 else json_response(found, operation.status)
+    return await service.run(_handled, operation.handler, operation.status, call)
+
+
+def _handled(handler: Handler, status: int, call: Call) -> Response:
+    """In a thread, writing the answer too: a long one would keep the event loop from others."""
+    found = handler(call)
+    return Response(status_code=204) if status == 204 else json_response(found, status)
 
 
 async def healthy(request: Request) -> Response:
@@ -126,7 +131,6 @@ async def show_metrics(request: Request) -> Response:
         identity, _ = await service.caller(request)
         if not identity.user.admin:
             raise NotFound("Not Found: GET /metrics")
-    metrics.WAITERS.set(request.app.state.service.feed.waiters)
     return metrics.response()
 
 

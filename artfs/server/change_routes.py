@@ -7,6 +7,7 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
+from artfs.server import metrics
 from artfs.server.access_log import waiting
 from artfs.server.routes import LIMIT, Call, Operation, Parameter
 from artfs.server.service import Service
@@ -28,7 +29,7 @@ async def changes(service: Service, request: Request, call: Call) -> Response:
 
 async def _moved(service: Service, request: Request, seq: int, deadline_s: float) -> bool:
     """Wait until something changed after `seq`; False when there is no point in waiting on."""
-    with waiting(request.scope["state"]):
+    with waiting(request.scope["state"]), metrics.WAITERS.track_inprogress():
         while (left_s := deadline_s - time.monotonic()) > 0:
             if service.stopping or await request.is_disconnected():
                 return False

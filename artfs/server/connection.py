@@ -16,6 +16,7 @@ from artfs.server.settings import ServerSettings
 from artfs.wire import json
 from artfs.wire.http import ErrorBody
 
+FAREWELL_S = 0.5  # for an idle client to answer the end of TLS, when the server stops
 _REFUSED = json.encode(ErrorBody("usage", "this is not an HTTP request", "docs/api.md describes the interface"))
 
 
@@ -46,6 +47,11 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         self._stop_header_timer()  # until something arrives, it is idle and not slow
         super().on_response_complete()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing() and not self.transport.get_write_buffer_size():
+            self.loop.call_later(FAREWELL_S, self.transport.abort)
 
     def pause_writing(self) -> None:
         super().pause_writing()

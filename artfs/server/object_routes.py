@@ -34,10 +34,10 @@ def _keys(call: Call) -> list[ObjectKey]:
     return keys.parsed()
 
 
-async def locate(service: Service, request: Request, call: Call) -> Response:
+def locate(call: Call) -> Places:
     project = call.path["project"]
-    locations = await service.run(call.registry.objects.locate, project, _keys(call))
-    return service.json(Places.of([None if one is None else _public(project, one) for one in locations]))
+    locations = call.registry.objects.locate(project, _keys(call))
+    return Places.of([None if one is None else _public(project, one) for one in locations])
 
 
 def _public(project: str, location: Location) -> Location:
@@ -165,7 +165,7 @@ def parse_id(text: str, length: int) -> bytes:
 
 OPERATIONS = (
     Operation(
-        "POST", "/projects/{project}/locate", "Where objects are stored", streamer=locate, body=Keys, answer=Places
+        "POST", "/projects/{project}/locate", "Where objects are stored", handler=locate, body=Keys, answer=Places
     ),
     Operation("GET", "/projects/{project}/trees/{digest}", "A tree page", streamer=get_tree, binary=True),
     Operation("POST", "/projects/{project}/drafts", "Begin an upload", open_draft, answer=DraftRecord),

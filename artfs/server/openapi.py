@@ -17,7 +17,7 @@ import msgspec
 from artfs.model.digest import Digest
 from artfs.server.app import OPERATIONS
 from artfs.server.errors import STATUSES
-from artfs.server.routes import NUMBER_MAX, SEGMENTS, Operation, Parameter
+from artfs.server.routes import NUMBER_MAX, SEGMENTS, TEXT_CHARACTERS_MAX, Operation, Parameter
 from artfs.wire.http import API, ErrorBody
 
 _BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -103,24 +103,20 @@ def _error(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "description": SEGMENTS[name].meaning,
-            "schema": {"type": "string", "pattern": SEGMENTS[name].pattern},
-        }
-        for name in re.findall(r"{(\w+)}", operation.path)
-    ]
+    return [_path_parameter(name, operation) for name in re.findall(r"{(\w+)}", operation.path)]
+
+
+def _path_parameter(name: str, operation: Operation) -> dict[str, Any]:
+    # Only a version can be changed; the alias that may stand in the same place of a GET cannot.
+    segment = SEGMENTS["version" if (operation.method, name) == ("PATCH", "selector") else name]
+    schema = {"type": "string", "pattern": segment.pattern}
+    return {"name": name, "in": "path", "required": True, "description": segment.meaning, "schema": schema}
 
 
 def _query_parameter(parameter: Parameter) -> dict[str, Any]:
-    schema = (
-        {"type": "integer", "minimum": parameter.least, "maximum": NUMBER_MAX}
-        if parameter.type == "integer"
-        else {"type": "string", "maxLength": 128}
-    )
+    schema: dict[str, Any] = {"type": "string", "maxLength": TEXT_CHARACTERS_MAX}
+    if parameter.type == "integer":
+        schema = {"type": "integer", "minimum": parameter.least, "maximum": NUMBER_MAX}
     return {"name": parameter.name, "in": "query", "description": parameter.meaning, "schema": schema}
 
 

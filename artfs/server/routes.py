@@ -90,6 +90,7 @@ SEGMENTS = {
     "artifact": Segment("an artifact's name", NAME_PATTERN),
     "alias": Segment("an alias", NAME_PATTERN),
     "selector": Segment("an alias, or `v` and a version's number", NAME_PATTERN),
+    "version": Segment("`v` and a version's number", "^v(0|[1-9][0-9]{0,17})$"),
     "user": Segment("a user's name", NAME_PATTERN),
     "token": Segment("a token's public id", "^[0-9a-f]{16}$"),
     "draft": Segment("an upload's id", "^[0-9a-f]{32}$"),

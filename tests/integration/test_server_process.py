@@ -27,7 +27,18 @@ from cryptography.x509.oid import NameOID
 from artfs.model.access import Scope
 from artfs.registry.fsck import check
 from tests.contract.uploading import content_of
-from tests.integration.serving import REQUEST_S, STOP_S, Caller, Draft, Place, Server, stop, upload, wait_until
+from tests.integration.serving import (
+    REQUEST_S,
+    STOP_S,
+    Caller,
+    Draft,
+    Place,
+    Server,
+    free_port,
+    stop,
+    upload,
+    wait_until,
+)
 
 CONTENT = content_of({"a.txt": b"first", "d": {"b.bin": bytes(range(256)) * 100}})
 
@@ -218,6 +229,7 @@ def test_stopping_under_load_cuts_no_answer(place: Place, workers: str) -> None:
         waiting = ThreadPoolExecutor(1)
         position = alice.ok("GET", "/v1/changes")["position"]
         poll = waiting.submit(server.caller(alice.token).ok, "GET", f"/v1/changes?after={position}&wait_s=30")
+        wait_until(lambda: "artfs_change_waiters 1.0" in alice("GET", "/metrics").text, "one waits")
         stopped.set()
         began_s = time.monotonic()
         assert stop(server.process) == 0
@@ -331,3 +343,44 @@ def test_a_reader_that_takes_nothing_is_cut_off(place: Place) -> None:
                 "the request has ended",
             )
             assert len(ended(connection)) < 32 << 20
+
+
+def test_metrics_have_an_address_of_their_own_if_asked_for(place: Place) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with place.serving("--metrics-listen", address, "--workers", "2") as server:
+        alice = administrator(place, server)
+        for _ in range(5):
+            alice.ok("GET", "/v1/me")
+        assert alice.refused("GET", "/metrics") == (404, "not-found")
+
+        def shown() -> str:
+            try:
+                return requests.get(f"http://{address}/metrics", timeout=5).text
+            except requests.ConnectionError:
+                return ""
+
+        line = 'artfs_requests_total{method="GET",path="/v1/me",status="200"} 5.0'
+        wait_until(lambda: line in shown(), "the numbers of both workers are there")
+        assert requests.get(f"http://{address}/v1/me", timeout=5).status_code == 404
+
+
+def test_the_access_log_goes_to_a_file_if_asked_to(place: Place) -> None:
+    path = place.directory / "access.log"
+    path.write_text("what was there\n")
+    with place.serving("--access-log", str(path)) as server:
+        server.caller()("GET", "/healthz", headers={"X-Request-Id": "in-the-file"})
+        wait_until(lambda: "in-the-file" in path.read_text(), "it is written")
+    assert path.read_text().startswith("what was there\n")
+    assert not (place.directory / "server.out").read_text()
+
+
+def test_guesses_are_slowed_and_who_is_at_work_is_not(place: Place) -> None:
+    with place.serving("--max-guesses", "3") as server:
+        alice = administrator(place, server)
+        alice.ok("GET", "/v1/me")
+        guesser = server.caller("artfs_0123456789abcdef_" + "0" * 64)
+        answers = [guesser("GET", "/v1/me") for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
+        assert answers[-1].headers["Retry-After"]
+        assert server.caller().refused("GET", "/v1/me") == (429, "too-many-requests")
+        alice.ok("GET", "/v1/me")
