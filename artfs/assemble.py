@@ -226,7 +226,8 @@ def _open_own_client(config: Config, registry: Registry, cache: ObjectCache | No
     from artfs.client.remote.transport import Transport
     from artfs.client.windows import PackWindows
 
-    packs = HttpPacks(Transport(config.storage.partition("?")[0], "", ca_file=config.ca_file))
+    nobody = "https://bucket.invalid"  # there is no server: all URLs are absolute, and signed
+    packs = HttpPacks(Transport(nobody, "", ca_file=config.ca_file))
     return Client(registry, cache, packs=packs, windows=PackWindows(packs))
 
 
