@@ -197,16 +197,16 @@ def open_client(config: Config, registry: Registry) -> Client:
     is_far = config.is_remote or config.is_in_bucket
     cached = config.cache is CacheMode.ALWAYS or (config.cache is CacheMode.AUTO and is_far)
     cache = open_cache(config, registry.identity) if cached else None
-    remembered = remembered_part(registry)
-    if remembered is None:
+    if not config.is_remote:
         return _open_own_client(config, registry, cache)
     from artfs.client.remote.packs import HttpPacks
     from artfs.client.remote.registry import RemoteRegistry
     from artfs.client.windows import PackWindows
 
-    remote = remembered.inner
-    assert isinstance(remote, RemoteRegistry)
-    packs = HttpPacks(remote.transport)
+    remembered = remembered_part(registry)
+    assert remembered is not None
+    assert isinstance(remembered.inner, RemoteRegistry)
+    packs = HttpPacks(remembered.inner.transport)
     return Client(registry, cache, packs=packs, windows=PackWindows(packs), dates=remembered.file)
 
 

@@ -27,7 +27,7 @@ class Lane(Enum):
     COMMIT = "commit"  # hashing, packing and sealing
 
 
-THREADS = {Lane.METADATA: 4, Lane.CONTENT: 8, Lane.LOCAL: 4, Lane.FEED: 1, Lane.STAGING: 4, Lane.COMMIT: 2}
+THREADS = {Lane.METADATA: 4, Lane.CONTENT: 8, Lane.LOCAL: 8, Lane.FEED: 1, Lane.STAGING: 4, Lane.COMMIT: 2}
 
 
 class Door:

@@ -11,7 +11,7 @@ import pytest
 from artfs.client.objects import ObjectReader
 from artfs.client.remembered.answer_file import AnswerFile
 from artfs.client.remembered.registry import RememberingRegistry
-from artfs.errors import AccessDenied, AliasNotFound, ArtifactNotFound, NotFound, RegistryUnavailable
+from artfs.errors import AccessDenied, AliasNotFound, ArtifactNotFound, NotFound, ProjectNotFound, RegistryUnavailable
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.vfs.ports import NotRemembered
 from tests.contract.uploading import commit
@@ -259,6 +259,29 @@ def test_what_was_denied_is_not_remembered_and_ends_what_was(world: World) -> No
     world.faults.set(DEAD)
     with pytest.raises(RegistryUnavailable):
         world.latest()
+
+
+def test_nothing_of_a_project_that_is_not_shown_any_more_is_told(world: World) -> None:
+    assert world.latest() == 0
+    world.registry.versions.delete("vision", "bikes", [0], delete_aliases=True)
+    world.registry.artifacts.delete("vision", "bikes")
+    world.registry.projects.delete("vision")
+    with pytest.raises(ProjectNotFound):
+        world.far.projects.get("vision")
+    world.faults.set(DEAD)
+    for far in (world.far, world.open()):
+        with pytest.raises(RegistryUnavailable):
+            far.versions.resolve("vision", "bikes", "latest")
+
+
+def test_an_outage_is_told_once_in_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.latest()
+    world.faults.set(DEAD)
+    for _ in range(3):
+        world.latest()
+    assert [record.message for record in caplog.records] == [
+        "cannot reach the registry: connection refused; telling what was there when it was last asked"
+    ]
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def _forget_names(mount: Mount) -> None:
 def _still_works(mount: Mount) -> None:
     assert sorted(os.listdir(mount / "vision/bikes")) == [".staging", "best", "latest", "v0"]
     assert sorted(os.listdir(mount / "vision")) == ["bikes", "cars"]
-    assert os.listdir(mount.path) == ["vision"]
+    assert "vision" in os.listdir(mount.path)
     assert len(os.listdir(mount / "vision/bikes/v0/sub")) == 600
     assert (mount / "vision/bikes/latest/readme.txt").read_bytes() == b"hello\n"
     assert (mount / "vision/bikes/best/large.bin").read_bytes() == LARGE
@@ -98,26 +98,29 @@ def test_what_was_visited_works_without_the_registry_and_the_rest_fails_in_time(
     assert mount.status()["cache"]["registry"]["reachable"]
 
 
-def test_many_stalled_requests_do_not_hold_up_what_is_at_hand(mount: Mount, faults: Faults) -> None:
+def test_many_stalled_requests_do_not_hold_up_what_is_at_hand(machine: Machine, mount: Mount, faults: Faults) -> None:
+    for i in range(8):
+        machine.put(f"far{i}/c", {"f": b"x"})  # in directories of their own, which the kernel locks one by one
     _visit(mount)
     faults.set(STALLED)
     _forget_names(mount)
-    unvisited = [mount / "vision/cars/v0"] * 8 + [mount / f"vision/p{i}" for i in range(8)]
-    uncached = [mount / f"vision/bikes/best/sub/{i:04}.dat" for i in range(300, 316)]
-    readers = [subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for path in uncached]
-    readers += [subprocess.Popen(["ls", path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for path in unvisited]
+    commands: list[list[str | Path]] = [["ls", mount / f"far{i}/c/v0"] for i in range(8)]
+    commands += [["cat", mount / f"vision/bikes/best/sub/{i:04}.dat"] for i in range(300, 316)]
+    waiting = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for command in commands]
     try:
-        for _ in range(20):
+        wait_until(lambda: mount.status()["cache"]["registry"]["waiting"] >= 4, "they wait")
+        until_s = time.monotonic() + STALL_S / 2
+        while time.monotonic() < until_s:
             began_s = time.monotonic()
             _still_works(mount)
             assert time.monotonic() - began_s < 1.0
-        for reader in readers:
-            assert b"No route to host" in reader.communicate(timeout=3 * BOUND_S)[1] or reader.returncode == 2
+        for process in waiting:
+            assert UNREACHABLE.encode() in process.communicate(timeout=3 * BOUND_S)[1]
     finally:
         faults.set("")
-        for reader in readers:
-            reader.kill()
-            reader.wait(BOUND_S)
+        for process in waiting:
+            process.kill()
+            process.communicate(timeout=BOUND_S)
 
 
 def test_a_reader_that_waits_for_a_stalled_registry_can_be_killed(mount: Mount, faults: Faults) -> None:

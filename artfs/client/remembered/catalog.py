@@ -1,11 +1,13 @@
 """Answering questions about the catalog: from memory while that is known to be current, by asking, or from memory again when
 the registry is out of reach.
 
-Decides which of the three. What was denied is never remembered, and removes what was known before.
+Decides which of the three. What was denied is never remembered, and removes what was known before; so does a project that
+is not there, or not shown, any more.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -15,13 +17,14 @@ from artfs.client.remembered.answers import Answer, Answers
 from artfs.client.remembered.feed import FollowedChanges
 from artfs.client.remembered.question import Kind, Question, absent
 from artfs.client.remembered.reachability import Reachability
-from artfs.errors import AccessDenied, NotFound, RegistryUnavailable
+from artfs.errors import AccessDenied, NotFound, ProjectNotFound, RegistryUnavailable
 from artfs.vfs.ports import NotRemembered
 from artfs.wire.records import ArtifactRecord, Change, ProjectRecord, VersionRecord
 
 CURRENT_S_MAX = 60.0  # even what no change concerned is asked for again: what a caller may read changes without one
 NEGATIVE_S_MAX = 5.0  # the same for what was not there
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -45,6 +48,7 @@ class RememberedCatalog:
         self._clock_ns = clock_ns
         self._monotonic_s = monotonic_s
         self._is_loaded = False
+        self._is_outage_logged = False
         self._uids: dict[str, bytes] = {}  # of the projects met, as settled in the file
         self.remembered_count = 0  # answers given without asking; approximate
 
@@ -56,10 +60,13 @@ class RememberedCatalog:
         try:
             self._reachability.refuse()
             return self._ask_now(question, call)
-        except RegistryUnavailable:
+        except RegistryUnavailable as error:
             answer = self._known(question)
             if answer is None:
                 raise
+            if not self._is_outage_logged:
+                self._is_outage_logged = True
+                _log.warning("%s; telling what was there when it was last asked", error.message)
             return cast(_T, self._told(question, answer))
 
     def peek(self, question: Question) -> Any:
@@ -106,6 +113,8 @@ class RememberedCatalog:
             with self._reachability.call():
                 value = call()
         except NotFound as error:
+            if isinstance(error, ProjectNotFound):  # or one that is no longer shown to this caller
+                self.forget(Change(0, "project", question.project))
             if self._answers.learn(ticket, error):
                 self._file.remove(question)
             raise
@@ -114,6 +123,7 @@ class RememberedCatalog:
             raise
         finally:
             self._answers.give_up(ticket)
+        self._is_outage_logged = False
         self._learn(question, value, asked_at_ns, ticket_kept=self._answers.learn(ticket, value))
         return value
 
