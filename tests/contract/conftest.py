@@ -14,6 +14,7 @@ from artfs.registry.resources import Verify
 from artfs.wire.service import Registry
 from tests.contract.uploading import Clock
 from tests.network.served import admin_token, served
+from tests.stores import STORES
 
 
 @pytest.fixture
@@ -21,9 +22,13 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["embedded", "remote"])
+@pytest.fixture(params=["embedded", "remote", "encrypted", pytest.param("s3", marks=pytest.mark.s3)])
 def registry(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Registry]:
     """One empty registry of each implementation, with the project `vision`."""
+    if request.param in STORES:
+        with STORES[request.param](tmp_path / "registry") as stored:
+            yield from _with_project(EmbeddedRegistry(tmp_path / "registry", store=stored.store, clock=clock))
+        return
     opened = EmbeddedRegistry(tmp_path / "registry", clock=clock)
     if request.param == "embedded":
         opened.projects.create("vision")
@@ -37,3 +42,9 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> It
         remote.projects.create("vision")
         yield remote
         remote.close()
+
+
+def _with_project(opened: Registry) -> Iterator[Registry]:
+    opened.projects.create("vision")
+    yield opened
+    opened.close()

@@ -1,0 +1,108 @@
+"""Deleting, rewriting, checking and repairing are the same over every pack store."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from artfs.model.digest import ObjectKey
+from artfs.registry.embedded import EmbeddedRegistry
+from artfs.registry.fsck import check, check_registry, sqlite_checks
+from artfs.registry.repair import repair
+from artfs.store.packs import PackName, place_of
+from tests.contract.uploading import Clock, commit, content_of, fetch
+from tests.stores import STORE_PARAMS, STORES, Opened
+
+NOISE = random.Random(1).randbytes(300_000)  # several encrypted blocks
+FIRST = content_of({"a": b"first " * 50, "d": {"b": NOISE}}, large_bytes=1 << 20)
+SECOND = content_of({"a": b"first " * 50, "new": b"third " * 50})
+
+
+class Stored:
+    """An open registry with two versions, a pack each, over some store."""
+
+    def __init__(self, root: Path, opened: Opened, clock: Clock) -> None:
+        self.root, self.opened, self.clock = root, opened, clock
+        self.registry = EmbeddedRegistry(root, store=opened.store, clock=clock)
+        self.uid = self.registry.projects.create("vision").uid
+        for content in (FIRST, SECOND):
+            commit(self.registry, "vision", "bikes", content)
+
+    def pack_of(self, key: ObjectKey) -> PackName:
+        with self.registry.resources.database.read() as tx:
+            ((pack_id,),) = tx.rows(
+                "SELECT p.pack_id FROM packs p JOIN objects o ON o.pack = p.id WHERE o.digest = ?", (key.digest,)
+            )
+        return PackName(self.uid, pack_id)
+
+    def codes(self) -> list[str]:
+        report = check(self.root, store=self.opened.store, clock=self.clock)
+        also = check_registry(self.registry.resources, database_checks=sqlite_checks)
+        codes = sorted({finding.code for finding in report.findings})
+        assert codes == sorted({finding.code for finding in also.findings})
+        assert report.verified_bytes == also.verified_bytes
+        return codes
+
+
+@pytest.fixture(params=STORE_PARAMS)
+def stored(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Stored]:
+    with STORES[request.param](tmp_path / "registry") as opened:
+        stored = Stored(tmp_path / "registry", opened, clock)
+        yield stored
+        stored.registry.close()
+
+
+def test_a_sound_registry_has_no_findings(stored: Stored) -> None:
+    assert stored.codes() == []
+
+
+def test_deleting_a_version_rewrites_its_pack_with_what_others_need(stored: Stored) -> None:
+    before = {file.name for file in stored.opened.store.files()}
+    stored.registry.versions.delete("vision", "bikes", [0], delete_aliases=True)
+    after = {file.name for file in stored.opened.store.files()}
+    assert len(before) == len(after) == 2
+    assert len(before & after) == 1
+    assert [fetch(stored.registry, "vision", key) for key in SECOND.objects] == list(SECOND.objects.values())
+    assert stored.codes() == []
+
+
+def test_an_emptied_registry_leaves_nothing_in_the_store(stored: Stored) -> None:
+    stored.registry.versions.delete("vision", "bikes", [0, 1], delete_aliases=True)
+    stored.registry.artifacts.delete("vision", "bikes")
+    stored.registry.projects.delete("vision")
+    assert list(stored.opened.store.files()) == []
+
+
+def test_a_missing_pack_is_named_and_repaired_to_what_is_left(stored: Stored) -> None:
+    stored.opened.store.delete(stored.pack_of(SECOND.root_key))
+    assert stored.codes() == ["pack-missing"]
+    report = repair(stored.root, store=stored.opened.store, clock=stored.clock)
+    assert report.affected == ("vision/bikes:v1",)
+    assert stored.codes() == ["object-lost"]
+
+
+def test_a_damaged_pack_is_named_set_aside_and_its_good_objects_are_kept(stored: Stored) -> None:
+    damaged = stored.pack_of(FIRST.root_key)
+    size = stored.opened.store.size_bytes(damaged)
+    stored.opened.change(place_of(damaged), lambda data: _flipped(data, len(data) - size // 2))
+    assert stored.codes() == ["object-damaged"]
+    report = repair(stored.root, store=stored.opened.store, clock=stored.clock)
+    assert report.affected == ("vision/bikes:v0",)
+    assert any("aside" in action for action in report.actions)
+    assert stored.codes() == ["object-lost"]
+    assert damaged not in {file.name for file in stored.opened.store.files()}
+    assert [fetch(stored.registry, "vision", key) for key in SECOND.objects] == list(SECOND.objects.values())
+
+
+def test_files_that_no_row_speaks_of_are_named_and_set_aside(stored: Stored) -> None:
+    stored.opened.change(f"{stored.pack_of(FIRST.root_key).project_uid.hex()}/notes.txt", lambda _: b"x")
+    assert stored.codes() == ["stray-file"]
+    repair(stored.root, store=stored.opened.store, clock=stored.clock)
+    assert stored.codes() == []
+
+
+def _flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
