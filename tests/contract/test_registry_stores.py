@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from artfs.client.remote.registry import RemoteRegistry
 from artfs.model.digest import ObjectKey
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.fsck import check, check_registry, sqlite_checks
 from artfs.registry.repair import repair
+from artfs.registry.resources import Verify
 from artfs.store.packs import PackName, place_of
 from tests.contract.uploading import Clock, commit, content_of, fetch
+from tests.network.served import admin_token, served
 from tests.stores import STORE_PARAMS, STORES, Opened
 
 NOISE = random.Random(1).randbytes(300_000)  # several encrypted blocks
 FIRST = content_of({"a": b"first " * 50, "d": {"b": NOISE}}, large_bytes=1 << 20)
 SECOND = content_of({"a": b"first " * 50, "new": b"third " * 50})
+THIRD = content_of({"a": b"first " * 50, "other": NOISE[::-1]})
 
 
 class Stored:
@@ -74,6 +80,19 @@ def test_an_emptied_registry_leaves_nothing_in_the_store(stored: Stored) -> None
     stored.registry.artifacts.delete("vision", "bikes")
     stored.registry.projects.delete("vision")
     assert list(stored.opened.store.files()) == []
+
+
+def test_a_server_gives_its_clients_what_it_keeps_in_any_store(stored: Stored, tmp_path: Path) -> None:
+    token = admin_token(stored.registry)
+    again = partial(EmbeddedRegistry, stored.root, store=stored.opened.store, verify=Verify.ALL)
+    with served(again) as url, closing(RemoteRegistry(url, token, spool=tmp_path / "spool")) as remote:
+        commit(remote, "vision", "bikes", THIRD)
+        for content in (FIRST, SECOND, THIRD):
+            assert [fetch(remote, "vision", key) for key in content.objects] == list(content.objects.values())
+        located = remote.objects.locate("vision", [FIRST.root_key, THIRD.root_key])
+        urls = [location.url for location in located if location is not None]
+        assert len(urls) == 2
+        assert not any("store:" in url or "file:" in url for url in urls)
 
 
 def test_a_missing_pack_is_named_and_repaired_to_what_is_left(stored: Stored) -> None:
