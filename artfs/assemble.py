@@ -6,19 +6,25 @@ Nothing else constructs a registry, a cache or a staging area.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artfs.config import CacheMode, Config
 from artfs.errors import InvalidValue
+from artfs.store.durable import DIRECTORY_MODE, reported
 
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
     from artfs.client.client import Client
     from artfs.client.remembered.registry import RememberingRegistry
     from artfs.fuse.mount_records import MountRecords
+    from artfs.registry.findings import Report
+    from artfs.registry.fsck import Progress
+    from artfs.registry.repair import RepairReport
+    from artfs.registry.resources import Verify
     from artfs.registry.sql_registry import SqlRegistry
+    from artfs.store.packs import PackStore
     from artfs.vfs.door import Door
     from artfs.vfs.kernel import KernelCaches
     from artfs.vfs.ports import Catalog, ObjectSource
@@ -53,7 +59,112 @@ def open_own_registry(config: Config, *, trusted: bool = True) -> SqlRegistry:
     from artfs.registry.embedded import EmbeddedRegistry
     from artfs.registry.resources import Verify
 
-    return EmbeddedRegistry(config.registry_dir, verify=Verify.METADATA if trusted else Verify.ALL)
+    verify = Verify.METADATA if trusted else Verify.ALL
+    if config.is_shared:
+        return _open_shared_registry(config, verify)
+    return EmbeddedRegistry(config.registry_dir, store=_other_store(config), verify=verify)
+
+
+def open_store(config: Config) -> PackStore:
+    """Where the packs of the registry are that this machine opens itself."""
+    from artfs.store.packs import LocalPackStore
+
+    if config.is_in_bucket:
+        if config.encryption_keys:
+            raise InvalidValue(
+                "encryption keys are for packs in a directory", hint="let the bucket encrypt: s3://BUCKET?sse=AES256"
+            )
+        from artfs.store.object_store import ObjectStore
+
+        return ObjectStore(config.storage)
+    root = Path(config.storage).expanduser().absolute() if config.storage else config.registry_dir
+    with reported("create", root):
+        root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    store = LocalPackStore(root / "packs", root / "quarantine")
+    if not config.encryption_keys:
+        return store
+    from artfs.store.encrypted import EncryptedPackStore
+    from artfs.store.encryption_keys import load_keys
+
+    return EncryptedPackStore(store, load_keys(config.encryption_keys, os.environ))
+
+
+def _other_store(config: Config) -> PackStore | None:
+    """The store of packs that are not plainly in the registry's directory."""
+    return open_store(config) if config.storage or config.encryption_keys else None
+
+
+def _open_shared_registry(config: Config, verify: Verify) -> SqlRegistry:
+    """A registry in PostgreSQL: this machine holds nothing of it but packs on their way."""
+    import time
+
+    from artfs.registry.layout import IDENTITY_BYTES
+    from artfs.registry.migrations import migrate, settle_identity
+    from artfs.registry.postgres import PostgresDatabase
+    from artfs.registry.resources import Resources
+    from artfs.registry.sql_registry import SqlRegistry
+
+    spool = config.registry_dir / "spool"
+    with reported("create", spool):
+        spool.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    store = open_store(config)
+    database = PostgresDatabase(config.database)
+    try:
+        migrate(database)
+        identity = settle_identity(database, os.urandom(IDENTITY_BYTES).hex())
+        resources = Resources(
+            database=database,
+            store=store,
+            spool=spool,
+            maintenance_lock=database.maintenance_lock,
+            clock=time.time_ns,
+            random_bytes=os.urandom,
+            verify=verify,
+            after_change=lambda: None,  # PostgreSQL has backups of its own
+        )
+        return SqlRegistry(identity, resources)
+    except BaseException:
+        database.close()
+        raise
+
+
+def check_own_registry(config: Config, *, deep: bool, progress: Progress) -> Report:
+    """What `artfs fsck` finds in the registry that this machine opens itself."""
+    from artfs.registry.fsck import check, check_registry
+
+    if not config.is_shared:
+        return check(config.registry_dir, store=_other_store(config), deep=deep, progress=progress)
+    registry = open_own_registry(config)
+    try:
+        return check_registry(registry.resources, deep=deep, progress=progress)
+    finally:
+        registry.close()
+
+
+def repair_own_registry(config: Config) -> RepairReport:
+    """What `artfs fsck --repair` does."""
+    if config.is_shared:
+        raise InvalidValue(
+            "a registry in PostgreSQL is not repaired from its packs", hint="restore the database from its backup"
+        )
+    from artfs.registry.repair import repair
+
+    return repair(config.registry_dir, store=_other_store(config))
+
+
+def reencrypt_own_packs(config: Config, progress: Callable[[int], None]) -> int:
+    """Encrypt all packs with the current key that are not, and return how many were not."""
+    from artfs.store.encrypted import EncryptedPackStore, reencrypt
+
+    store = open_store(config)
+    if not isinstance(store, EncryptedPackStore):
+        raise InvalidValue("there are no encryption keys", hint="set encryption_keys, see docs/operations.md")
+    registry = open_own_registry(config)
+    try:
+        with registry.resources.maintenance_lock(wait=True):
+            return reencrypt(store, registry.spool, progress=progress)
+    finally:
+        registry.close()
 
 
 def remembering(config: Config, inner: Registry, as_whom: str = "") -> RememberingRegistry:
@@ -83,11 +194,12 @@ def open_client(config: Config, registry: Registry) -> Client:
     """A client of the open `registry`; closing the client closes both."""
     from artfs.client.client import Client
 
-    cached = config.cache is CacheMode.ALWAYS or (config.cache is CacheMode.AUTO and config.is_remote)
+    is_far = config.is_remote or config.is_in_bucket
+    cached = config.cache is CacheMode.ALWAYS or (config.cache is CacheMode.AUTO and is_far)
     cache = open_cache(config, registry.identity) if cached else None
     remembered = remembered_part(registry)
     if remembered is None:
-        return Client(registry, cache)
+        return _open_own_client(config, registry, cache)
     from artfs.client.remote.packs import HttpPacks
     from artfs.client.remote.registry import RemoteRegistry
     from artfs.client.windows import PackWindows
@@ -96,6 +208,27 @@ def open_client(config: Config, registry: Registry) -> Client:
     assert isinstance(remote, RemoteRegistry)
     packs = HttpPacks(remote.transport)
     return Client(registry, cache, packs=packs, windows=PackWindows(packs), dates=remembered.file)
+
+
+def _open_own_client(config: Config, registry: Registry, cache: ObjectCache | None) -> Client:
+    """A client of a registry that this machine opens itself: packs are at hand, encrypted, or in a bucket."""
+    from artfs.client.client import Client
+
+    if not config.is_in_bucket and not config.encryption_keys:
+        return Client(registry, cache)
+    from artfs.client.pack_source import LocalPacks, PackSources, StoredPacks
+
+    if not config.is_in_bucket:
+        return Client(
+            registry, cache, packs=PackSources({"file": LocalPacks(), "store": StoredPacks(open_store(config))})
+        )
+    from artfs.client.remote.packs import HttpPacks
+    from artfs.client.remote.transport import Transport
+    from artfs.client.windows import PackWindows
+
+    nobody = "https://bucket.invalid"  # there is no server: all URLs are absolute, and signed
+    packs = HttpPacks(Transport(nobody, "", ca_file=config.ca_file))
+    return Client(registry, cache, packs=packs, windows=PackWindows(packs))
 
 
 def remembered_part(registry: Registry) -> RememberingRegistry | None:

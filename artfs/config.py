@@ -7,6 +7,9 @@ which it was, so that `artfs doctor` can say so.
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +28,7 @@ _SETTINGS = (
     *("registry", "data_dir", "cache_dir", "cache_size", "cache", "state_dir", "runtime_dir", "log_level"),
     *("database", "storage", "encryption_keys", "ca_file"),
 )
+DATABASE_FILE = "registry.db"
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -75,6 +79,16 @@ class Config:
         return "://" in self.registry and not self.registry.startswith("file://")
 
     @property
+    def is_shared(self) -> bool:
+        """Whether the registry that this machine opens itself is in a PostgreSQL that other machines use too."""
+        return self.database.startswith(("postgresql://", "postgres://"))
+
+    @property
+    def is_in_bucket(self) -> bool:
+        """Whether the packs of a registry that this machine opens itself are in a bucket."""
+        return "://" in self.storage
+
+    @property
     def credentials(self) -> Path:
         """Where tokens are kept, one a server."""
         return self.config_file.with_name("credentials.json")
@@ -82,17 +96,23 @@ class Config:
     @property
     def described_registry(self) -> str:
         """What a registry that this machine opens itself is called, without secrets."""
-        if not self.database and not self.storage:
-            return str(self.registry_dir)
-        parts = urlsplit(self.database or f"sqlite:{self.registry_dir}")
+        parts = urlsplit(self.database)
         host = parts.netloc.rpartition("@")[2]
-        database = f"{parts.scheme}:{'//' if host else ''}{host}{parts.path}"
-        return f"{database} with {self.storage.partition('?')[0] or self.registry_dir}"
+        database = f"{parts.scheme}://{host}{parts.path}" if self.is_shared else str(self.registry_dir)
+        return f"{database} with packs in {self.storage.partition('?')[0]}" if self.storage else database
 
     @property
     def registry_dir(self) -> Path:
-        """The embedded registry's directory, absolute. Only for registries that are not remote."""
-        return Path(self.registry.removeprefix("file://")).expanduser().absolute()
+        """The directory of a registry that this machine opens itself, absolute.
+
+        `sqlite:PATH` names it or the database in it; what one in PostgreSQL keeps on this machine is in `data_dir`.
+        """
+        if self.is_shared:
+            return self.data_dir / "shared"
+        if self.database:
+            path = _path(self.database.removeprefix("sqlite:"))
+            return path.parent if path.name == DATABASE_FILE else path
+        return _path(self.registry.removeprefix("file://"))
 
 
 def load_config(overrides: Mapping[str, str | None], environ: Mapping[str, str]) -> Config:
@@ -118,6 +138,7 @@ def load_config(overrides: Mapping[str, str | None], environ: Mapping[str, str])
             (defaults[name], "default"),
         )
         values[name], sources[name] = next((str(v), source) for v, source in candidates if v is not None)
+    _checked(_database, "database", values, sources)
     return Config(
         registry=values["registry"],
         data_dir=_path(values["data_dir"]),
@@ -178,8 +199,38 @@ def _read_file(path: Path) -> dict[str, Any]:
     return found
 
 
+def set_in_file(path: Path, name: str, value: str) -> None:
+    """Set one setting in the configuration file, created if absent; all else in it stays as it is.
+
+    Raises InvalidValue if the file is not valid, StorageFailed.
+    """
+    before = _read_file(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        setting = f"{name} = {json.dumps(value)}\n"
+        there = re.compile(rf"\s*{re.escape(name)}\s*=")
+        changed = [setting if there.match(line) else line for line in lines] if name in before else [setting, *lines]
+        text = "".join(changed)
+        if tomllib.loads(text) != {**before, name: value}:
+            raise InvalidValue(f"{path} is written in a way that cannot be changed", hint=f"set {name} in it by hand")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except tomllib.TOMLDecodeError:
+        raise InvalidValue(f"{path} is written in a way that cannot be changed", hint=f"set {name} by hand") from None
+    except OSError as error:
+        raise StorageFailed(f"cannot write the configuration file {path}: {error.strerror}") from None
+
+
 def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
+
+
+def _database(text: str) -> str:
+    if text and not text.startswith(("sqlite:", "postgresql://", "postgres://")):
+        raise InvalidValue(f"{text!r} is not a database", hint="write sqlite:PATH or postgresql://USER@HOST/NAME")
+    return text
 
 
 def _checked(parse: Any, name: str, values: Mapping[str, str], sources: Mapping[str, str]) -> Any:

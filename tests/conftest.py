@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,14 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
                 patch.delenv(name)
         patch.setenv("HOME", str(home))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _template_of_databases() -> Iterator[None]:
+    """What tests of this process copied their databases from does not outlive it."""
+    yield
+    if "tests.registries" in sys.modules:
+        sys.modules["tests.registries"].drop_template()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Self
@@ -26,7 +26,7 @@ from artfs.cache.layout import mark_of
 from artfs.cache.opened import Opened
 from artfs.cache.policy import EpochPolicy
 from artfs.cache.reader import read
-from artfs.cache.reports import CacheInfo, CleanupPlan, CleanupReport, VerifyReport
+from artfs.cache.reports import CacheInfo, CleanupPlan, CleanupReport, PinInfo, VerifyReport
 from artfs.cache.segment import Bytes
 from artfs.cache.upkeep import Progress
 from artfs.cache.writer import Writer
@@ -64,6 +64,7 @@ class ObjectCache:
         self._writer: Writer | None = None
         self._reopen_at = self._put_again_at = -RETRY_S
         self._reported: set[int | None] = set()
+        self.pinned = Pinned(self._raising, self._uid)
 
     def __enter__(self) -> Self:
         return self
@@ -241,3 +242,23 @@ class ObjectCache:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageFull(f"cannot {what} the cache in {self._root}: {reason}") from None
             raise StorageFailed(f"cannot {what} the cache in {self._root}: {reason}") from None
+
+
+class Pinned:
+    """What pins protect."""
+
+    def __init__(self, using: Callable[[str], AbstractContextManager[Opened]], uid: Callable[[str], bytes]) -> None:
+        self._using = using
+        self._uid = uid
+
+    def list(self) -> list[PinInfo]:
+        """Every pin, by name."""
+        with self._using("inspect") as opened:
+            return upkeep.describe_pins(opened)
+
+    def missing(self, project: str, keys: Sequence[ObjectKey]) -> Sequence[ObjectKey]:
+        """Those of `keys` that no pin protects, held or not."""
+        project_uid = self._uid(project)
+        with self._using("inspect") as opened:
+            opened.pins.refresh()
+            return [key for key in keys if mark_of(project_uid, key) not in opened.pins]

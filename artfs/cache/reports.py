@@ -17,6 +17,7 @@ class CacheInfo(NamedTuple):
         object_count: objects held, of all projects and registries.
         segment_count: files they are in.
         pinned_count: of the objects, those a pin protects.
+        pinned_bytes: what those occupy.
         pins: the scopes that are pinned, sorted.
         hits, misses: objects asked for since the cache was made or cleared, over all processes. A running
             process adds its own every half minute.
@@ -28,9 +29,18 @@ class CacheInfo(NamedTuple):
     object_count: int
     segment_count: int
     pinned_count: int
+    pinned_bytes: int
     pins: list[str]
     hits: int
     misses: int
+
+
+class PinInfo(NamedTuple):
+    """What one pin protects: `object_count` objects, of which `held_count` are there now."""
+
+    name: str
+    object_count: int
+    held_count: int
 
 
 class CleanupPlan(NamedTuple):

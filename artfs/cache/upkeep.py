@@ -17,7 +17,7 @@ from artfs.cache.index import Index
 from artfs.cache.layout import DEAD, PINNED, RECORD_HEADER_BYTES, Record, Slot, mark_of
 from artfs.cache.opened import LOCK_WAIT_S, Opened
 from artfs.cache.reclaim import plan_cutoff
-from artfs.cache.reports import CacheInfo, CleanupPlan, CleanupReport, VerifyReport
+from artfs.cache.reports import CacheInfo, CleanupPlan, CleanupReport, PinInfo, VerifyReport
 from artfs.cache.segment import Segment
 from artfs.cache.writer import Writer, seal_abandoned
 from artfs.model.digest import ObjectKey
@@ -49,15 +49,29 @@ def sweep(opened: Opened, writer: Writer) -> None:
 def describe(opened: Opened, root: Path, limit_bytes: int) -> CacheInfo:
     """The cache as it is; hits and misses as far as processes have added theirs."""
     opened.pins.refresh()
-    objects = segments = pinned = 0
-    for _, stamps in _stamps(opened):
+    objects = segments = pinned = pinned_bytes = 0
+    for id, stamps in _stamps(opened):
         segments += 1
         objects += sum(1 for stamp in stamps if stamp != DEAD)
-        pinned += sum(1 for stamp in stamps if stamp >= PINNED)
+        pinned_here = sum(1 for stamp in stamps if stamp >= PINNED)
+        pinned += pinned_here
+        pinned_bytes += _pinned_bytes(opened.segment(id)) if pinned_here else 0
     hits, misses = read_counts(opened.directory)
     occupied = opened.directory.occupied_bytes()
     pins = opened.pins.scopes()
-    return CacheInfo(root, limit_bytes, occupied, objects, segments, pinned, pins, hits, misses)
+    return CacheInfo(root, limit_bytes, occupied, objects, segments, pinned, pinned_bytes, pins, hits, misses)
+
+
+def describe_pins(opened: Opened) -> list[PinInfo]:
+    """Every pin, by name."""
+    opened.notice_changes()
+    opened.refresh_live()
+    found = []
+    for name in opened.pins.scopes():
+        marks = opened.pins.marks(name)
+        slots = (opened.index.find(mark) for mark in marks)
+        found.append(PinInfo(name, len(marks), sum(slot is not None and slot.segment in opened.live for slot in slots)))
+    return found
 
 
 def plan_cleanup(opened: Opened, limit_bytes: int) -> CleanupPlan:
@@ -163,6 +177,13 @@ def _stamp(opened: Opened, slot: Slot | None, stamp: int) -> bool:
         return False
     segment.set_stamp(slot.number, stamp)
     return True
+
+
+def _pinned_bytes(segment: Segment | None) -> int:
+    if segment is None:
+        return 0
+    pairs = zip(segment.records(), segment.stamps(), strict=False)
+    return sum(RECORD_HEADER_BYTES + record.length for record, stamp in pairs if stamp >= PINNED)
 
 
 def _stamps(opened: Opened) -> Iterator[tuple[int, Sequence[int]]]:

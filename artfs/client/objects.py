@@ -35,6 +35,9 @@ PAGE_ENTRIES_MAX = 400_000  # entries in all decoded pages held
 LOCATIONS_MAX = 50_000  # in units of LOCATION_BYTES
 LOCATION_BYTES = 512
 LOCATE_ATTEMPTS = 3
+AHEAD_MAX = 65_536  # objects taken along that are remembered until they are asked for
+PARENTS_MAX = 65_536
+BESIDE_MAX = 64  # pages whose places are asked for at once
 
 _log = logging.getLogger(__name__)
 _Name = tuple[str, ObjectKey]
@@ -89,6 +92,8 @@ class ObjectReader:
         self._pages: LRUCache[tuple[str, Digest], DatedPage] = LRUCache(PAGE_ENTRIES_MAX, getsizeof=_page_weight)
         self._locations: LRUCache[_Name, Location] = LRUCache(LOCATIONS_MAX, getsizeof=_location_weight)
         self._loading: dict[_Name, Future[Bytes]] = {}
+        self._ahead: dict[_Name, int] = {}  # bytes of what was taken along and not asked for yet; the oldest first
+        self._parents: LRUCache[tuple[str, Digest], Digest] = LRUCache(PARENTS_MAX)  # of pages that are far
         self._fetched_ranges = self._fetched_bytes = 0
 
     def close(self) -> None:
@@ -115,7 +120,10 @@ class ObjectReader:
 
     def peek(self, project: str, key: ObjectKey) -> Bytes | None:
         with self._lock:
-            return self._memory.get((project, key))
+            data = self._memory.get((project, key))
+            if data is not None and self._ahead:
+                self._use(project, key)
+            return data
 
     def read_many(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
         found: dict[ObjectKey, Bytes] = {}
@@ -127,6 +135,7 @@ class ObjectReader:
                 data = self._memory.get(name)
                 if data is not None:
                     found[key] = data
+                    self._use(project, key)
                 elif name in self._loading:
                     waiting[key] = self._loading[name]
                 else:
@@ -168,9 +177,23 @@ class ObjectReader:
         key = ObjectKey(ObjectKind.TREE, digest)
         dates = self._known_dates(project, key)
         if dates is None:
-            (location,) = self._locate(project, [key]).values()
+            located = self._locate(project, [key, *self._beside(project, digest)], missing_ok=True)
+            location = located.get(key) or self._locate(project, [key])[key]
             dates = Dates(location.created_at_ns, location.times)
         return self._dated(project, key, self.read(project, key), dates)
+
+    def _beside(self, project: str, digest: Digest) -> list[ObjectKey]:
+        """Far pages that whoever reads this one is likely to read next: to be located with it, in one request."""
+        with self._lock:
+            parent = self._parents.get((project, digest))
+            if (project, ObjectKey(ObjectKind.TREE, digest)) in self._locations:
+                return []
+            dated = None if parent is None else self._pages.get((project, parent))
+        if dated is None:
+            return []
+        pages = [key for key in dated.page.children() if key.kind is ObjectKind.TREE]
+        here = next((i for i, key in enumerate(pages) if key.digest == digest), 0)
+        return [key for key in pages[here : here + BESIDE_MAX] if key.digest != digest]
 
     def _known_dates(self, project: str, key: ObjectKey) -> Dates | None:
         return self._dates.dates(project, key.digest) if self._dates is not None else None
@@ -187,9 +210,13 @@ class ObjectReader:
         digest = key.digest
         times = PageTimes(dates.times, dates.created_at_ns)
         dated = DatedPage(decode_page(bytes(data)), times, dates.created_at_ns)
+        far = self._windows is not None
+        pages = [k.digest for k in dated.page.children() if k.kind is ObjectKind.TREE] if far else []
         with self._lock:
             if _page_weight(dated) <= self._pages.maxsize:
                 self._pages[project, digest] = dated
+                for below in pages:
+                    self._parents[project, below] = digest
             self._memory.pop((project, key), None)
         return dated
 
@@ -233,6 +260,9 @@ class ObjectReader:
 
     def _load(self, project: str, keys: list[ObjectKey]) -> dict[ObjectKey, Bytes]:
         found = self._cache.get(project, keys) if self._cache is not None else {}
+        with self._lock:
+            for key in found:
+                self._use(project, key)
         absent = [key for key in keys if key not in found]
         for start in range(0, len(absent), KEYS_MAX):
             fetched = self._fetch(project, absent[start : start + KEYS_MAX])
@@ -287,13 +317,23 @@ class ObjectReader:
         with self._lock:
             for key in claimed:
                 del self._loading[project, key]
+                if key in extras:
+                    self._ahead[project, key] = len(extras[key])
                 if key in extras and self._memory.currsize + len(extras[key]) + 200 <= self._memory.maxsize // 2:
                     self._memory[project, key] = extras[key]  # without displacing what was asked for
+            while len(self._ahead) > AHEAD_MAX:
+                del self._ahead[next(iter(self._ahead))]
         for key, future in claimed.items():
             if key in extras:
                 future.set_result(extras[key])
             else:
                 future.set_exception(_OthersFailed())
+
+    def _use(self, project: str, key: ObjectKey) -> None:
+        """What was taken along is asked for. Under the lock."""
+        size_bytes = self._ahead.pop((project, key), 0) if self._ahead else 0
+        if size_bytes and self._windows is not None:
+            self._windows.used(size_bytes)
 
     def _read_objects(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
         try:

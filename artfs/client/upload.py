@@ -95,6 +95,9 @@ class UploadSession:
         absent = self._packer.hold(content.key for content in contents)
         return [content for content in contents if content.key in absent]
 
+    def hold_tree(self, root: Digest) -> bool:
+        return not self._packer.hold([ObjectKey(ObjectKind.TREE, root)])
+
     def store_page(self, data: bytes) -> Digest:
         digest = Digest.of(data)
         self._packer.add(ObjectKey(ObjectKind.TREE, digest), data)

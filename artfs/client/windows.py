@@ -6,7 +6,7 @@ that it falls into, four times larger with each further read, up to WINDOW_BYTES
 little, and one that is read through costs a few requests.
 
 Where what was fetched is lost again before it is used (no cache, or a full one), fetching it would only repeat: a read in a
-window that was fetched before sets the pack back to single objects, and halves its growth for good.
+window that was fetched before sets the pack back to single objects, and halves its growth for good. `allowance` bounds the bytes.
 
 Owner of everything mutable: `PackWindows`, under its lock, never held while anything is fetched.
 """
@@ -22,6 +22,7 @@ from typing import Protocol
 
 from cachetools import LRUCache
 
+from artfs.client.allowance import Allowance
 from artfs.client.pack_source import PackSource, PackVanished
 from artfs.client.spans import Span
 from artfs.errors import ArtfsError, DamagedPack
@@ -84,10 +85,17 @@ class PackWindows:
 
     Args:
         window_bytes_max: less where little can be kept.
+        allowance: bounds what is taken along in all.
     """
 
-    def __init__(self, source: FarPackSource, window_bytes_max: int = WINDOW_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        source: FarPackSource,
+        window_bytes_max: int = WINDOW_BYTES_MAX,
+        allowance: Allowance | None = None,
+    ) -> None:
         self._source = source
+        self._allowance = allowance or Allowance()
         self._window_bytes_max = window_bytes_max
         self._lock = threading.Lock()
         self._packs: LRUCache[str, _Pack] = LRUCache(PACKS_MAX)
@@ -116,6 +124,10 @@ class PackWindows:
         index = self._indexes.pop(pack, None)
         self._indexed_objects -= 0 if index is None else len(index.objects)
 
+    def used(self, size_bytes: int) -> None:
+        """Something that was taken along has been asked for."""
+        self._allowance.used(size_bytes)
+
     def widen(self, project: str, spans: list[Span]) -> list[Span]:
         """`spans` with what they should take along; those that fall into another's window are united with it."""
         widened: list[Span] = []
@@ -132,10 +144,14 @@ class PackWindows:
 
     def _widen(self, project: str, span: Span) -> None:
         pack = _pack_of(span.url)
+        self._allowance.used(sum(location.stored_bytes for _, location in span.objects))
         size_bytes = self._size_for(project, pack, span)
         if size_bytes <= span.end - span.offset:
             return
         index = self._index(pack, span.url)
+        size_bytes = min(size_bytes, self._allowance.spare_bytes)
+        if index is None or size_bytes <= span.end - span.offset:
+            return
         start = span.offset - span.offset % size_bytes
         wanted = {key for key, _ in span.objects}
         around = index.within(start, max(start + size_bytes, span.end))
@@ -149,9 +165,12 @@ class PackWindows:
         ]
         if not extras:
             return
+        offset = min(span.offset, extras[0].offset)
+        end = max(span.end, extras[-1].offset + extras[-1].stored_bytes)
+        if not self._allowance.take((end - offset) - (span.end - span.offset)):
+            return
         span.extras = [(placed.key, _location(span.url, placed)) for placed in extras]
-        span.offset = min(span.offset, extras[0].offset)
-        span.end = max(span.end, extras[-1].offset + extras[-1].stored_bytes)
+        span.offset, span.end = offset, end
         with self._lock:
             held = self._packs.get(pack)
             if held is not None:
@@ -174,14 +193,16 @@ class PackWindows:
             wanted: int = WINDOW_BYTES_FIRST * WINDOW_GROWTH ** min(level, 8)
             return min(wanted, self._window_bytes_max)
 
-    def _index(self, pack: str, url: str) -> _Index:
-        """The pack's index, fetched by one thread for all; an empty one if it cannot be had."""
+    def _index(self, pack: str, url: str) -> _Index | None:
+        """The pack's index, fetched by one thread for all; an empty one if it cannot be had, None if it costs too much now."""
         with self._lock:
             index = self._indexes.get(pack)
             if index is not None:
                 self._indexes.move_to_end(pack)
                 return index
             coming = self._coming.get(pack)
+            if coming is None and not self._allowance.take(INDEX_READ_BYTES):
+                return None
             if coming is None:
                 mine = self._coming[pack] = Future()
         if coming is not None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from artfs.errors import AlreadyExists, ArtifactNotFound, NotEmpty, ProjectNotFound, TypeMismatch, UserNotFound
 from artfs.model.access import Role, Visibility
 from artfs.model.names import check_name
-from artfs.registry.changes import append_change
+from artfs.registry.changes import append_change, append_farewell
 from artfs.registry.database import Transaction, allocate
 from artfs.registry.maintenance import Maintenance
 from artfs.registry.resources import Resources
@@ -122,6 +122,15 @@ def add_member(tx: Transaction, project_id: int, user: str, role: Role) -> None:
     )
 
 
+def _bid_farewell(tx: Transaction, project: Project) -> None:
+    """Tell all who see a project that it is about to go."""
+    if project.visibility != Visibility.PRIVATE.value:
+        append_farewell(tx, project.name)
+    sql = "SELECT u.name FROM members m JOIN users u ON u.id = m.user_id WHERE m.project_id = ? ORDER BY u.name"
+    for (user,) in tx.rows(sql, (project.id,)):
+        append_farewell(tx, project.name, user)
+
+
 class Projects:
     """The `Projects` service."""
 
@@ -174,6 +183,8 @@ class Projects:
             if found.visibility != visibility.value:
                 tx.run("UPDATE projects SET visibility = ? WHERE id = ?", (visibility.value, found.id))
                 append_change(tx, "project", project)
+                if visibility is Visibility.PRIVATE:
+                    append_farewell(tx, project)
         self._resources.after_change()
         return found._replace(visibility=visibility.value).record
 
@@ -186,6 +197,7 @@ class Projects:
                 row = tx.row(f"SELECT count(*) FROM {table} WHERE project_id = ?{ended}", (found.id,))
                 if row is not None and row[0]:
                     raise NotEmpty(f"the project {project!r} has {row[0]} {what}", hint="delete or end these first")
+            _bid_farewell(tx, found)
             tx.run("DELETE FROM projects WHERE id = ?", (found.id,))
             append_change(tx, "project", project)
         self._resources.after_change()

@@ -1,6 +1,9 @@
 """The journal of visible changes, which mounts follow to see aliases move.
 
 A row is appended in the transaction that makes the change, so its number is its place in the order of commits.
+
+Who may no longer see a project could not be told of it by a change of that project. So a farewell to each is in the journal as
+well, which is shown as a change of the project, to nobody else.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import time
 from artfs.registry.database import Database, Transaction, allocate
 from artfs.wire.records import Change
 
+FAREWELL = "farewell"  # a kind that only the journal has; its name is a user's, or empty for everybody
 SINCE_MAX = 10_000
 WAIT_POLL_S = 0.05
 
@@ -24,10 +28,30 @@ def append_change(tx: Transaction, kind: str, project: str, artifact: str = "", 
     return seq
 
 
-def changes_after(tx: Transaction, seq: int, limit: int) -> list[Change]:
-    """At most `limit` changes after `seq`, oldest first."""
+def append_farewell(tx: Transaction, project: str, user: str = "") -> None:
+    """Note that `user`, or everybody but members, saw the project and does no longer."""
+    append_change(tx, FAREWELL, project, name=user)
+
+
+def forget_farewells(tx: Transaction, user: str) -> None:
+    """For a user who is removed: the next of that name saw none of it."""
+    tx.run("UPDATE changes SET kind = 'project', name = '' WHERE kind = ? AND name = ?", (FAREWELL, user))
+
+
+def entries_after(tx: Transaction, seq: int, limit: int) -> list[Change]:
+    """At most `limit` entries of the journal after `seq`, oldest first."""
     sql = "SELECT seq, kind, project, artifact, name FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
     return [Change(*row) for row in tx.rows(sql, (seq, limit))]
+
+
+def shown(entry: Change) -> Change:
+    """An entry of the journal as those see it who may."""
+    return Change(entry.seq, "project", entry.project) if entry.kind == FAREWELL else entry
+
+
+def changes_after(tx: Transaction, seq: int, limit: int) -> list[Change]:
+    """At most `limit` changes after `seq`, oldest first."""
+    return [shown(entry) for entry in entries_after(tx, seq, limit)]
 
 
 class ChangeLog:
@@ -53,6 +77,11 @@ class ChangeLog:
         while (position := self.position()) <= seq and (left_s := deadline_s - time.monotonic()) > 0:
             time.sleep(min(WAIT_POLL_S, left_s))
         return position
+
+    def entries(self, seq: int, limit: int) -> list[Change]:
+        """The journal after `seq`, farewells included, oldest first."""
+        with self._database.read() as tx:
+            return entries_after(tx, seq, min(limit, SINCE_MAX))
 
     def since(self, seq: int, limit: int = 1000) -> list[Change]:
         with self._database.read() as tx:

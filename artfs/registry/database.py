@@ -36,6 +36,10 @@ class Transaction(Protocol):
 class Database(Protocol):
     """Transactions. Raises StorageFull, StorageFailed, DamagedDatabase and RegistryUnavailable."""
 
+    @property
+    def dialect(self) -> str:
+        """Whose definitions of tables it takes: `sqlite` or `postgres`."""
+
     def read(self) -> AbstractContextManager[Transaction]:
         """One consistent snapshot."""
 
@@ -73,7 +77,7 @@ def allocate(tx: Transaction, name: str, count: int = 1) -> int:
     """The first of `count` numbers that nobody else gets."""
     row = tx.row(
         "INSERT INTO sequences (name, next) VALUES (?, 1 + ?)"
-        " ON CONFLICT (name) DO UPDATE SET next = next + excluded.next - 1 RETURNING next",
+        " ON CONFLICT (name) DO UPDATE SET next = sequences.next + excluded.next - 1 RETURNING next",
         (name, count),
     )
     assert row is not None

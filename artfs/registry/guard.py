@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from artfs.errors import AccessDenied, DraftNotFound, ProjectNotFound
 from artfs.model.access import (
     Operation,
@@ -61,9 +63,9 @@ class Guard:
     def may_read(self, project: str) -> bool:
         return self._members.standing(project, self.caller.user) is not Standing.STRANGER
 
-    def visible(self) -> frozenset[str]:
-        """The projects that the caller may read."""
-        return self._members.visible(self.caller.user)
+    def visible(self, projects: Collection[str]) -> frozenset[str]:
+        """Those of `projects` that the caller may read."""
+        return self._members.visible(self.caller.user, projects)
 
     def _decide(self, operation: Operation, project: str, standing: Standing) -> None:
         verdict = decide_in_project(operation, standing, self.caller.scopes)

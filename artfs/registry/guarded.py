@@ -13,6 +13,7 @@ import msgspec
 from artfs.errors import AccessDenied, AlreadyExists, DraftNotFound
 from artfs.model.access import Operation, Visibility
 from artfs.model.digest import ObjectKey
+from artfs.registry.changes import FAREWELL, shown
 from artfs.registry.guard import Guard
 from artfs.registry.guarded_access import GuardedAccess
 from artfs.registry.sql_registry import SqlRegistry
@@ -43,10 +44,10 @@ class GuardedProjects:
         self._guard = guard
 
     def list(self, *, after: str = "", limit: int | None = None) -> list[ProjectRecord]:
-        visible = self._guard.visible()
         found: list[ProjectRecord] = []
         while limit is None or len(found) < limit:
             page = self._inner.list(after=after, limit=LIST_BATCH)
+            visible = self._guard.visible([record.name for record in page])
             found += [record for record in page if record.name in visible]
             if len(page) < LIST_BATCH:
                 break
@@ -228,20 +229,24 @@ class GuardedChanges:
 
     def scan(self, seq: int, limit: int = 1000) -> tuple[list[Change], int]:
         """Visible changes after `seq`, and the number up to which there are no others."""
-        visible = self._guard.visible()
         found: list[Change] = []
         while len(found) < limit:
-            page = self._inner.since(seq, CHANGES_BATCH)
-            for change in page:
-                seq = change.seq
-                # A project that is gone, or was never the caller's to see, looks alike: neither is told of.
-                if change.project in visible:
-                    found.append(change)
+            page = self._inner.entries(seq, CHANGES_BATCH)
+            visible = self._guard.visible({entry.project for entry in page})
+            for entry in page:
+                seq = entry.seq
+                if self._may_see(entry, visible):
+                    found.append(shown(entry))
                     if len(found) == limit:
                         return found, seq
             if len(page) < CHANGES_BATCH:
                 break
         return found, seq
+
+    def _may_see(self, entry: Change, visible: frozenset[str]) -> bool:
+        if self._guard.administers_server or entry.project in visible:
+            return True
+        return entry.kind == FAREWELL and entry.name in ("", self._guard.user)
 
     def wait(self, seq: int, timeout_s: float) -> int:
         deadline_s = time.monotonic() + timeout_s

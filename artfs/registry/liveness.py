@@ -58,7 +58,7 @@ def walk(tx: Transaction, now_ns: int, *, candidates: Iterable[int] = (), condem
     Writes to temporary tables only, so it serves a plan in a reading transaction too.
     """
     for name in _NAMES:
-        tx.run(f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} (id INTEGER PRIMARY KEY)")
+        tx.run(f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} (id BIGINT PRIMARY KEY)")
         tx.run(f"DELETE FROM {name}")
     tx.run_many("INSERT INTO condemned (id) VALUES (?)", ((id_,) for id_ in condemned))
     tx.run_many("INSERT INTO frontier (id) VALUES (?)", ((id_,) for id_ in candidates))

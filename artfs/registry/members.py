@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from artfs.model.access import Role, Standing, Visibility, standing
 from artfs.registry.catalog import add_member, find_project
-from artfs.registry.changes import append_change
+from artfs.registry.changes import append_change, append_farewell
+from artfs.registry.database import rows_in
 from artfs.registry.resources import Resources
 from artfs.wire.records import MemberRecord, UserRecord
 
@@ -35,11 +37,14 @@ class Members:
 
     def remove(self, project: str, user: str) -> None:
         with self._database.write() as tx:
-            tx.run(
+            removed = tx.run(
                 "DELETE FROM members WHERE project_id = ? AND user_id IN (SELECT id FROM users WHERE name = ?)",
                 (find_project(tx, project).id, user),
             )
+            if not removed:
+                return
             append_change(tx, "project", project)
+            append_farewell(tx, project, user)
         self._resources.after_change()
 
     def standing(self, project: str, user: UserRecord) -> Standing:
@@ -54,10 +59,13 @@ class Members:
             row = tx.row(f"{_STANDINGS} JOIN drafts d ON d.project_id = p.id WHERE d.token = ?", (user.name, draft))
         return ("", Standing.STRANGER) if row is None else (row[0], _Found(*row).standing(user))
 
-    def visible(self, user: UserRecord) -> frozenset[str]:
-        """The projects that `user` is no stranger to."""
+    def visible(self, user: UserRecord, projects: Collection[str]) -> frozenset[str]:
+        """Those of `projects` that `user` is no stranger to."""
+        if not projects:
+            return frozenset()
         with self._database.read() as tx:
-            found = [_Found(*row) for row in tx.rows(_STANDINGS, (user.name,))]
+            rows = rows_in(tx, f"{_STANDINGS} WHERE p.name IN ({{}})", (user.name,), sorted(projects))
+            found = [_Found(*row) for row in rows]
         return frozenset(one.project for one in found if one.standing(user) is not Standing.STRANGER)
 
 
@@ -72,7 +80,6 @@ class _Found(NamedTuple):
 
 
 _STANDINGS = (
-    "SELECT p.name, p.visibility, m.role FROM projects p LEFT JOIN"
-    " (SELECT n.project_id, n.role FROM members n JOIN users u ON u.id = n.user_id WHERE u.name = ?) m"
-    " ON m.project_id = p.id"
+    "SELECT p.name, p.visibility, m.role FROM projects p LEFT JOIN members m"
+    " ON m.project_id = p.id AND m.user_id = (SELECT u.id FROM users u WHERE u.name = ?)"
 )

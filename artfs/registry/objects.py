@@ -81,7 +81,7 @@ class Objects:
                 for row in rows_in(tx, sql, (of.id, kind), digests):
                     digest, size, codec, pack_id, start, stored, created_at, times = row
                     url = self._store.url(PackName(of.uid, pack_id))
-                    found[kind, digest] = Location(size, codec, url, start, stored, created_at, times)
+                    found[kind, digest] = Location(size, codec, url, start, stored, created_at, times or b"")
         return [found.get(key) for key in keys]
 
     def read(self, project: str, key: ObjectKey) -> bytes:
@@ -104,7 +104,7 @@ class Objects:
 
 _COLUMNS = "SELECT o.digest, o.size, o.codec, p.pack_id, o.start, o.stored, p.created_at"
 _CONDITION = "WHERE p.state <> 'lost' AND o.project_id = ? AND o.kind = ? AND o.digest IN ({})"
-_LOCATE = f"{_COLUMNS}, x'' FROM objects o JOIN packs p ON p.id = o.pack {_CONDITION}"
+_LOCATE = f"{_COLUMNS}, NULL FROM objects o JOIN packs p ON p.id = o.pack {_CONDITION}"
 _LOCATE_TREES = (
     f"{_COLUMNS}, s.times FROM objects o JOIN packs p ON p.id = o.pack JOIN summaries s ON s.object = o.id {_CONDITION}"
 )

@@ -62,6 +62,8 @@ class _Connection:
 class SqliteDatabase:
     """A `Database` in the file `path`, created when absent. `timeout_s` bounds the wait for other writers."""
 
+    dialect = "sqlite"
+
     def __init__(self, path: Path, *, timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self.path = path
         self._timeout_s = timeout_s

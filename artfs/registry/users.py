@@ -22,6 +22,7 @@ from artfs.errors import (
 )
 from artfs.model.access import Scope, highest, included
 from artfs.model.names import check_name
+from artfs.registry.changes import forget_farewells
 from artfs.registry.database import Row, Transaction, allocate
 from artfs.registry.members import Members
 from artfs.registry.resources import Resources
@@ -105,6 +106,7 @@ class Users:
     def delete(self, name: str) -> None:
         with self._database.write() as tx:
             tx.run("DELETE FROM users WHERE id = ?", (_find_user(tx, name)[0],))
+            forget_farewells(tx, name)
 
 
 class Tokens:

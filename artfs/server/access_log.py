@@ -6,6 +6,7 @@ Never logged: headers, queries, bodies, and what looks like a token in a path. S
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -16,10 +17,9 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from artfs.errors import Unavailable
+from artfs.errors import Unavailable, UsageError
 from artfs.server import metrics
 from artfs.server.errors import error_response, failure_response
-from artfs.wire import json
 from artfs.wire.http import REQUEST_ID
 
 ACCESS_LOG = "artfs.access"
@@ -29,6 +29,7 @@ _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _ID_HEADER = REQUEST_ID.lower().encode()
 _TOKEN = re.compile(r"artfs_[0-9a-zA-Z]+_\w+")
 _SLOT = "request_slot"
+_CLOSE = (b"connection", b"close")
 
 _log = logging.getLogger(ACCESS_LOG)
 _failures = logging.getLogger(__name__)
@@ -51,7 +52,9 @@ class RequestLog:
         self._count(1)
         try:
             app: ASGIApp = self._app
-            if self._under_way > self._requests_max and scope["path"] not in ALWAYS_ANSWERED:
+            if _has_two_lengths(scope):
+                app = error_response(UsageError("a body with two lengths", hint="send one"))
+            elif self._under_way > self._requests_max and scope["path"] not in ALWAYS_ANSWERED:
                 app = error_response(Unavailable("the server has too much to do", hint="try again"))
             await self._answered(app, scope, seen.receiving(receive), seen.sending(send), seen)
         finally:
@@ -86,6 +89,18 @@ def waiting(state: dict[str, Any]) -> Any:
     return state[_SLOT].idle()
 
 
+def _has_body(scope: Scope) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and size != b"0") for name, size in scope["headers"]
+    )
+
+
+def _has_two_lengths(scope: Scope) -> bool:
+    """Whether a proxy in front could have seen another body than this server does: then what follows is not trusted."""
+    names = {name for name, _ in scope["headers"]}
+    return {b"content-length", b"transfer-encoding"} <= names
+
+
 class _Seen:
     """What is noted of one request."""
 
@@ -94,6 +109,7 @@ class _Seen:
         self._begin_s = time.perf_counter()
         self._status = 0
         self._sent = self._received = 0
+        self._awaited = _has_body(scope)  # whether there is more of a body, which then would be taken for a request
         given = dict(scope["headers"]).get(_ID_HEADER, b"")
         self.id = given if _ID.fullmatch(given) and not _TOKEN.search(given.decode()) else os.urandom(8).hex().encode()
         scope.setdefault("state", {})["request_id"] = self.id.decode()
@@ -105,6 +121,7 @@ class _Seen:
     def receiving(self, receive: Receive) -> Receive:
         async def wrapped() -> Message:
             message = await receive()
+            self._awaited = self._awaited and message.get("more_body", False)
             self._received += len(message.get("body", b""))
             return message
 
@@ -114,7 +131,8 @@ class _Seen:
         async def wrapped(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._status = message["status"]
-                message["headers"] = [*message.get("headers", []), (_ID_HEADER, self.id)]
+                more = [(_ID_HEADER, self.id), *([_CLOSE] if self._awaited else [])]
+                message["headers"] = [*message.get("headers", []), *more]
             self._sent += len(message.get("body", b""))
             await send(message)
 
@@ -128,7 +146,7 @@ class _Seen:
         metrics.SECONDS.labels(method, template).observe(took_s)
         metrics.SENT.inc(self._sent)
         metrics.RECEIVED.inc(self._received)
-        _log.info("%s", json.encode(self._line(template, took_s)).decode())
+        _log.info("%s", json.dumps(self._line(template, took_s)))  # ASCII: no character in it ends a line
 
     def _line(self, template: str, took_s: float) -> dict[str, Any]:
         client = self._scope.get("client")

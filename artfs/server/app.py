@@ -19,7 +19,7 @@ from artfs.server import access_routes, catalog_routes, change_routes, metrics, 
 from artfs.server.access_log import RequestLog
 from artfs.server.bodies import drain, read_json
 from artfs.server.errors import error_response, json_response, on_artfs_error, on_http_error
-from artfs.server.routes import Call, Operation, check_text
+from artfs.server.routes import Call, Operation, check_path, check_query
 from artfs.server.service import Service
 from artfs.server.settings import ServerSettings
 from artfs.wire.http import API, VersionChange
@@ -49,7 +49,8 @@ def create_app(open_registry: Callable[[], SqlRegistry], settings: ServerSetting
             service.close()
 
     routes = [Route(path, _endpoint(path, by_method), methods=[*by_method]) for path, by_method in _by_path().items()]
-    routes += [Route("/healthz", healthy), Route("/readyz", ready), Route("/metrics", show_metrics)]
+    routes += [Route("/healthz", healthy), Route("/readyz", ready)]
+    routes += [] if settings.metrics_listen else [Route("/metrics", show_metrics)]
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
@@ -81,8 +82,8 @@ def _endpoint(path: str, by_method: dict[str, Operation]) -> _Endpoint:
         request.state.user = identity.user.name
         try:
             return await _answer(operation, service, request, registry)
-        except ArtfsError:
-            if request.method in ("PUT", "POST", "PATCH"):
+        except ArtfsError as error:
+            if request.method in ("PUT", "POST", "PATCH") and not isinstance(error, Unavailable):
                 await drain(request, service.settings)
             raise
 
@@ -91,8 +92,8 @@ def _endpoint(path: str, by_method: dict[str, Operation]) -> _Endpoint:
 
 async def _answer(operation: Operation, service: Service, request: Request, registry: GuardedRegistry) -> Response:
     path, query = request.path_params, dict(request.query_params)
-    check_text(path)
-    check_text(query)
+    check_path(path)
+    check_query(query, operation.query)
     body = None
     if operation.body is not None:
         settings = service.settings
@@ -126,7 +127,7 @@ async def show_metrics(request: Request) -> Response:
         if not identity.user.admin:
             raise NotFound("Not Found: GET /metrics")
     metrics.WAITERS.set(request.app.state.service.feed.waiters)
-    return Response(metrics.rendered(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return metrics.response()
 
 
 def _is_local(request: Request) -> bool:

@@ -67,6 +67,7 @@ async def read_json(request: Request, type_: type[_T], most: int, settings: Serv
 
 async def drain(request: Request, settings: ServerSettings) -> None:
     """Take in the rest of a body that was refused, so that its sender gets to read why: as much as a pack, at its pace."""
-    with suppress(ArtfsError, RuntimeError):  # nobody is there any more, or the body was taken already
+    with suppress(ArtfsError, RuntimeError):  # nobody is there any more, it is too long, or it was taken already
+        declared_bytes(request, settings.pack_bytes_max)
         async for _ in stream(request, settings.pack_bytes_max, settings):
             pass

@@ -6,7 +6,7 @@ from typing import Any
 
 from artfs.errors import InvalidName
 from artfs.model.names import parse_version
-from artfs.server.routes import AS_OF, PAGING, Call, Operation, page_of, query_number
+from artfs.server.routes import AS_OF, PAGING, PAGING_NUMBERS, Call, Operation, page_of, query_number
 from artfs.wire.http import (
     AliasMove,
     AliasRecord,
@@ -128,7 +128,7 @@ OPERATIONS = (
     _row("GET", ARTIFACT, "One artifact", get_artifact, ArtifactRecord),
     _row("PATCH", ARTIFACT, "Set type or description", change_artifact, ArtifactRecord, body=ArtifactChange),
     _row("DELETE", ARTIFACT, "Delete an artifact without versions", delete_artifact),
-    _row("GET", ARTIFACT + "/versions", "List versions", list_versions, Page[VersionRecord], query=PAGING),
+    _row("GET", ARTIFACT + "/versions", "List versions", list_versions, Page[VersionRecord], query=PAGING_NUMBERS),
     _row(
         "GET", ARTIFACT + "/versions/{selector}", "What an alias or vN means", get_version, VersionRecord, query=AS_OF
     ),

@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from artfs.server.access_log import waiting
-from artfs.server.routes import Call, Operation, Parameter
+from artfs.server.routes import LIMIT, Call, Operation, Parameter
 from artfs.server.service import Service
-from artfs.wire.http import PAGE_MAX, WAIT_S_MAX, Changes
+from artfs.wire.http import WAIT_S_MAX, Changes
 
 
 async def changes(service: Service, request: Request, call: Call) -> Response:
@@ -46,7 +46,7 @@ OPERATIONS = (
         answer=Changes,
         query=(
             Parameter("after", "the position already seen; without it only the position is told"),
-            Parameter("limit", f"changes at most; {PAGE_MAX} if larger or not given"),
+            LIMIT,
             Parameter("wait_s", f"seconds to wait for a change; at most {WAIT_S_MAX:.0f}"),
         ),
     ),

@@ -6,6 +6,12 @@ import os
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 REQUESTS = Counter("artfs_requests_total", "Requests answered", ["method", "path", "status"])
 SECONDS = Histogram("artfs_request_seconds", "Time to answer a request, in seconds", ["method", "path"])
@@ -23,3 +29,16 @@ def rendered() -> bytes:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the package leaves it untyped
     return generate_latest(registry)
+
+
+def response() -> Response:
+    return Response(rendered(), media_type=MEDIA_TYPE)
+
+
+def application() -> Starlette:
+    """Answers /metrics, for an address of its own."""
+
+    async def show(_: Request) -> Response:
+        return response()
+
+    return Starlette(routes=[Route("/metrics", show)])

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 from artfs.errors import InvalidValue, StorageFailed
@@ -38,13 +39,6 @@ class Listen:
     certificate: str = ""
     key: str = ""
 
-    def __post_init__(self) -> None:
-        """Raises InvalidValue."""
-        _, colon, port = self.address.rpartition(":")
-        numbered = port.isascii() and port.isdecimal() and len(port) < 6 and int(port) < 1 << 16
-        if not self.address.startswith("unix:") and not (colon and numbered):
-            raise InvalidValue(f"{self.address!r} is not an address", hint="write HOST:PORT or unix:PATH")
-
     @property
     def is_local(self) -> bool:
         """Whether only this machine can connect."""
@@ -55,14 +49,16 @@ class Listen:
         """A listening socket. Raises InvalidValue, StorageFailed."""
         if self.address.startswith("unix:"):
             return _bind_unix(Path(self.address.removeprefix("unix:")))
-        host, _, port = self.address.rpartition(":")
+        host, colon, port = self.address.rpartition(":")
+        if not colon or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+            raise InvalidValue(f"{self.address!r} is not an address", hint="write HOST:PORT or unix:PATH")
         try:
             family, _, _, _, address = socket.getaddrinfo(
                 host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
             listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            reason = error.strerror or str(error)
             raise StorageFailed(f"cannot listen on {self.address}: {reason}", hint="choose another address") from None
         return listening
 
@@ -103,11 +99,26 @@ def serve(
     open_registry: OpenRegistry, listen: Listen, listening: socket.socket, settings: ServerSettings, workers: int
 ) -> int:
     """Serve until stopped; the exit code. The database is of the current format already."""
-    if workers == 1:
-        return _work(open_registry, listen, listening, settings)
-    with tempfile.TemporaryDirectory(prefix="artfs-metrics-") as metrics:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
-        return Watch(lambda: _work(open_registry, listen, listening, settings), workers, settings.stop_s).run()
+    works: list[Callable[[], int]] = [lambda: _work(open_registry, listen, listening, settings)] * workers
+    with ExitStack() as stack:
+        if settings.metrics_listen:
+            at = stack.enter_context(Listen(settings.metrics_listen).bind())
+            works.append(lambda: _show_metrics(at, settings))
+        if len(works) == 1:
+            return works[0]()
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(TemporaryDirectory(prefix="artfs-metrics-"))
+        return Watch(works, settings.stop_s).run()
+
+
+def _show_metrics(listening: socket.socket, settings: ServerSettings) -> int:
+    """A process that answers with the numbers of all workers, and with nothing else."""
+    import uvicorn
+
+    from artfs.server.metrics import application
+
+    config = uvicorn.Config(application(), log_config=None, access_log=False, server_header=False, lifespan="off")
+    uvicorn.Server(config).run(sockets=[listening])
+    return 0
 
 
 def _work(open_registry: OpenRegistry, listen: Listen, listening: socket.socket, settings: ServerSettings) -> int:
@@ -135,18 +146,20 @@ def _work(open_registry: OpenRegistry, listen: Listen, listening: socket.socket,
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.stop_s,
         backlog=BACKLOG,
+        forwarded_allow_ips=settings.trusted_proxy,
         h11_max_incomplete_event_size=settings.header_bytes_max,
         http=connections_with(settings),
         ws="none",
         ssl_certfile=listen.certificate or None,
         ssl_keyfile=listen.key or None,
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stopped)  # uvicorn raises what stopped it again when all is done
     server = Server(config)
-    server.run(sockets=[listening])
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)  # uvicorn's handlers replace these, and raise the signal again when all is done
+    with suppress(SystemExit):
+        server.run(sockets=[listening])
     return 0 if server.started else 1
 
 
-def _stopped(number: int, frame: FrameType | None) -> None:
-    """The signal was acted on already."""
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit

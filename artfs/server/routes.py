@@ -6,22 +6,23 @@ wait are coroutines.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from artfs.errors import InvalidValue
 from artfs.registry.guarded import GuardedRegistry
-from artfs.wire.http import PAGE_MAX, Page
+from artfs.wire.http import NAME_PATTERN, PAGE_MAX, Page
 
 if TYPE_CHECKING:
     from artfs.server.service import Service
 
 NUMBER_MAX = 1 << 62
-TEXT_CHARACTERS_MAX = 512
+TEXT_CHARACTERS_MAX = 128
 _T = TypeVar("_T")
 
 
@@ -57,13 +58,6 @@ def query_number(query: dict[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def check_text(values: dict[str, str]) -> None:
-    """Raises InvalidValue for parts of a path or query that no name, number or digest can be."""
-    for name, value in values.items():
-        if len(value) > TEXT_CHARACTERS_MAX or not value.isprintable():
-            raise InvalidValue(f"{value[:TEXT_CHARACTERS_MAX]!r} cannot be meant by {name}", hint="send printable text")
-
-
 Handler = Callable[[Call], Any]
 Streamer = Callable[["Service", Request, Call], Awaitable[Response]]
 
@@ -75,13 +69,54 @@ class Parameter:
     name: str
     meaning: str
     type: str = "integer"
+    least: int = 0
 
 
-PAGING = (
-    Parameter("after", "the last item of the page before", "string"),
-    Parameter("limit", f"items at most; {PAGE_MAX} if larger or not given"),
-)
+LIMIT = Parameter("limit", f"items at most; {PAGE_MAX} if larger or not given", least=1)
+PAGING = (Parameter("after", "the `next` of the page before", "string"), LIMIT)
+PAGING_NUMBERS = (Parameter("after", "the `next` of the page before"), LIMIT)
 AS_OF = (Parameter("as_of", "answer as of this change number"),)
+
+
+class Segment(NamedTuple):
+    """One that varies in a path."""
+
+    meaning: str
+    pattern: str
+
+
+SEGMENTS = {
+    "project": Segment("a project's name", NAME_PATTERN),
+    "artifact": Segment("an artifact's name", NAME_PATTERN),
+    "alias": Segment("an alias", NAME_PATTERN),
+    "selector": Segment("an alias, or `v` and a version's number", NAME_PATTERN),
+    "user": Segment("a user's name", NAME_PATTERN),
+    "token": Segment("a token's public id", "^[0-9a-f]{16}$"),
+    "draft": Segment("an upload's id", "^[0-9a-f]{32}$"),
+    "pack": Segment("a pack's id", "^[0-9a-f]{32}$"),
+    "digest": Segment("a SHA-256 digest in hexadecimal", "^[0-9a-f]{64}$"),
+}
+_COMPILED = {name: re.compile(segment.pattern.removesuffix("$") + r"\Z") for name, segment in SEGMENTS.items()}
+
+
+def check_path(values: dict[str, str]) -> None:
+    """Raises InvalidValue for a part of a path that cannot be what it must be."""
+    for name, value in values.items():
+        if not _COMPILED[name].match(value):
+            raise InvalidValue(f"{value[:TEXT_CHARACTERS_MAX]!r} is not {SEGMENTS[name].meaning}", hint="docs/api.md")
+
+
+def check_query(query: dict[str, str], parameters: Sequence[Parameter]) -> None:
+    """Raises InvalidValue for a parameter that cannot be what it must be. Those that are not known mean nothing."""
+    for parameter in parameters:
+        value = query.get(parameter.name)
+        if value is None:
+            continue
+        if parameter.type == "integer":
+            if query_number(query, parameter.name, 0) < parameter.least:
+                raise InvalidValue(f"{parameter.name}={value} is too small", hint=f"at least {parameter.least}")
+        elif len(value) > TEXT_CHARACTERS_MAX or not value.isprintable():
+            raise InvalidValue(f"{parameter.name}={value[:TEXT_CHARACTERS_MAX]!r} cannot be a name", hint="docs/api.md")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ class ServerSettings:
         stall_s: a client that takes nothing of its answer for so long is cut off.
         keep_alive_s: how long an idle connection stays open.
         stop_s: how long requests under way may take when the server is told to stop.
+        trusted_proxy: addresses whose X-Forwarded-For is believed, separated by commas.
+        metrics_listen: an address of its own for /metrics; empty to answer it with the rest.
         accel_prefix: where nginx serves the pack directory to itself (X-Accel-Redirect); empty to send packs from here.
         guesses_free: wrong tokens from an address, or for one token's id, that cost nothing.
         guess_delay_s, guess_delay_s_max: what the next one has to wait, doubled with every further one, and the most.
@@ -46,6 +48,8 @@ class ServerSettings:
     stall_s: float = 60.0
     keep_alive_s: int = 75
     stop_s: int = 20
+    trusted_proxy: str = "127.0.0.1,::1"
+    metrics_listen: str = ""
     accel_prefix: str = ""
     guesses_free: int = 10
     guess_delay_s: float = 0.5

@@ -14,10 +14,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from artfs.errors import ArtfsError, MachineNotReady
 
@@ -29,14 +29,21 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _log = logging.getLogger(__name__)
 
 
-class Watch:
-    """Runs `work`, whose result is an exit code, in `count` processes."""
+Work = Callable[[], int]
 
-    def __init__(self, work: Callable[[], int], count: int, stop_s: float) -> None:
-        self._work = work
-        self._count = count
+
+class _Child(NamedTuple):
+    work: Work
+    began_s: float
+
+
+class Watch:
+    """Runs each of `works`, whose results are exit codes, in a process of its own."""
+
+    def __init__(self, works: Sequence[Work], stop_s: float) -> None:
+        self._works = works
         self._stop_s = stop_s
-        self._children: dict[int, float] = {}
+        self._children: dict[int, _Child] = {}
         self._stopping = False
         self._young_deaths = 0
         self._alive, self._watcher_alive = os.pipe()  # closed by the kernel when the watcher ends, however it does
@@ -46,33 +53,35 @@ class Watch:
         for number in _SIGNALS:
             signal.signal(number, self._stop)
         signal.signal(signal.SIGALRM, self._kill)
-        while not self._stopping and len(self._children) < self._count:
-            self._start()
+        for work in self._works:
+            self._start(work)
         while self._children:
             pid, status = os.wait()
-            began_s = self._children.pop(pid, None)
-            if began_s is None or self._stopping:
+            child = self._children.pop(pid, None)
+            if child is None or self._stopping:
                 continue
             _log.error("worker %d ended with status %d; starting another", pid, os.waitstatus_to_exitcode(status))
-            self._young_deaths = self._young_deaths + 1 if time.monotonic() - began_s < YOUNG_S else 0
+            self._young_deaths = self._young_deaths + 1 if time.monotonic() - child.began_s < YOUNG_S else 0
             if self._young_deaths > YOUNG_DEATHS_MAX:
                 _log.error("workers end as soon as they begin; giving up")
                 self._stop(signal.SIGTERM, None)
             else:
-                self._start()
+                self._start(child.work)
         return 1 if self._young_deaths > YOUNG_DEATHS_MAX else 0
 
-    def _start(self) -> None:
+    def _start(self, work: Work) -> None:
+        if self._stopping:
+            return
         old = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a child is known before it can be told to stop
         try:
             pid = os.fork()
             if not pid:
-                self._be_worker(old)
-            self._children[pid] = time.monotonic()
+                self._be_worker(work, old)
+            self._children[pid] = _Child(work, time.monotonic())
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
-    def _be_worker(self, mask: set[signal.Signals | int]) -> NoReturn:
+    def _be_worker(self, work: Work, mask: set[signal.Signals | int]) -> NoReturn:
         status = 1
         try:
             for number in (*_SIGNALS, signal.SIGALRM):
@@ -80,7 +89,7 @@ class Watch:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(self._watcher_alive)
             threading.Thread(target=_stop_without_watcher, args=(self._alive,), daemon=True).start()
-            status = self._work()
+            status = work()
         except Exception:
             _log.exception("a worker failed")
         finally:

@@ -83,6 +83,9 @@ class UploadSession(Protocol):
         """Lease contents that were added before (perhaps by an earlier process) and return those that must be added
         again because the registry does not hold them, or not all of their chunks."""
 
+    def hold_tree(self, root: Digest) -> bool:
+        """Lease a tree and all below it; False if the registry does not hold it."""
+
     def store_page(self, data: bytes) -> Digest:
         """Send a tree page; its children were sent before."""
 

@@ -9,6 +9,7 @@ import msgspec
 from artfs.model.access import Role, Scope, Visibility
 from artfs.model.digest import ObjectKey
 from artfs.wire.records import Change, Location
+from artfs.wire.service import KEYS_MAX
 
 API = "/v1"
 TOKEN_SCHEME = "Bearer"
@@ -17,6 +18,10 @@ WAIT_S_MAX = 30.0  # of a long poll
 REQUEST_ID = "X-Request-Id"
 
 _T = TypeVar("_T")
+NAME_PATTERN = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"  # artfs.model.names decides; this is for the documentation
+Name = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": NAME_PATTERN})]
+Text = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": r"^[^\x00]*$"})]
+KeyText = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^(chunk|recipe|tree) sha256:[0-9a-f]{64}$"})]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # what a database holds
 
 
@@ -44,7 +49,7 @@ class Page(msgspec.Struct, Generic[_T], frozen=True):
 
 
 class NewProject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
+    name: Name
     exist_ok: bool = False
     visibility: Visibility = Visibility.PRIVATE
 
@@ -58,22 +63,22 @@ class MemberChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NewArtifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
-    type: str | None = None
+    name: Name
+    type: Name | None = None
     exist_ok: bool = False
 
 
 class ArtifactChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is null stays as it is."""
 
-    type: str | None = None
-    description: str | None = None
+    type: Name | None = None
+    description: Text | None = None
 
 
 class VersionChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is null stays as it is."""
 
-    description: str | None = None
+    description: Text | None = None
     metadata: dict[str, Any] | None = None
 
 
@@ -97,7 +102,7 @@ class AliasMove(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Objects by name: kind, a space, and digest, such as `chunk sha256:...`."""
 
-    keys: list[str]
+    keys: Annotated[list[KeyText], msgspec.Meta(extra_json_schema={"maxItems": KEYS_MAX})]
 
     @classmethod
     def of(cls, keys: list[ObjectKey]) -> Keys:
@@ -171,7 +176,7 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 class NewUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
+    name: Name
     admin: bool = False
 
 
@@ -183,6 +188,6 @@ class UserChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
-    scopes: list[Scope]
+    name: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^[ -~]{0,128}$"})]
+    scopes: Annotated[list[Scope], msgspec.Meta(extra_json_schema={"minItems": 1})]
     expires_at_ns: Number | None = None

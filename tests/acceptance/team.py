@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.acceptance.user import ARTFS, User, wait_until
 
@@ -107,6 +108,19 @@ class Team:
         path.touch(mode=0o600)
         path.write_text(made.stdout)
         return path
+
+
+def shared_storage(database: str, prefix: str) -> dict[str, str]:
+    """Settings of a registry in a PostgreSQL database and the bucket of the tests."""
+    parts = conninfo_to_dict(database)
+    address = f"{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}"
+    bucket, endpoint = os.environ["ARTFS_TEST_S3_BUCKET"], os.environ["ARTFS_TEST_S3"]
+    return {
+        "ARTFS_DATABASE": f"postgresql://{address}/{parts['dbname']}",
+        "ARTFS_STORAGE": f"s3://{bucket}/{prefix}-{os.urandom(4).hex()}?endpoint={endpoint}&region=default&path_style=true",
+        "AWS_ACCESS_KEY_ID": os.environ["ARTFS_TEST_S3_ACCESS_KEY"],
+        "AWS_SECRET_ACCESS_KEY": os.environ["ARTFS_TEST_S3_SECRET_KEY"],
+    }
 
 
 def free_port() -> int:

@@ -94,7 +94,14 @@ def test_a_mistake_is_named_with_what_to_do(user: User, arguments: list[str], co
 
 
 def test_who_opens_the_registry_itself_is_its_owner(user: User) -> None:
-    assert user.json("whoami") == {"user": "owner", "admin": True, "scopes": ["read", "write", "admin"]}
+    me = user.json("whoami")
+    assert me == {
+        "user": "owner",
+        "admin": True,
+        "scopes": ["read", "write", "admin"],
+        "token": None,
+        "expires_at": None,
+    }
 
 
 def test_examples_and_options_fit_a_terminal_of_80_columns(user: User) -> None:

@@ -13,6 +13,7 @@ from artfs.client.remote.registry import RemoteRegistry
 from artfs.model.access import Role, Scope, Visibility
 from artfs.registry.embedded import EmbeddedRegistry
 from tests.acceptance.team import Server, Team
+from tests.acceptance.user import wait_until
 from tests.access_matrix import ACTIONS, CALLERS, CONTENT, Caller, Stage, expected
 
 TIMEOUT_S = 60
@@ -83,3 +84,30 @@ def test_packs_and_trees_of_a_hidden_project_are_as_absent_as_one_that_never_was
     assert foreign[0] == 404
     owner.access.members.set(hidden, "stella", Role.READER)
     assert get(f"{hidden}/packs/{pack}")[0] == 206
+
+
+def test_a_member_of_a_team_uses_the_same_commands(team: Team, server: Server) -> None:
+    ann, ben = team.user("ann", server.url, scope="admin"), team.user("ben", server.url)
+    ann.run("project", "create", "shared")
+    ann.run("project", "share", "shared", "ben", "writer")
+    assert [project["project"] for project in ben.json("project", "list")].count("shared") == 1
+    assert {one["user"]: one["role"] for one in ben.json("project", "members", "shared")} == {
+        "ann": "admin",
+        "ben": "writer",
+    }
+    refused = ben.run("project", "visibility", "shared", "open", code=5)
+    assert "ben may not change members or visibility" in refused.stderr
+    assert "lacks the scope admin" in refused.stderr
+    made = ben.json("token", "create", "--scope", "read", "--expires", "1h")
+    assert (made["user"], made["scopes"]) == ("ben", ["read"])
+    file = team.directory / "ben-reading.token"
+    file.touch(mode=0o600)
+    file.write_text(made["token"])
+    reading = team.at_home("ben", server.url, home="ben-elsewhere", login=False)
+    reading.run("login", server.url, "--token-file", file)
+    me = reading.json("whoami")
+    assert (me["user"], me["token"], me["expires_at"]) == ("ben", made["id"], made["expires_at"])
+    assert "lacks the scope write" in reading.run("project", "create", "mine", code=5).stderr
+    assert reading.run("user", "list", code=5).stdout == ""
+    reading.run("token", "revoke", made["id"])
+    wait_until(lambda: reading.run("whoami", code=None).returncode == 5, "the token is no longer believed")

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.team import Member, Server, Team
+from tests.acceptance.team import Member, Server, Team, shared_storage
 from tests.acceptance.user import wait_until
+from tests.registries import migrated_database
 
 pytestmark = [pytest.mark.fuse, pytest.mark.serial]
 
@@ -31,6 +32,22 @@ def team(tmp_path: Path) -> Team:
 def server(team: Team) -> Iterator[Server]:
     with team.serving() as server:
         yield server
+
+
+@pytest.fixture(
+    params=["sqlite and a directory", pytest.param("postgresql and s3", marks=(pytest.mark.postgres, pytest.mark.s3))]
+)
+def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Team, str, str]]:
+    """A team, and the URLs of two servers: one and the same of a single machine, or two over shared storage."""
+    if request.param == "sqlite and a directory":
+        team = Team(tmp_path, {})
+        with team.serving("--workers", "2") as only:
+            yield team, only.url, only.url
+        return
+    with migrated_database() as database:
+        team = Team(tmp_path, shared_storage(database, tmp_path.name))
+        with team.serving() as first, team.serving() as second:
+            yield team, first.url, second.url
 
 
 def _tree(root: Path, files: int = 200, seed: int = 1) -> Path:
@@ -85,6 +102,35 @@ def test_what_one_mount_commits_another_shows_within_two_seconds(team: Team, ser
         ann.run("alias", "vision/bikes:v0", "best")
         wait_until(lambda: (his / "vision/bikes/best/large.bin").exists(), "the moved alias is seen", SEEN_S)
         assert_same(source, his / "vision/bikes/best")
+
+
+def test_the_whole_job_of_a_team(deployment: tuple[Team, str, str], tmp_path: Path) -> None:
+    team, one, other = deployment
+    ann, bob = team.user("ann", one), team.user("bob", other)
+    source = _tree(tmp_path / "source")
+    ann.run("project", "create", "vision")
+    ann.run("put", "-n", "vision/bikes", "-t", "images", source)
+    assert "vision" not in bob.run("ls").stdout  # it is private
+    team.administrator.run("project", "share", "vision", "bob", "writer")
+    with ann.mounted() as hers, bob.mounted() as his:
+        assert_same(source, his / "vision/bikes/v0")
+        draft = his / "vision/bikes/.staging/next"
+        bob.run("stage", "vision/bikes:v0", "next")
+        (draft / "d0/new").write_bytes(b"new")
+        (draft / "large.bin").unlink()
+        os.rename(draft, his / "vision/bikes/best")
+        wait_until(lambda: (hers / "vision/bikes/best/d0/new").exists(), "the commit is seen", SEEN_S)
+        assert not (hers / "vision/bikes/best/large.bin").exists()
+        assert_same(source, hers / "vision/bikes/v0")
+    version = ann.json("log", "vision/bikes")[0]
+    assert (version["version"], version["type"], version["created_by"].partition("@")[0]) == ("v1", "images", "bob")
+    diff = ann.run("diff", "vision/bikes:v0", "vision/bikes:v1", code=1).stdout
+    assert "d0/new" in diff
+    assert "large.bin" in diff
+    bob.run("rm", "--yes", "vision/bikes:v0")
+    ann.run("get", "vision/bikes:best", "--root", tmp_path / "got")
+    assert (tmp_path / "got/d0/new").read_bytes() == b"new"
+    assert team.administrator.json("fsck")["clean"]
 
 
 def test_a_file_larger_than_the_cache_is_read_whole_within_its_limit(

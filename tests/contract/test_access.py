@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, get_type_hints
 
@@ -11,8 +13,10 @@ import pytest
 from artfs.errors import AccessDenied, AlreadyExists, ArtfsError, DraftNotFound, ObjectMissing, ProjectNotFound
 from artfs.model.access import Role, Scope, Visibility
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
+from artfs.registry.database import Database, Transaction
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.guarded import CHANGES_BATCH, LIST_BATCH, GuardedRegistry
+from artfs.registry.sql_registry import SqlRegistry
 from artfs.wire import service
 from artfs.wire.records import SealRequest
 from artfs.wire.service import Registry
@@ -167,6 +171,46 @@ def test_waiting_ends_for_visible_changes_and_not_for_hidden_ones(registry: Embe
     assert [c.artifact for c in alice.changes.since(seen)] == ["bikes"]
 
 
+def test_who_loses_sight_of_a_project_is_told_and_nobody_else(registry: EmbeddedRegistry) -> None:
+    alice, bob, carol = (as_user(registry, name) for name in ("alice", "bob", "carol"))
+    for project in ("shared", "ended"):
+        alice.projects.create(project)
+        alice.access.members.set(project, "bob", Role.READER)
+    alice.projects.create("public", visibility=Visibility.PUBLIC)
+    alice.projects.create("private")
+
+    def told(change: Callable[[], object]) -> list[list[str]]:
+        position = registry.changes.position()
+        change()
+        assert {c.kind for user in (alice, bob, carol) for c in user.changes.since(position)} <= {"project"}
+        return [sorted({c.project for c in user.changes.since(position)}) for user in (alice, bob, carol)]
+
+    assert told(lambda: alice.access.members.remove("shared", "bob")) == [["shared"], ["shared"], []]
+    assert told(lambda: alice.access.members.remove("shared", "bob")) == [[], [], []]
+    assert told(lambda: alice.access.members.set("shared", "alice", Role.ADMIN)) == [["shared"], [], []]
+    assert told(lambda: alice.projects.delete("ended")) == [["ended"], ["ended"], []]
+    assert told(lambda: alice.projects.delete("private")) == [["private"], [], []]
+    assert told(lambda: alice.projects.update("public", visibility=Visibility.OPEN)) == [["public"]] * 3
+    assert told(lambda: alice.projects.update("public", visibility=Visibility.PRIVATE)) == [["public"]] * 3
+
+
+def test_a_namesake_of_a_removed_user_is_told_nothing_of_what_that_one_saw(registry: EmbeddedRegistry) -> None:
+    as_user(registry, "bob")
+    registry.access.members.set("hidden", "bob", Role.READER)
+    registry.access.members.remove("hidden", "bob")
+    assert [c.project for c in as_user(registry, "bob").changes.since(0)] == ["hidden"]
+    registry.access.users.delete("bob")
+    assert as_user(registry, "bob").changes.since(0) == []
+    assert {c.kind for c in registry.changes.since(0)} <= {"project", "artifact", "version", "alias"}
+
+
+def test_an_administrator_of_the_server_is_told_of_everything(registry: EmbeddedRegistry) -> None:
+    root = as_user(registry, "root", admin=True)
+    registry.projects.create("brief")
+    registry.projects.delete("brief")
+    assert root.changes.since(0) == registry.changes.since(0)
+
+
 def test_a_digest_gives_nothing_of_a_project_that_one_may_not_read(registry: EmbeddedRegistry) -> None:
     alice = as_user(registry, "alice")
     alice.projects.create("vision")
@@ -259,6 +303,54 @@ def test_an_administrator_with_a_lesser_token_does_no_more_than_it_allows(regist
     with pytest.raises(AccessDenied) as told:
         reading.artifacts.create("hidden", "cars")
     assert told.value.hint == "the token in use lacks the scope write"
+
+
+class CountingDatabase:
+    """A database that counts transactions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.count = 0
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        self.count += 1
+        return self._database.read()
+
+    def write(self, *, durable: bool = True) -> AbstractContextManager[Transaction]:
+        self.count += 1
+        return self._database.write(durable=durable)
+
+    @property
+    def dialect(self) -> str:
+        return self._database.dialect
+
+    def stamp(self) -> object:
+        return self._database.stamp()
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def test_a_check_costs_one_look_however_much_there_is(registry: EmbeddedRegistry) -> None:
+    for i in range(300):
+        registry.projects.create(f"p{i}", visibility=[Visibility.PRIVATE, Visibility.PUBLIC][i % 2])
+        registry.artifacts.create(f"p{i}", "bikes")
+    identity = as_user(registry, "alice").access.users.me()
+    database = CountingDatabase(registry.resources.database)
+    alice = GuardedRegistry(SqlRegistry(registry.identity, replace(registry.resources, database=database)), identity)
+
+    def looks(call: Callable[[], object]) -> int:
+        before = database.count
+        call()
+        return database.count - before
+
+    assert looks(lambda: alice.projects.get("p1")) == 2
+    assert looks(lambda: alice.artifacts.list("p1")) == 2
+    assert looks(lambda: alice.objects.locate("p1", list(SECRET.objects))) == 2
+    assert looks(lambda: alice.access.members.list("p1")) == 2
+    assert looks(lambda: alice.projects.list()) == 2
+    assert looks(lambda: alice.changes.since(0)) == 2
+    assert looks(lambda: alice.changes.since(registry.changes.position())) == 1
 
 
 def _told(call: Callable[..., object], *arguments: object) -> str:

@@ -134,8 +134,10 @@ class Place:
         registry.close()
 
     @contextmanager
-    def serving(self, *options: str, settings: Mapping[str, str] | None = None, **more: Any) -> Iterator[Server]:
-        """A server on a free port, ready, and gone afterwards."""
+    def serving(
+        self, *options: str, settings: Mapping[str, str] | None = None, wait: bool = True, verify: str | bool = True
+    ) -> Iterator[Server]:
+        """A server on a free port, ready unless `wait` is False, and gone afterwards. `verify`: of TLS, by requests."""
         port = free_port()
         scheme = "https" if "--tls-cert" in options else "http"
         command = [sys.executable, "-c", "from artfs.cli.main import main; main()"]
@@ -148,9 +150,10 @@ class Place:
                 stdout=out,
                 stderr=err,
             )
-        server = Server(f"{scheme}://127.0.0.1:{port}", self.directory, process, **more)
+        server = Server(f"{scheme}://127.0.0.1:{port}", self.directory, process, verify)
         try:
-            wait_until(server.is_ready, f"{server.url} is ready", READY_S)
+            if wait:
+                wait_until(server.is_ready, f"{server.url} is ready", READY_S)
             yield server
         finally:
             stop(process)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from artfs.cache.object_cache import ObjectCache
+from artfs.client.allowance import RATIO_MAX, Allowance
 from artfs.client.objects import ObjectReader
 from artfs.client.pack_source import LocalPacks, PackVanished
 from artfs.client.windows import INDEX_READ_BYTES, WINDOW_BYTES_FIRST, WINDOW_BYTES_MAX, PackWindows
-from artfs.model.digest import ObjectKey, ObjectKind
+from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.vfs.ports import Bytes
+from artfs.wire.records import Location
 from tests.contract.uploading import Content, commit, content_of
 
 WAIT_S = 30.0
@@ -46,6 +48,25 @@ class FarPacks(LocalPacks):
         data = path.read_bytes()[-length:]
         self.reads.append(len(data))
         return data
+
+
+class CountedObjects:
+    """Asks the real service, and counts how often."""
+
+    def __init__(self, registry: EmbeddedRegistry) -> None:
+        self._inner = registry.objects
+        self.calls = 0
+
+    def locate(self, project: str, keys: Sequence[ObjectKey]) -> list[Location | None]:
+        self.calls += 1
+        return self._inner.locate(project, keys)
+
+
+def _walk_page_by_page(reader: ObjectReader, digest: Digest) -> int:
+    """Visit every directory as a mount does, one page at a time, and count them."""
+    page = reader.page("vision", digest).page
+    below = [key.digest for key in page.children() if key.kind is ObjectKind.TREE]
+    return 1 + sum(_walk_page_by_page(reader, child) for child in below)
 
 
 @pytest.fixture
@@ -179,3 +200,35 @@ def _wait_until_loading(reader: ObjectReader) -> None:
             return
         deadline.wait(0.01)
     pytest.fail("nothing is being loaded")
+
+
+def test_what_is_taken_along_is_bounded_by_what_is_used(registry: EmbeddedRegistry, packs: FarPacks) -> None:
+    free_bytes, ratio_max, read_bytes = 1 << 20, 8, 0
+    samples = [_noise(registry, 150, 10_000, seed)[1][:5] for seed in range(12)]
+    windows = PackWindows(packs, allowance=Allowance(free_bytes, ratio_max))
+    reader = ObjectReader(registry, packs=packs, windows=windows)
+    for key in (key for keys in zip(*samples, strict=True) for key in keys):
+        read_bytes += len(reader.read("vision", key))
+        assert sum(packs.reads) <= free_bytes + (1 + ratio_max) * read_bytes
+    assert sum(packs.reads) > free_bytes  # it was a bound, and not only a wish
+
+
+def test_what_is_used_allows_to_take_more_along(registry: EmbeddedRegistry, packs: FarPacks) -> None:
+    _, keys = _noise(registry, 3000, 7000)
+    windows = PackWindows(packs, allowance=Allowance(0, RATIO_MAX))
+    reader = ObjectReader(registry, packs=packs, windows=windows)
+    for key in keys:
+        reader.read("vision", key)
+    assert len(packs.reads) <= len(keys) // 50
+
+
+def test_pages_of_many_directories_are_located_together(registry: EmbeddedRegistry, packs: FarPacks) -> None:
+    tree = {f"d{i:03}": {f"e{j}": {"f": b"%d %d" % (i, j)} for j in range(4)} for i in range(200)}
+    commit(registry, "vision", "deep", content_of(tree))
+    counted = CountedObjects(registry)
+    registry.objects = counted  # type: ignore[assignment]  # the real one, counted
+    reader = ObjectReader(registry, packs=packs, windows=PackWindows(packs))
+    root = registry.versions.resolve("vision", "deep", "latest").root
+    seen = _walk_page_by_page(reader, root)
+    assert seen == 1 + 200 + 800
+    assert counted.calls + len(packs.reads) <= seen // 4

@@ -8,6 +8,7 @@ Prints the mount's record, or the error, as JSON.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,29 +26,64 @@ if TYPE_CHECKING:
     from artfs.vfs.view import View
 
 
+FAULTS = (
+    "TEST_MOUNT_FAULTS"  # the file of `faulty_registry.Faults`: the registry is to be a far one that fails on command
+)
+CACHE_BYTES = "TEST_MOUNT_CACHE_BYTES"  # the limit of the cache on disk; without it there is none
+LITTLE_MEMORY_BYTES = 4 << 20  # with a cache on disk, so that it is used
+CACHE_DIR = "TEST_MOUNT_CACHE_DIR"  # where that is, if not below the machine's directory
+
+
 class RegistryBackend:
     """An embedded registry with the client's reader and uploads; drafts are kept in `staging_dir`."""
 
-    def __init__(self, registry_dir: Path, staging_dir: Path) -> None:
-        from artfs.client.client import Client
+    def __init__(self, registry_dir: Path, machine: Path) -> None:
+        from artfs.cache.object_cache import ObjectCache
+        from artfs.client.objects import MEMORY_BYTES, ObjectReader
+        from artfs.client.pack_source import LocalPacks
+        from artfs.client.remembered.answer_file import AnswerFile
+        from artfs.client.remembered.registry import RememberingRegistry
+        from artfs.client.upload import Uploads
         from artfs.registry.embedded import EmbeddedRegistry
+        from artfs.wire.service import Registry
+        from tests.faults.faulty_registry import Faults, FaultyPacks, faulty
 
-        self.known = None
-        self.registry = EmbeddedRegistry(registry_dir)
-        self._client = Client(self.registry)
-        self.source = self._client.objects
-        self._staging_dir = staging_dir
+        self.registry: Registry = EmbeddedRegistry(registry_dir)
+        self._far: RememberingRegistry | None = None
+        packs, dates = LocalPacks(), None
+        if FAULTS in os.environ:
+            faults = Faults(Path(os.environ[FAULTS]))
+            dates = AnswerFile(machine / "catalog.db")
+            self.registry = self._far = RememberingRegistry(faulty(self.registry, faults), dates)
+            self._far.load()
+            packs = FaultyPacks(faults)
+        cache = None
+        if CACHE_BYTES in os.environ:
+            cache_dir = Path(os.environ.get(CACHE_DIR, machine / "cache"))
+            cache = ObjectCache(cache_dir, int(os.environ[CACHE_BYTES]), "test")
+        self._cache = cache
+        memory_bytes = MEMORY_BYTES if cache is None else LITTLE_MEMORY_BYTES
+        self.source = ObjectReader(self.registry, packs=packs, memory_bytes=memory_bytes, cache=cache, dates=dates)
+        self._uploads = Uploads(self.registry)
+        self.known = None if self._far is None else self._far.known
+        self._staging_dir = machine / "staging"
 
     def open_staging(self, view: View, door: Door, kernel: KernelCaches) -> StagingArea | None:
         from artfs.vfs.staging.area import Staging
 
-        return Staging(self._staging_dir, self.source, self._client.uploads, door, created_by="test")
+        return Staging(self._staging_dir, self.source, self._uploads, door, created_by="test")
 
     def status(self) -> Mapping[str, Any]:
-        return {}
+        return {
+            "memory": self.source.status(),
+            "registry": None if self._far is None else self._far.status(),
+            "disk": None if self._cache is None else self._cache.status(),
+        }
 
     def close(self) -> None:
-        self._client.close()
+        self._uploads.close()
+        self.source.close()
+        self.registry.close()
 
 
 def main(mountpoint: str, registry_dir: str, machine_dir: str, options: str) -> int:
@@ -58,7 +94,7 @@ def main(mountpoint: str, registry_dir: str, machine_dir: str, options: str) -> 
             registry_dir,
             MountOptions(**json.loads(options)),
             MountRecords(machine / "state", machine / "run"),
-            lambda: RegistryBackend(Path(registry_dir), machine / "staging"),
+            lambda: RegistryBackend(Path(registry_dir), machine),
             log_level="info",
         )
     except ArtfsError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,9 +28,11 @@ from hypothesis.stateful import (
 from artfs.errors import ArtfsError, DraftClosed, DraftNotFound, NotEmpty, ObjectMissing, StillAliased
 from artfs.model.digest import ObjectKey
 from artfs.registry.embedded import EmbeddedRegistry
+from artfs.registry.sql_registry import SqlRegistry
 from artfs.store.pack_file import PackReader
 from artfs.wire.records import DraftRecord, SealRequest, SealResult
 from tests.contract.uploading import Clock, Content, Tree, children_of, content_of, write_pack
+from tests.registries import migrated_database, open_postgres_registry
 
 PROJECTS = ("vision", "audio")
 ARTIFACTS = ("bikes", "cars")
@@ -75,7 +78,7 @@ class ModelDraft:
 
 
 class RegistryMachine(RuleBasedStateMachine):
-    """Acts on an embedded registry and on the model, and compares."""
+    """Acts on a registry, an embedded one, and on the model, and compares."""
 
     @initialize(seed=st.integers(0, 2**32))
     def start(self, seed: int) -> None:
@@ -91,7 +94,7 @@ class RegistryMachine(RuleBasedStateMachine):
             self.registry.projects.create(project)
             self.artifacts[project] = {}
 
-    def _open(self) -> EmbeddedRegistry:
+    def _open(self) -> SqlRegistry:
         return EmbeddedRegistry(self.root / "registry", clock=self.clock, random_bytes=self.random.randbytes)
 
     def teardown(self) -> None:
@@ -340,17 +343,45 @@ class RegistryMachine(RuleBasedStateMachine):
         assert list(self.registry.spool.iterdir()) == []
 
 
-def run_machine(examples: int) -> None:
-    run_state_machine_as_test(
-        RegistryMachine, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None)
-    )
+class PostgresMachine(RegistryMachine):
+    """The same over PostgreSQL, a database for each history."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stack = ExitStack()
+        self._url = self._stack.enter_context(migrated_database())
+
+    def _open(self) -> SqlRegistry:
+        return open_postgres_registry(
+            self._url, self.root / "registry", clock=self.clock, random_bytes=self.random.randbytes
+        )
+
+    def teardown(self) -> None:
+        with self._stack:
+            super().teardown()
+
+
+def run_machine(examples: int, machine: type[RegistryMachine] = RegistryMachine) -> None:
+    run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None))
 
 
 def test_random_histories_keep_exactly_what_is_held() -> None:
     run_machine(40)
 
 
+@pytest.mark.postgres
+def test_random_histories_over_postgres_keep_exactly_what_is_held() -> None:
+    run_machine(15, PostgresMachine)
+
+
 @pytest.mark.deep
 @pytest.mark.timeout(1800)
 def test_many_random_histories_keep_exactly_what_is_held() -> None:
     run_machine(2000)
+
+
+@pytest.mark.deep
+@pytest.mark.postgres
+@pytest.mark.timeout(1800)
+def test_many_random_histories_over_postgres_keep_exactly_what_is_held() -> None:
+    run_machine(200, PostgresMachine)

@@ -10,6 +10,7 @@ import click
 from artfs.cli.context import Session, json_option, pass_session
 from artfs.cli.exit_codes import EXIT_CODES, OK
 from artfs.cli.output import echo_json
+from artfs.cli.pinning import pin, pins, unpin
 from artfs.cli.progress import meter
 from artfs.model.sizes import format_size, parse_size
 
@@ -23,10 +24,15 @@ if TYPE_CHECKING:
 Examples:
   artfs cache info
   artfs cache cleanup 1GB      keep the most recently used gigabyte
+  artfs cache pin vision/bikes:v3
   artfs cache verify""",
 )
 def command() -> None:
-    """Inspect, shrink or verify the local cache. Nothing in it is ever the only copy."""
+    """Inspect, shrink, pin or verify the local cache. Nothing in it is ever the only copy."""
+
+
+for _command in (pin, unpin, pins):
+    command.add_command(_command)
 
 
 @command.command("info")
@@ -44,12 +50,22 @@ def info(session: Session, as_json: bool) -> None:
                 "limit_bytes": found.limit_bytes,
                 "objects": found.object_count,
                 "segments": found.segment_count,
+                "pinned_objects": found.pinned_count,
+                "pinned_bytes": found.pinned_bytes,
+                "pins": len(found.pins),
+                "hits": found.hits,
+                "misses": found.misses,
                 "mode": session.config.cache.value,
             }
         )
     else:
         size = f"{format_size(found.size_bytes)} of at most {format_size(found.limit_bytes)}"
         click.echo(f"{found.root}: {size}, {found.object_count} objects (cache = {session.config.cache.value})")
+        asked = found.hits + found.misses
+        if asked:
+            click.echo(f"  {found.hits} of {asked} objects asked for were held ({100 * found.hits / asked:.0f} %)")
+        if found.pins:
+            click.echo(f"  {len(found.pins)} pins hold {found.pinned_count} objects, {format_size(found.pinned_bytes)}")
 
 
 @command.command("cleanup")

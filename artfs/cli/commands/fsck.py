@@ -25,21 +25,22 @@ COLORS = {"error": "red", "warning": "yellow", "info": "blue"}
 Examples:
   artfs fsck             read and verify every byte that is stored
   artfs fsck --quick     structure only: databases, pack indexes, trees
-  artfs fsck --repair    rebuild tables from the packs, set damaged packs aside""",
+  artfs fsck --repair    rebuild tables from the packs, set damaged packs aside
+  artfs fsck --reencrypt encrypt what is not encrypted with the current key""",
 )
 @click.option("--quick", is_flag=True, help="Do not read the content of files.")
 @click.option("--repair", is_flag=True, help="Mend what can be mended, then check again.")
+@click.option("--reencrypt", is_flag=True, help="Encrypt all packs with the current key, then check.")
 @json_option
 @pass_session
-def command(session: Session, quick: bool, repair: bool, as_json: bool) -> int:
+def command(session: Session, quick: bool, repair: bool, reencrypt: bool, as_json: bool) -> int:
     """Verify the registry: every finding with what it means, which versions it touches and what to do. Exit code 6
     if anything is wrong."""
-    from artfs.registry.fsck import check
+    from artfs.assemble import check_own_registry, reencrypt_own_packs, repair_own_registry
 
     config = session.config
     if config.is_remote:
         raise InvalidValue(f"{config.registry} is not a directory", hint="run artfs fsck where the registry is")
-    root = config.registry_dir
     actions: list[str] = []
     with meter("fsck") as bar:
 
@@ -47,10 +48,11 @@ def command(session: Session, quick: bool, repair: bool, as_json: bool) -> int:
             bar.update(phase=f"pack {done} of {total}", files=done, size_bytes=done, total_bytes=total)
 
         if repair:
-            from artfs.registry.repair import repair as mend
-
-            actions = list(mend(root).actions)
-        report = check(root, deep=not quick, progress=progress)
+            actions += repair_own_registry(config).actions
+        if reencrypt:
+            count = reencrypt_own_packs(config, lambda done: progress(done, done))
+            actions.append(f"encrypted {count} packs with the current key")
+        report = check_own_registry(config, deep=not quick, progress=progress)
     if as_json:
         echo_json(_json(report, actions))
     else:

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from artfs.cli.context import Session, pass_session
-from artfs.errors import InvalidValue
 
 
 @click.command(
@@ -24,9 +23,10 @@ A token comes from `artfs token create`, which an administrator runs for you the
 @click.option(
     "--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Read the token there."
 )
+@click.option("--default", "as_default", is_flag=True, help="Make it the registry that commands use, in config.toml.")
 @click.option("--ca-file", default="", help="Certificates (PEM) to check the server against.")
 @pass_session
-def command(session: Session, url: str, token_file: Path | None, ca_file: str) -> None:
+def command(session: Session, url: str, token_file: Path | None, as_default: bool, ca_file: str) -> None:
     """Check a token with the server at URL and remember it, in a file that only you can read or in the keyring."""
     from artfs.client.credentials import keep_token, server_name
     from artfs.client.remote.registry import RemoteRegistry
@@ -42,17 +42,20 @@ def command(session: Session, url: str, token_file: Path | None, ca_file: str) -
     place = keep_token(server, token, config.credentials)
     scopes = ", ".join(scope.value for scope in identity.scopes)
     click.echo(f"logged in at {server} as {identity.user.name} ({scopes}); the token is in {place}")
-    if config.registry.rstrip("/") != server:
+    if as_default:
+        from artfs.config import set_in_file
+
+        set_in_file(config.config_file, "registry", server)
+        click.echo(f"commands use it from now on: registry in {config.config_file}")
+    elif config.registry.rstrip("/") != server:
         click.echo(f'to use it by default: registry = "{server}" in {config.config_file}, or ARTFS_REGISTRY={server}')
 
 
 def _token(token_file: Path | None) -> str:
+    from artfs.client.credentials import checked_token, read_token
+
     if token_file is not None:
-        token = token_file.read_text(encoding="utf-8").strip()
-    elif sys.stdin.isatty():
-        token = click.prompt("Token", hide_input=True, err=True).strip()
-    else:
-        token = sys.stdin.readline().strip()
-    if not token or any(character.isspace() or not character.isprintable() for character in token):
-        raise InvalidValue("that is not a token", hint="a token begins with artfs_ and is one word")
-    return token
+        return read_token(token_file)
+    if sys.stdin.isatty():
+        return checked_token(click.prompt("Token", hide_input=True, err=True), "what was typed")
+    return checked_token(sys.stdin.readline(4096), "the standard input")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -13,6 +14,14 @@ from artfs.cli.context import Session, pass_session
 from artfs.errors import InvalidValue, MachineNotReady
 
 DEFAULT_LISTEN = "127.0.0.1:7433"
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _limit(option: str, name: str, type_: type[int] | type[float], what: str) -> Callable[[_F], _F]:
+    """An option for one of the server's bounds; the default is the settings' own."""
+    kind: click.IntRange | click.FloatRange = click.IntRange(1) if type_ is int else click.FloatRange(0.1)
+    unit = "SECONDS" if name.endswith("_s") else "N"
+    return click.option(option, name, type=kind, metavar=unit, help=what)
 
 
 @click.command(
@@ -35,11 +44,22 @@ The first user, on the same machine and with the same --database and --storage:
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="Certificate chain (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key (PEM).")
 @click.option("--insecure-http", is_flag=True, help="Listen on other than this machine without TLS: behind a proxy.")
-@click.option("--accel-prefix", default="", metavar="PATH", help="Let nginx send packs from this internal location.")
+@click.option("--trusted-proxy", metavar="ADDR,...", help="Believe X-Forwarded-For from there, not only from here.")
+@click.option("--public-url", metavar="URL", help="Where clients reach the server, if not where it listens.")
+@click.option("--accel-prefix", metavar="PATH", help="Let nginx send packs from this internal location.")
 @click.option("--access-log", type=click.Path(path_type=Path), help="Append the access log there, not to stdout.")
+@click.option("--metrics-listen", metavar="HOST:PORT", help="Answer /metrics there, to everybody, and only there.")
+@_limit("--max-requests", "requests_max", int, "Requests under way at once, a worker.")
+@_limit("--max-waiting", "waiters_max", int, "Clients waiting for changes, a worker.")
+@_limit("--max-guesses", "guesses_free", int, "Wrong tokens from an address before it is slowed.")
+@_limit("--header-timeout", "header_s", float, "Time for a request's headers.")
+@_limit("--body-timeout", "body_start_s", float, "Time for a body, besides its length at a low rate.")
+@_limit("--stall-timeout", "stall_s", float, "Time a client may take nothing of its answer.")
+@_limit("--stop-timeout", "stop_s", int, "Time to finish requests when told to stop.")
 @pass_session
 def command(
     session: Session,
+    /,
     listen: str,
     database: str | None,
     storage: str | None,
@@ -48,8 +68,9 @@ def command(
     tls_cert: str | None,
     tls_key: str | None,
     insecure_http: bool,
-    accel_prefix: str,
+    public_url: str | None,
     access_log: Path | None,
+    **options: Any,
 ) -> int:
     """Serve the registry to a team: users, tokens and projects with members (docs/access.md), over HTTP (docs/api.md)."""
     try:
@@ -69,23 +90,29 @@ def command(
         )
     settings = {"database": database, "storage": storage, "encryption_keys": encryption_keys}
     config = session.with_settings({name: value for name, value in settings.items() if value is not None})
+    limits = ServerSettings(**{name: value for name, value in options.items() if value is not None})
     open_registry = partial(open_own_registry, config, trusted=False)
     prepare(open_registry, workers)
     _log_to(access_log, session.config.log_level)
     with place.bind() as listening:
-        click.echo(f"artfs serves {config.described_registry} at {place.url(listening)}", err=True)
-        return serve(open_registry, place, listening, ServerSettings(accel_prefix=accel_prefix), workers)
+        _say(config.described_registry, public_url or place.url(listening))
+        return serve(open_registry, place, listening, limits, workers)
+
+
+def _say(registry: str, url: str) -> None:
+    click.echo(f"artfs serves {registry} at {url}", err=True)
+    click.echo("  the first user, on this machine and with the same registry, database and storage:", err=True)
+    click.echo("  artfs user add NAME --admin && artfs token create --user NAME --scope admin", err=True)
+    click.echo(f"  then, anywhere: artfs login {url}", err=True)
 
 
 def _log_to(access_log: Path | None, level: str) -> None:
     """The log goes to stderr, the access log (JSON lines) to stdout or a file."""
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s")
-    handler: logging.Handler = logging.StreamHandler(sys.stdout)
-    if access_log is not None:
-        handler = logging.FileHandler(access_log, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    from artfs.server.log_lines import LineHandler
+
     log = logging.getLogger("artfs.access")
-    log.handlers[:] = [handler]
+    log.handlers[:] = [LineHandler(access_log)]
     log.setLevel(logging.INFO)
     log.propagate = False
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from artfs.cli.context import Session, json_option, pass_session
-from artfs.cli.output import echo_json
+from artfs.cli.output import echo_json, local_time
 from artfs.errors import Unavailable
 from artfs.model.sizes import format_size
 
@@ -45,10 +45,26 @@ def _show(mount: dict[str, Any]) -> None:
     flags = [name.replace("_", "-") for name in ("read_only", "pin") if mount[name]]
     facts = [f"up {_duration(mount['uptime_s'])}", f"memory {format_size(mount['memory_bytes'])}", *flags]
     click.echo(f"  {', '.join(facts)}")
+    _show_cache(mount.get("cache") or {})
     for draft in (mount["filesystem"].get("staging") or {}).get("drafts", []):
         _show_draft(draft)
     for error in mount["last_errors"][-3:]:
         click.echo(f"  {click.style('error', fg='red')}: {error}")
+
+
+def _show_cache(cache: dict[str, Any]) -> None:
+    """What came from where: only mounts of a registry over a network, or with a cache, have any of it."""
+    registry = cache.get("registry")
+    if registry is not None:
+        since = local_time(registry["since_ns"])
+        if registry["reachable"]:
+            click.echo(f"  registry reachable since {since}, {registry['requests']} requests")
+        else:
+            click.echo(f"  {click.style('registry out of reach', fg='red')} since {since}: {registry['last_error']}")
+    disk = cache.get("disk")
+    if disk is not None:
+        fetched = format_size(cache["memory"]["fetched_bytes"])
+        click.echo(f"  cache: {disk['hits']} hits, {disk['misses']} misses; {fetched} fetched")
 
 
 def _show_draft(draft: dict[str, Any]) -> None:

@@ -80,10 +80,11 @@ class Reachability:
     @contextmanager
     def noticing(self) -> Iterator[None]:
         """Around a call that may take any time: only its end says something."""
+        began_s = self._monotonic_s()
         try:
             yield
         except RegistryUnavailable as error:
-            self._fail(error)
+            self._fail(error, began_s)
             raise
         except ArtfsError:
             self._answered()
@@ -109,8 +110,11 @@ class Reachability:
             return 0
         return sum(1 for began_s in list(self._calls.values()) if now - began_s > DOUBT_S)
 
-    def _fail(self, error: RegistryUnavailable) -> None:
+    def _fail(self, error: RegistryUnavailable, began_s: float) -> None:
+        """What failed in the end is no news of a registry that has answered since it began."""
         with self._lock:
+            if began_s < self._answered_s:
+                return
             if self._down is None:
                 self._since_ns = self._clock_ns()
             self._down = error

@@ -156,7 +156,7 @@ CREATE INDEX leases_by_object ON leases (object);
 -- Every visible change, in the order of commits. Names, not ids: what a change was about may be gone.
 CREATE TABLE changes (
     seq INTEGER PRIMARY KEY,
-    kind TEXT NOT NULL,             -- project, artifact, version, alias
+    kind TEXT NOT NULL,             -- project, artifact, version, alias; farewell: registry/changes.py
     project TEXT NOT NULL,
     artifact TEXT NOT NULL,
     name TEXT NOT NULL              -- the version's or alias's directory name

@@ -13,6 +13,7 @@ import trio
 from artfs.errors import ArtfsError
 from artfs.vfs.door import Door, Lane
 from artfs.vfs.ports import ObjectSource, Uploads
+from artfs.vfs.staging.bases import BaseLeases
 from artfs.vfs.staging.commit import Committer
 from artfs.vfs.staging.draft import Draft, Resources
 from artfs.vfs.staging.drafts import DraftDirectory
@@ -54,6 +55,7 @@ class Staging:
         self._door = door
         self._table = DraftTable(StagingRoot(root), Resources(source, door, clock))
         self._ingest = Ingest(uploads, door)
+        self._bases = BaseLeases(self._table, self._ingest, door)
         self._graves_in, self._graves = trio.open_memory_channel[Path](_GRAVES_WAITING)
         writing = Writing(self._ingest)
         committer = Committer(self._ingest, source, door, created_by)
@@ -67,6 +69,7 @@ class Staging:
         await self._door.run(Lane.STAGING, self._table.layout.sweep)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ingest.run)
+            nursery.start_soon(self._bases.run)
             nursery.start_soon(self._checkpoint)
             nursery.start_soon(self._delete)
 

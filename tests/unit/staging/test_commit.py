@@ -15,7 +15,7 @@ import trio.testing
 from artfs.client.upload import Uploads
 from artfs.errors import Busy, InvalidName, ObjectMissing, StorageFull, TypeMismatch, UnsupportedFile
 from artfs.model.content import FileContent
-from artfs.model.digest import Digest
+from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.vfs.door import Door
 from artfs.vfs.ports import UploadSession
@@ -54,6 +54,10 @@ class _FailingSession:
         self._owner.check("add_file")
         self._owner.sent.append(source.name)
         return self._real.add_file(source)
+
+    def hold_tree(self, root: Digest) -> bool:
+        self._owner.check("hold_tree")
+        return self._real.hold_tree(root)
 
     def ensure(self, contents: Sequence[FileContent]) -> list[FileContent]:
         self._owner.check("ensure")
@@ -289,3 +293,34 @@ async def test_too_many_open_files_is_an_errno_and_changes_nothing(draft: Drive)
     assert caught.value.errno == errno.EMFILE
     assert await draft.walk() == before
     await draft.write("f", b"now")
+
+
+async def test_a_draft_holds_what_its_version_held_when_that_is_deleted(machine: Machine) -> None:
+    base = machine.put({"kept": b"k" * 5000, "sub/also": b"a" * 5000})
+    machine.put({"other": b"o"})
+    draft = machine.draft_of(base)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(draft.staging.run)
+        await draft.write("new", b"n")
+        root = ObjectKey(ObjectKind.TREE, base.digest)
+        await _is_leased(machine, root)
+        machine.registry.versions.delete(PROJECT, ARTIFACT, [base.number], delete_aliases=True)
+        result = await draft.commit()
+        nursery.cancel_scope.cancel()
+    assert machine.tree(result.version.digest) == {
+        "kept": b"k" * 5000,
+        "sub": None,
+        "sub/also": b"a" * 5000,
+        "new": b"n",
+    }
+
+
+async def _is_leased(machine: Machine, key: ObjectKey) -> None:
+    """Wait until some upload holds the object."""
+    sql = "SELECT 1 FROM leases l JOIN objects o ON o.id = l.object WHERE o.digest = ?"
+    with trio.fail_after(10):
+        while True:
+            with machine.registry.resources.database.read() as tx:
+                if tx.row(sql, (bytes(key.digest),)) is not None:
+                    return
+            await trio.sleep(0.01)

@@ -1,0 +1,1 @@
+"""The same formats for PostgreSQL: numbered scripts, run by artfs.registry.migrations."""
