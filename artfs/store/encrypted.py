@@ -128,12 +128,13 @@ def reencrypt(store: EncryptedPackStore, spool: Path, *, progress: Callable[[int
     is replaced all or nothing, so an interrupted run is simply run again.
 
     Args:
-        spool: a directory on the file system of the store.
+        spool: a directory for the new file of one pack.
         progress: told how many packs were looked at.
     """
     done = 0
     for number, name in enumerate([file.name for file in store.files() if file.name is not None], 1):
-        done += store.reencrypt(name, spool)
+        with suppress(FileNotFoundError):  # the pack of an upload that was given up
+            done += store.reencrypt(name, spool)
         if progress is not None:
             progress(number)
     return done

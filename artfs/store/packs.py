@@ -176,14 +176,19 @@ class LocalPackStore:
 
 
 def replace_pack(store: LocalPackStore, name: PackName, source: Path) -> None:
-    """Put the finished file `source`, which is on the store's file system and goes, in the place of a stored pack.
+    """Put the finished file `source`, which may be gone then, in the place of a stored pack, all or nothing.
 
     Only for another encoding of the same pack, with the maintenance lock held: a pack deleted meanwhile would come back.
     """
     target = store.path(name)
     with reported("replace the pack", target):
         _sync_file(source)
-        os.replace(source, target)
+        try:
+            os.replace(source, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _copy(source, target, over=True)
         sync_directory(target.parent)
 
 
@@ -208,14 +213,14 @@ def _end(path: Path) -> tuple[int, bytes]:
         return size, file.read()
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, *, over: bool = False) -> None:
     """Across file systems, or where there are no hard links: a reader never sees a part."""
     temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
     try:
         shutil.copyfile(source, temporary)
         os.chmod(temporary, FILE_MODE)
         _sync_file(temporary)
-        if target.exists():
+        if target.exists() and not over:
             _check_same(source, target)
         else:
             os.rename(temporary, target)

@@ -19,6 +19,7 @@ from artfs.registry.resources import Verify
 from artfs.store.packs import PackName, place_of
 from tests.contract.uploading import Clock, commit, content_of, fetch
 from tests.network.served import admin_token, served
+from tests.registries import migrated_database, open_postgres_registry
 from tests.stores import STORE_PARAMS, STORES, Opened
 
 NOISE = random.Random(1).randbytes(300_000)  # several encrypted blocks
@@ -121,6 +122,34 @@ def test_files_that_no_row_speaks_of_are_named_and_set_aside(stored: Stored) -> 
     assert stored.codes() == ["stray-file"]
     repair(stored.root, store=stored.opened.store, clock=stored.clock)
     assert stored.codes() == []
+
+
+@pytest.mark.postgres
+@pytest.mark.s3
+def test_a_registry_of_several_servers_is_checked_like_any_other(tmp_path: Path, clock: Clock) -> None:
+    root = tmp_path / "registry"
+    with migrated_database() as url, STORES["s3"](root) as opened:
+        registry = open_postgres_registry(url, root, store=opened.store, clock=clock)
+        try:
+            registry.projects.create("vision")
+            for content in (FIRST, SECOND):
+                commit(registry, "vision", "bikes", content)
+            report = check_registry(registry.resources)
+            assert (report.findings, report.pack_count) == ([], 2)
+            assert report.object_count == len(FIRST.objects | SECOND.objects)
+            with registry.resources.database.read() as tx:
+                ((uid, pack_id),) = tx.rows(
+                    "SELECT j.uid, p.pack_id FROM packs p JOIN objects o ON o.pack = p.id"
+                    " JOIN projects j ON j.id = p.project_id WHERE o.digest = ?",
+                    (SECOND.root_key.digest,),
+                )
+            opened.change(place_of(PackName(uid, pack_id)), lambda data: data[:100])
+            opened.change("notes.txt", lambda _: b"x")
+            found = check_registry(registry.resources)
+            assert {finding.code for finding in found.findings} == {"pack-short", "object-damaged", "stray-file"}
+            assert found.affected == ["vision/bikes:v1"]
+        finally:
+            registry.close()
 
 
 def _flipped(data: bytes, at: int) -> bytes:

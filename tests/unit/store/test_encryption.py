@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from base64 import b64encode
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -134,3 +136,16 @@ def test_a_plain_pack_is_not_stored_again_beside_its_name(inner: LocalPackStore,
     store.ingest(NAMES[0], tmp_path / "new")
     with pytest.raises(AlreadyExists):
         store.ingest(NAMES[0], PackWriter(tmp_path / "other", PackHeader(NAMES[0].pack_id, b"u" * 16, 7)).finish())
+
+
+def test_rotation_works_from_another_file_system(inner: LocalPackStore, tmp_path: Path) -> None:
+    source = write(tmp_path / "new", NAMES[0])
+    inner.ingest(NAMES[0], source)
+    store = EncryptedPackStore(inner, EncryptionKeys("k1", {"k1": OLD}))
+    with TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        assert os.stat(elsewhere).st_dev != tmp_path.stat().st_dev
+        assert reencrypt(store, Path(elsewhere)) == 1
+        assert list(Path(elsewhere).iterdir()) == []
+    assert store.read(NAMES[0], 0, 1 << 20) == source.read_bytes()
+    assert b"secret" not in inner.path(NAMES[0]).read_bytes()
+    assert [file.name for file in inner.files()] == [NAMES[0]]
