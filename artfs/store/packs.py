@@ -14,12 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from artfs.errors import AlreadyExists
+from artfs.errors import AlreadyExists, StorageFailed
 from artfs.model.pack import FOOTER_BYTES
 from artfs.store.durable import DIRECTORY_MODE, FILE_MODE, make_directories, reported, sync_directory
 from artfs.store.pack_bytes import LocalPackBytes, PackBytes
 
 ID_BYTES = 16
+ENCRYPTED_MAGIC = b"artfsenc"  # how a file begins that only store/encrypted_file.py can read
 _SUFFIX = ".pack"
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EACCES}
 
@@ -124,7 +125,12 @@ class LocalPackStore:
             sync_directory(target.parent)
 
     def open(self, name: PackName) -> LocalPackBytes:
-        return LocalPackBytes(self.path(name))
+        """As `PackStore`. An encrypted file is refused: taken for a damaged pack, it would be repaired to nothing."""
+        opened = LocalPackBytes(self.path(name))
+        if opened.pread(0, len(ENCRYPTED_MAGIC)) == ENCRYPTED_MAGIC:
+            opened.close()
+            raise StorageFailed(f"{opened.label} is encrypted, and there are no keys", hint="set encryption_keys")
+        return opened
 
     def read(self, name: PackName, offset: int, length: int) -> bytes:
         with self.open(name) as pack:

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from artfs.client.remote.registry import RemoteRegistry
+from artfs.errors import StorageFailed
 from artfs.model.digest import ObjectKey
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.fsck import check, check_registry, sqlite_checks
 from artfs.registry.repair import repair
 from artfs.registry.resources import Verify
-from artfs.store.packs import PackName, place_of
+from artfs.store.encrypted import EncryptedPackStore
+from artfs.store.encryption_keys import EncryptionKeys
+from artfs.store.packs import LocalPackStore, PackName, place_of
 from tests.contract.uploading import Clock, commit, content_of, fetch
 from tests.network.served import admin_token, served
 from tests.registries import migrated_database, open_postgres_registry
@@ -150,6 +153,23 @@ def test_a_registry_of_several_servers_is_checked_like_any_other(tmp_path: Path,
             assert found.affected == ["vision/bikes:v1"]
         finally:
             registry.close()
+
+
+@pytest.mark.parametrize(
+    "keys", [None, EncryptionKeys("k1", {"k1": bytes(32)}), EncryptionKeys("k2", {"k2": bytes(32)})]
+)
+def test_without_the_right_keys_nothing_is_called_damaged_or_repaired(
+    tmp_path: Path, clock: Clock, keys: EncryptionKeys | None
+) -> None:
+    root = tmp_path / "registry"
+    with STORES["encrypted"](root) as opened:
+        stored = Stored(root, opened, clock)
+        plain = LocalPackStore(root / "packs")
+        for act in (check, repair):
+            with pytest.raises(StorageFailed, match="encrypted"):
+                act(root, store=plain if keys is None else EncryptedPackStore(plain, keys), clock=clock)
+        assert stored.codes() == []
+        stored.registry.close()
 
 
 def _flipped(data: bytes, at: int) -> bytes:

@@ -149,3 +149,13 @@ def test_rotation_works_from_another_file_system(inner: LocalPackStore, tmp_path
     assert store.read(NAMES[0], 0, 1 << 20) == source.read_bytes()
     assert b"secret" not in inner.path(NAMES[0]).read_bytes()
     assert [file.name for file in inner.files()] == [NAMES[0]]
+
+
+def test_without_any_keys_an_encrypted_pack_is_not_taken_for_a_damaged_one(
+    inner: LocalPackStore, tmp_path: Path
+) -> None:
+    EncryptedPackStore(inner, EncryptionKeys("k1", {"k1": OLD})).ingest(NAMES[0], write(tmp_path / "new", NAMES[0]))
+    with pytest.raises(StorageFailed, match="encrypted"):
+        inner.open(NAMES[0])
+    with pytest.raises(StorageFailed, match="encrypted"):
+        inner.read(NAMES[0], 100, 10)
