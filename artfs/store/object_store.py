@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PACKS = "packs"
 QUARANTINE = "quarantine"
 URL_LIFE_S = 3600
-URL_RENEWED_AFTER_S = 1200  # so that one that is given away holds for 40 minutes at least
+URL_RENEWED_AFTER_S = 240  # less than what passing keys of a machine's role still last when they are used to sign
 URLS_MAX = 16_384
 WINDOW_BYTES = 8 << 20  # what one request of a check or a repair reads
 _LIST_CHUNK = 1000
