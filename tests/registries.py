@@ -16,7 +16,7 @@ from artfs.registry.migrations import migrate, settle_identity
 from artfs.registry.postgres import PostgresDatabase
 from artfs.registry.resources import Clock, RandomBytes, Resources, Verify
 from artfs.registry.sql_registry import SqlRegistry
-from artfs.store.packs import LocalPackStore
+from artfs.store.packs import LocalPackStore, PackStore
 
 _TEMPLATE = f"artfs_template_{os.getpid()}_{secrets.token_hex(4)}"
 _made: list[str] = []
@@ -69,6 +69,7 @@ def open_postgres_registry(
     url: str,
     root: Path,
     *,
+    store: PackStore | None = None,
     clock: Clock = time.time_ns,
     random_bytes: RandomBytes = os.urandom,
     verify: Verify = Verify.METADATA,
@@ -81,7 +82,7 @@ def open_postgres_registry(
             (root / name).mkdir(parents=True, exist_ok=True)
         resources = Resources(
             database=database,
-            store=LocalPackStore(root / "packs"),
+            store=store or LocalPackStore(root / "packs"),
             spool=root / "spool",
             maintenance_lock=database.maintenance_lock,
             clock=clock,

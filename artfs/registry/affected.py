@@ -9,7 +9,7 @@ from artfs.registry.database import Transaction
 
 def affected_versions(tx: Transaction, object_ids: Iterable[int]) -> tuple[str, ...]:
     """Versions as `project/artifact:vN`, sorted, that hold any of the objects."""
-    tx.run("CREATE TEMPORARY TABLE IF NOT EXISTS damaged (id INTEGER PRIMARY KEY)")
+    tx.run("CREATE TEMPORARY TABLE IF NOT EXISTS damaged (id BIGINT PRIMARY KEY)")
     tx.run("DELETE FROM damaged")
     tx.run_many("INSERT INTO damaged (id) VALUES (?)", ((id_,) for id_ in set(object_ids)))
     rows = tx.rows(

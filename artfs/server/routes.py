@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from artfs.errors import InvalidValue
+from artfs.errors import ArtfsError, DraftNotFound, InvalidName, InvalidValue, TokenNotFound
 from artfs.registry.guarded import GuardedRegistry
 from artfs.wire.http import NAME_PATTERN, PAGE_MAX, Page
 
@@ -83,6 +83,7 @@ class Segment(NamedTuple):
 
     meaning: str
     pattern: str
+    error: type[ArtfsError] = InvalidName
 
 
 SEGMENTS = {
@@ -92,19 +93,20 @@ SEGMENTS = {
     "selector": Segment("an alias, or `v` and a version's number", NAME_PATTERN),
     "version": Segment("`v` and a version's number", "^v(0|[1-9][0-9]{0,17})$"),
     "user": Segment("a user's name", NAME_PATTERN),
-    "token": Segment("a token's public id", "^[0-9a-f]{16}$"),
-    "draft": Segment("an upload's id", "^[0-9a-f]{32}$"),
-    "pack": Segment("a pack's id", "^[0-9a-f]{32}$"),
-    "digest": Segment("a SHA-256 digest in hexadecimal", "^[0-9a-f]{64}$"),
+    "token": Segment("a token's public id", "^[0-9a-f]{16}$", TokenNotFound),
+    "draft": Segment("an upload's id", "^[0-9a-f]{32}$", DraftNotFound),
+    "pack": Segment("a pack's id", "^[0-9a-f]{32}$", InvalidValue),
+    "digest": Segment("a SHA-256 digest in hexadecimal", "^[0-9a-f]{64}$", InvalidValue),
 }
 _COMPILED = {name: re.compile(segment.pattern.removesuffix("$") + r"\Z") for name, segment in SEGMENTS.items()}
 
 
 def check_path(values: dict[str, str]) -> None:
-    """Raises InvalidValue for a part of a path that cannot be what it must be."""
+    """Raises InvalidName or InvalidValue for a part of a path that cannot be what it must be, NotFound for what nobody can have."""
     for name, value in values.items():
         if not _COMPILED[name].match(value):
-            raise InvalidValue(f"{value[:TEXT_CHARACTERS_MAX]!r} is not {SEGMENTS[name].meaning}", hint="docs/api.md")
+            segment = SEGMENTS[name]
+            raise segment.error(f"{value[:TEXT_CHARACTERS_MAX]!r} is not {segment.meaning}", hint="docs/api.md")
 
 
 def check_query(query: dict[str, str], parameters: Sequence[Parameter]) -> None:

@@ -51,7 +51,7 @@ class EncryptedPackStore:
                     self._check_same(name, plain)
 
     def open(self, name: PackName) -> PackBytes:
-        sealed = self._inner.open(name)
+        sealed = LocalPackBytes(self._inner.path(name))
         try:
             header = decode_encrypted_header(sealed.pread(0, HEADER_BYTES), sealed.label)
             return sealed if header is None else DecryptedBytes(sealed, header, name, self._keys)
@@ -90,7 +90,7 @@ class EncryptedPackStore:
 
     def reencrypt(self, name: PackName, spool: Path) -> bool:
         """Encrypt one pack with the current key if it is not; see `reencrypt`. Raises DamagedPack for one that is no pack."""
-        with self._inner.open(name) as stored:
+        with LocalPackBytes(self._inner.path(name)) as stored:
             start = stored.pread(0, max(HEADER_BYTES, PACK_HEADER_BYTES))
             header = decode_encrypted_header(start, stored.label)
         if header is None:
@@ -128,12 +128,13 @@ def reencrypt(store: EncryptedPackStore, spool: Path, *, progress: Callable[[int
     is replaced all or nothing, so an interrupted run is simply run again.
 
     Args:
-        spool: a directory on the file system of the store.
+        spool: a directory for the new file of one pack.
         progress: told how many packs were looked at.
     """
     done = 0
     for number, name in enumerate([file.name for file in store.files() if file.name is not None], 1):
-        done += store.reencrypt(name, spool)
+        with suppress(FileNotFoundError):  # the pack of an upload that was given up
+            done += store.reencrypt(name, spool)
         if progress is not None:
             progress(number)
     return done

@@ -20,7 +20,7 @@ from artfs.errors import DamagedPack, MachineNotReady, NewerFormat, StorageFaile
 from artfs.store.durable import FILE_MODE, reported
 from artfs.store.encryption_keys import EncryptionKeys
 from artfs.store.pack_bytes import PackBytes
-from artfs.store.packs import PackName
+from artfs.store.packs import ENCRYPTED_MAGIC, PackName
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,7 +29,6 @@ ENCRYPTED_FORMAT = 1
 BLOCK_BYTES = 64 << 10
 TAG_BYTES = 16
 SALT_BYTES = 16
-ENCRYPTED_MAGIC = b"artfsenc"
 _FIELDS = struct.Struct("<8sHHI32s16s16s")  # magic, format, flags, block length, key's name, salt, proof of the key
 _CHECKSUM_BYTES = 8
 HEADER_BYTES = _FIELDS.size + _CHECKSUM_BYTES

@@ -1,8 +1,9 @@
 """Packs in a bucket: S3, Google Cloud Storage or Azure, through obstore.
 
 A pack is one object, put once, only if there is none of its name. Clients read it from the bucket, by URLs that are signed here
-and hold for an hour. Every request has a bound, with its retries. The client of the bucket is made when it is first needed,
-and again in a forked child, where its threads are gone.
+and hold for an hour. Every request has a bound, with its retries. The client of the bucket is made when it is first needed:
+its threads belong to the process, and do not survive a fork. A child of a process that has used a bucket is refused, for
+it would wait for ever.
 
 What a bucket's errors say is told without the request itself: that has keys and signatures in it.
 """
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cachetools import TTLCache
 
-from artfs.errors import AlreadyExists, MachineNotReady
+from artfs.errors import AlreadyExists, MachineNotReady, StorageFailed
 from artfs.model.pack import FOOTER_BYTES
 from artfs.store.bucket_errors import absent_bucket, bucket_errors, is_beyond_the_end
 from artfs.store.bucket_url import BucketUrl, Timeouts
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 PACKS = "packs"
 QUARANTINE = "quarantine"
 URL_LIFE_S = 3600
-URL_RENEWED_AFTER_S = 1200  # so that one that is given away holds for 40 minutes at least
+URL_RENEWED_AFTER_S = 240  # less than what passing keys of a machine's role still last when they are used to sign
 URLS_MAX = 16_384
 WINDOW_BYTES = 8 << 20  # what one request of a check or a repair reads
 _LIST_CHUNK = 1000
@@ -54,7 +55,6 @@ class ObjectStore:
         self._timeouts = timeouts or Timeouts()
         self._credentials = credentials or {}
         self._lock = threading.Lock()
-        self._pid = 0
         self._client: Any = None
         self._urls: TTLCache[PackName, str] = TTLCache(URLS_MAX, URL_RENEWED_AFTER_S)
         _obstore()
@@ -164,10 +164,10 @@ class ObjectStore:
         return False
 
     def _bucket(self) -> S3Store | GCSStore | AzureStore:
+        _claim_process()
         with self._lock:
-            if self._pid != os.getpid():
+            if self._client is None:
                 self._client = self._parsed.connect(self._timeouts, self._credentials)
-                self._pid = os.getpid()
             client: S3Store | GCSStore | AzureStore = self._client
             return client
 
@@ -203,6 +203,20 @@ class StoredRange:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+_claimed: list[int] = []
+"""The process that obstore's threads are in; one of its own for all stores."""
+
+
+def _claim_process() -> None:
+    if not _claimed:
+        _claimed.append(os.getpid())
+    if _claimed[0] != os.getpid():
+        raise StorageFailed(
+            "a bucket cannot be used in a process forked from one that has used it",
+            hint="open the registry only after forking",
+        )
 
 
 def _obstore() -> Any:

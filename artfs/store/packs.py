@@ -14,12 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from artfs.errors import AlreadyExists
+from artfs.errors import AlreadyExists, StorageFailed
 from artfs.model.pack import FOOTER_BYTES
 from artfs.store.durable import DIRECTORY_MODE, FILE_MODE, make_directories, reported, sync_directory
 from artfs.store.pack_bytes import LocalPackBytes, PackBytes
 
 ID_BYTES = 16
+ENCRYPTED_MAGIC = b"artfsenc"  # how a file begins that only store/encrypted_file.py can read
 _SUFFIX = ".pack"
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EACCES}
 
@@ -124,7 +125,12 @@ class LocalPackStore:
             sync_directory(target.parent)
 
     def open(self, name: PackName) -> LocalPackBytes:
-        return LocalPackBytes(self.path(name))
+        """As `PackStore`. An encrypted file is refused: taken for a damaged pack, it would be repaired to nothing."""
+        opened = LocalPackBytes(self.path(name))
+        if opened.pread(0, len(ENCRYPTED_MAGIC)) == ENCRYPTED_MAGIC:
+            opened.close()
+            raise StorageFailed(f"{opened.label} is encrypted, and there are no keys", hint="set encryption_keys")
+        return opened
 
     def read(self, name: PackName, offset: int, length: int) -> bytes:
         with self.open(name) as pack:
@@ -176,14 +182,19 @@ class LocalPackStore:
 
 
 def replace_pack(store: LocalPackStore, name: PackName, source: Path) -> None:
-    """Put the finished file `source`, which is on the store's file system and goes, in the place of a stored pack.
+    """Put the finished file `source`, which may be gone then, in the place of a stored pack, all or nothing.
 
     Only for another encoding of the same pack, with the maintenance lock held: a pack deleted meanwhile would come back.
     """
     target = store.path(name)
     with reported("replace the pack", target):
         _sync_file(source)
-        os.replace(source, target)
+        try:
+            os.replace(source, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _copy(source, target, over=True)
         sync_directory(target.parent)
 
 
@@ -208,14 +219,14 @@ def _end(path: Path) -> tuple[int, bytes]:
         return size, file.read()
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, *, over: bool = False) -> None:
     """Across file systems, or where there are no hard links: a reader never sees a part."""
     temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
     try:
         shutil.copyfile(source, temporary)
         os.chmod(temporary, FILE_MODE)
         _sync_file(temporary)
-        if target.exists():
+        if target.exists() and not over:
             _check_same(source, target)
         else:
             os.rename(temporary, target)

@@ -16,6 +16,7 @@ from artfs.wire.service import Registry
 from tests.contract.uploading import Clock
 from tests.network.served import admin_token, served
 from tests.registries import migrated_database, open_postgres_registry
+from tests.stores import STORES
 
 
 @pytest.fixture
@@ -43,8 +44,26 @@ def _remote(root: Path, clock: Clock) -> Iterator[Registry]:
         yield RemoteRegistry(url, token, spool=root / "spool")
 
 
-REGISTRIES = {"embedded": _embedded, "postgres": _postgres, "remote": _remote}
-MARKS = {"postgres": pytest.mark.postgres}
+@contextmanager
+def _encrypted(root: Path, clock: Clock) -> Iterator[Registry]:
+    with STORES["encrypted"](root / "registry") as stored:
+        yield EmbeddedRegistry(root / "registry", store=stored.store, clock=clock)
+
+
+@contextmanager
+def _shared(root: Path, clock: Clock) -> Iterator[Registry]:
+    with migrated_database() as url, STORES["s3"](root / "registry") as stored:
+        yield open_postgres_registry(url, root / "registry", store=stored.store, clock=clock)
+
+
+REGISTRIES = {
+    "embedded": _embedded,
+    "postgres": _postgres,
+    "remote": _remote,
+    "encrypted": _encrypted,
+    "postgres-s3": _shared,
+}
+MARKS = {"postgres": [pytest.mark.postgres], "postgres-s3": [pytest.mark.postgres, pytest.mark.s3]}
 
 
 @pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, ())) for name in REGISTRIES])

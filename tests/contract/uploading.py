@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from artfs.client.pack_source import LocalPacks
+from artfs.client.pack_source import LocalPacks, PackSource, PackSources, StoredPacks
 from artfs.client.remote.packs import HttpPacks
 from artfs.client.remote.registry import RemoteRegistry
 from artfs.model import codec
@@ -16,9 +16,11 @@ from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.recipe import decode_recipe, encode_recipe
 from artfs.model.tree import Entry, EntryKind, PageSummary, decode_page, symlink_entry
 from artfs.model.tree_build import build_directory
+from artfs.registry.sql_registry import SqlRegistry
 from artfs.store.pack_file import PackWriter, new_pack_header
 from artfs.wire.records import DraftRecord, SealRequest, SealResult
 from artfs.wire.service import KEYS_MAX, Registry
+from tests.stores import SignedPacks
 
 Tree = Mapping[str, "bytes | str | Tree"]
 """A directory: bytes are files, str are symbolic links, mappings are directories."""
@@ -142,8 +144,16 @@ def fetch(registry: Registry, project: str, key: ObjectKey) -> bytes | None:
     (location,) = registry.objects.locate(project, [key])
     if location is None:
         return None
-    packs = HttpPacks(registry.transport) if isinstance(registry, RemoteRegistry) else LocalPacks()
-    stored = packs.read(location.url, location.offset, location.stored_bytes)
+    stored = _packs_of(registry).read(location.url, location.offset, location.stored_bytes)
     data = bytes(codec.decode(location.codec, stored, location.size_bytes))
     assert Digest.of(data) == key.digest
     return data
+
+
+def _packs_of(registry: Registry) -> PackSource:
+    if isinstance(registry, RemoteRegistry):
+        return HttpPacks(registry.transport)
+    sources: dict[str, PackSource] = {"file": LocalPacks(), "http": SignedPacks()}
+    if isinstance(registry, SqlRegistry):
+        sources["store"] = StoredPacks(registry.resources.store)
+    return PackSources(sources)
