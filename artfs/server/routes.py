@@ -102,7 +102,7 @@ _COMPILED = {name: re.compile(segment.pattern.removesuffix("$") + r"\Z") for nam
 
 
 def check_path(values: dict[str, str]) -> None:
-    """Raises InvalidName or InvalidValue for a part of a path that cannot be what it must be, NotFound for what nobody can have."""
+    """Raises InvalidName, InvalidValue or NotFound for a part of a path that cannot be what it must be."""
     for name, value in values.items():
         if not _COMPILED[name].match(value):
             segment = SEGMENTS[name]

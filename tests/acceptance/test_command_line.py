@@ -190,7 +190,7 @@ def test_completion_prints_a_script(user: User, shell: str) -> None:
         (("umount", "/tmp"), 3, "/tmp"),
         (("frobnicate",), 2, "frobnicate"),
         (("--registry", "/dev/null/x", "ls"), 7, "/dev/null/x"),
-        (("--registry", "https://example.org", "ls"), 2, "https://example.org"),
+        (("--registry", "ftp://example.org", "ls"), 2, "ftp://example.org"),
     ],
 )
 def test_a_mistake_gets_a_message_and_its_exit_code(
