@@ -200,6 +200,42 @@ def test_a_stopped_server_is_an_error_in_bounded_time_and_no_reader_is_unkillabl
         assert_same(source, mount / "vision/bikes/latest")
 
 
+def test_a_token_is_in_no_log_no_process_and_no_file_but_the_credentials(
+    team: Team, server: Server, tmp_path: Path
+) -> None:
+    source = _tree(tmp_path / "source", files=10)
+    ann = team.user("ann", server.url, login=False)
+    token = team.token("ann")
+    ann.run("login", server.url, "--token-file", token)
+    secret = token.read_bytes().strip().rpartition(b"_")[2]
+    token.unlink()
+    talkative = Member(ann.home, {**ann.settings, "ARTFS_LOG_LEVEL": "debug"})
+    said = [talkative.run("-vv", "put", "-n", "vision/bikes", source)]
+    with talkative.mounted() as mount:
+        assert_same(source, mount / "vision/bikes/latest")
+        said.append(talkative.run("-vv", "status"))
+        assert _holders(secret) == []
+        server.kill()
+        assert _error(mount / "vision/bikes/v7/x") != 0
+        said.append(talkative.run("-vv", "ls", code=7))
+    assert all(secret.decode() not in done.stdout + done.stderr for done in said)
+    files = [path for path in team.directory.rglob("*") if path.is_file() and secret in path.read_bytes()]
+    assert files == [ann.home / ".config/artfs/credentials.json"]
+
+
+def _holders(secret: bytes) -> list[str]:
+    """Processes that have the secret in their command line or environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        for name in ("cmdline", "environ"):
+            try:
+                if secret in (process / name).read_bytes():
+                    found.append(f"{process}/{name}")
+            except OSError:
+                continue
+    return found
+
+
 def _error(path: Path) -> int:
     """The errno that reading a file ends with, 0 if it can be read; within a bound."""
     begin = time.monotonic()
