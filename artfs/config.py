@@ -96,10 +96,8 @@ class Config:
     @property
     def described_registry(self) -> str:
         """What a registry that this machine opens itself is called, without secrets."""
-        parts = urlsplit(self.database)
-        host = parts.netloc.rpartition("@")[2]
-        database = f"{parts.scheme}://{host}{parts.path}" if self.is_shared else str(self.registry_dir)
-        return f"{database} with packs in {self.storage.partition('?')[0]}" if self.storage else database
+        database = without_password(self.database) if self.is_shared else str(self.registry_dir)
+        return f"{database} with packs in {without_password(self.storage)}" if self.storage else database
 
     @property
     def registry_dir(self) -> Path:
@@ -155,6 +153,13 @@ def load_config(overrides: Mapping[str, str | None], environ: Mapping[str, str])
         config_file=config_file,
         sources=sources,
     )
+
+
+def without_password(url: str) -> str:
+    """A URL's scheme, host and path: all of it that may be shown."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}" if host else url
 
 
 def _config_file(environ: Mapping[str, str]) -> Path:

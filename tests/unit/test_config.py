@@ -58,3 +58,22 @@ def test_paths_expand_and_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert not config.is_remote
     assert load_config({"registry": "https://example.org"}, {}).is_remote
     assert config.cache is CacheMode.AUTO
+
+
+def test_a_registry_in_a_database_is_described_without_its_password() -> None:
+    config = load_config(
+        {"database": "postgresql://ann:secret@db:5432/artfs?sslmode=require", "storage": "s3://bucket/p?region=x"}, {}
+    )
+    assert config.described_registry == "postgresql://db:5432/artfs with packs in s3://bucket/p"
+    assert config.is_shared
+    assert config.is_in_bucket
+
+
+def test_a_database_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="database"):
+        load_config({"database": "mysql://db/artfs"}, {})
+
+
+def test_sqlite_names_the_registrys_directory_or_the_file_in_it(tmp_path: Path) -> None:
+    for text in (f"sqlite:{tmp_path}", f"sqlite:{tmp_path / 'registry.db'}"):
+        assert load_config({"database": text}, {}).registry_dir == tmp_path

@@ -10,7 +10,7 @@ from artfs import machine
 from artfs.cli.context import Session, json_option, pass_session
 from artfs.cli.exit_codes import EXIT_CODES, OK
 from artfs.cli.output import echo_json
-from artfs.config import Config
+from artfs.config import Config, without_password
 from artfs.errors import ArtfsError
 from artfs.machine import Check, Level
 from artfs.model.sizes import format_size
@@ -50,6 +50,8 @@ def _value(config: Config, name: str) -> str:
         return format_size(config.cache_size_bytes)
     if name == "cache":
         return config.cache.value
+    if name in ("database", "storage") and getattr(config, name):
+        return without_password(getattr(config, name))
     return str(getattr(config, name)) or "none"
 
 
