@@ -32,6 +32,12 @@ class Transaction(Protocol):
     def run_many(self, sql: str, parameters: Iterable[Parameters]) -> int:
         """How many rows were changed by all of it."""
 
+    def note_filled(self, table: str) -> None:
+        """A temporary table was filled: let the database plan by what is in it now.
+
+        Else PostgreSQL takes it for large, and reads all edges of the registry rather than look up those of a few objects.
+        """
+
 
 class Database(Protocol):
     """Transactions. Raises StorageFull, StorageFailed, DamagedDatabase and RegistryUnavailable."""

@@ -67,8 +67,11 @@ def walk(tx: Transaction, now_ns: int, *, candidates: Iterable[int] = (), condem
         " ON CONFLICT DO NOTHING"
     )
     while tx.row("SELECT 1 FROM frontier LIMIT 1") is not None:
+        tx.note_filled("frontier")
         tx.run(_DIES, (now_ns, now_ns))
+        tx.note_filled("fresh")
         tx.run("INSERT INTO doomed (id) SELECT id FROM fresh")
+        tx.note_filled("doomed")
         tx.run("DELETE FROM frontier")
         tx.run(_DESCEND)
         tx.run("DELETE FROM fresh")

@@ -58,6 +58,9 @@ class _Connection:
         self.raw.executemany(sql, parameters)
         return self.raw.total_changes() - before
 
+    def note_filled(self, table: str) -> None:
+        """SQLite looks up rows one by one whatever there are."""
+
 
 class SqliteDatabase:
     """A `Database` in the file `path`, created when absent. `timeout_s` bounds the wait for other writers."""
