@@ -21,6 +21,7 @@ from artfs.store.object_store import ObjectStore
 from artfs.store.packs import LocalPackStore, PackStore
 
 REQUEST_S = 30.0
+KMS_KEY = "artfs-test"  # what the S3 server of scripts/services encrypts with
 KEYS = EncryptionKeys("k1", {"k1": bytes(range(32))})
 
 

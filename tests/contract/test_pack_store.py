@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from artfs.client.pack_source import LocalPacks, PackSources, PackVanished, StoredPacks
 from artfs.errors import AlreadyExists, DamagedPack
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.pack import PackHeader
+from artfs.store.object_store import ObjectStore
 from artfs.store.pack_file import PackReader, PackWriter
 from artfs.store.packs import PackName, PackStore, StoredFile, place_of
-from tests.stores import STORE_PARAMS, STORES, Opened, SignedPacks
+from tests.stores import KMS_KEY, REQUEST_S, STORE_PARAMS, STORES, Opened, SignedPacks, s3_credentials, s3_url
 
 UID = b"u" * 16
 
@@ -180,3 +182,16 @@ def test_a_pack_that_is_shorter_than_its_client_believes_is_damaged(store: PackS
 
 def test_a_store_that_is_there_checks_as_such(store: PackStore) -> None:
     store.check()
+
+
+@pytest.mark.s3
+def test_a_bucket_encrypts_with_the_key_that_the_url_names(pack: Path) -> None:
+    store = ObjectStore(f"{s3_url()}&sse=aws:kms&kms_key={KMS_KEY}", credentials=s3_credentials())
+    store.ingest(NAME, pack)
+    data = pack.read_bytes()
+    assert store.read(NAME, 1000, 70_000) == data[1000:71_000]
+    answer = requests.get(store.url(NAME), headers={"Range": "bytes=5-9"}, timeout=REQUEST_S)
+    assert answer.content == data[5:10]
+    assert answer.headers["x-amz-server-side-encryption"] == "aws:kms"
+    assert answer.headers["x-amz-server-side-encryption-aws-kms-key-id"] == KMS_KEY
+    store.delete(NAME)
