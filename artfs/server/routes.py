@@ -110,7 +110,14 @@ def check_path(values: dict[str, str]) -> None:
 
 
 def check_query(query: dict[str, str], parameters: Sequence[Parameter]) -> None:
-    """Raises InvalidValue for a parameter that cannot be what it must be. Those that are not known mean nothing."""
+    """Raises InvalidValue for a parameter that is not known, which may be a misspelt one, or cannot be what it must be."""
+    known = [parameter.name for parameter in parameters]
+    for name in query:
+        if name not in known:
+            raise InvalidValue(
+                f"there is no parameter {name[:TEXT_CHARACTERS_MAX]!r} here",
+                hint=f"known: {', '.join(known) or 'none'}",
+            )
     for parameter in parameters:
         value = query.get(parameter.name)
         if value is None:

@@ -250,7 +250,7 @@ def test_the_access_log_has_a_line_for_each_request_without_secrets(server: Serv
     )
     assert line["path"] == "/v1/projects/vision"
     assert line["route"] == "/v1/projects/{project}"
-    assert (line["user"], line["status"], line["method"]) == ("alice", 200, "GET")
+    assert (line["user"], line["status"], line["method"]) == ("alice", 400, "GET")
     everything = (server.directory / "server.out").read_text() + server.log
     for token in (secret, alice.token):
         assert token.rpartition("_")[2] not in everything

@@ -49,6 +49,8 @@ CONFIG: dict[str, Any] = {
 def document(known: dict[str, str]) -> dict[str, Any]:
     """The document, whose paths lead to what is there as often as to what is not."""
     found: dict[str, Any] = json.loads(DOCUMENT.read_text(encoding="utf-8"))
+    found.pop("security")  # every request gets a token
+    found["components"].pop("securitySchemes")
     for methods in found["paths"].values():
         for operation in methods.values():
             parameters = [
