@@ -182,6 +182,7 @@ def test_a_killed_server_leaves_cached_files_readable_and_comes_back_without_a_r
                 assert_same(source / "d0", mount / "vision/other/latest")
 
 
+@pytest.mark.deep  # two timeouts long; a black hole in test_bad_network is the same to a client
 def test_a_stopped_server_is_an_error_in_bounded_time_and_no_reader_is_unkillable(
     team: Team, server: Server, tmp_path: Path
 ) -> None:
