@@ -10,8 +10,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
+import pytest
 from psycopg import conninfo
 
+from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.migrations import migrate, settle_identity
 from artfs.registry.postgres import PostgresDatabase
 from artfs.registry.resources import Clock, RandomBytes, Resources, Verify
@@ -63,6 +65,23 @@ def migrated_database() -> Iterator[str]:
 def drop_template() -> None:
     while _made:
         administer(f"DROP DATABASE {_made.pop()} WITH (FORCE)")
+
+
+OWN_REGISTRIES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+@contextmanager
+def own_registry(kind: str, root: Path, clock: Clock = time.time_ns) -> Iterator[SqlRegistry]:
+    """An empty registry as its server has it, over one of the databases that OWN_REGISTRIES names."""
+    if kind == "sqlite":
+        opened: SqlRegistry = EmbeddedRegistry(root, clock=clock)
+        yield opened
+        opened.close()
+        return
+    with migrated_database() as url:
+        opened = open_postgres_registry(url, root, clock=clock)
+        yield opened
+        opened.close()
 
 
 def open_postgres_registry(

@@ -14,7 +14,6 @@ from artfs.errors import AccessDenied, AlreadyExists, ArtfsError, DraftNotFound,
 from artfs.model.access import Role, Scope, Visibility
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.registry.database import Database, Transaction
-from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.guarded import CHANGES_BATCH, LIST_BATCH, GuardedRegistry
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.wire import service
@@ -22,34 +21,33 @@ from artfs.wire.records import SealRequest
 from artfs.wire.service import Registry
 from tests.access_matrix import ACTIONS, CALLERS, CONTENT, Action, Caller, Stage, expected
 from tests.contract.uploading import commit, content_of, send, write_pack
+from tests.registries import OWN_REGISTRIES, own_registry
 
 ABSENT = ObjectKey(ObjectKind.CHUNK, Digest.of(b"stored nowhere"))
 SECRET = content_of({"secret": b"of a hidden project", "below": {"more": b"of it"}})
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRegistry]:
+@pytest.fixture(scope="module", params=OWN_REGISTRIES)
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlRegistry]:
     """A registry that the matrix uses; each case makes what it changes."""
-    opened = EmbeddedRegistry(tmp_path_factory.mktemp("access") / "registry")
-    yield opened
-    opened.close()
+    with own_registry(request.param, tmp_path_factory.mktemp("access") / "registry") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
-def stages(shared: EmbeddedRegistry) -> dict[Visibility, Stage]:
+def stages(shared: SqlRegistry) -> dict[Visibility, Stage]:
     return {visibility: Stage(shared, visibility) for visibility in Visibility}
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[EmbeddedRegistry]:
-    opened = EmbeddedRegistry(tmp_path / "registry")
-    opened.projects.create("hidden")
-    commit(opened, "hidden", "bikes", SECRET)
-    yield opened
-    opened.close()
+@pytest.fixture(params=OWN_REGISTRIES)
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlRegistry]:
+    with own_registry(request.param, tmp_path / "registry") as opened:
+        opened.projects.create("hidden")
+        commit(opened, "hidden", "bikes", SECRET)
+        yield opened
 
 
-def as_user(registry: EmbeddedRegistry, name: str, scope: Scope = Scope.ADMIN, *, admin: bool = False) -> Registry:
+def as_user(registry: SqlRegistry, name: str, scope: Scope = Scope.ADMIN, *, admin: bool = False) -> Registry:
     """The registry as a user has it, who is added if absent; its token is authenticated as a server does."""
     if name not in {user.name for user in registry.access.users.list()}:
         registry.access.users.create(name, admin=admin)
@@ -60,7 +58,7 @@ def as_user(registry: EmbeddedRegistry, name: str, scope: Scope = Scope.ADMIN, *
 @pytest.mark.parametrize("visibility", Visibility, ids=lambda visibility: visibility.value)
 @pytest.mark.parametrize("caller", CALLERS, ids=str)
 def test_everybody_may_do_exactly_what_the_rules_say(
-    shared: EmbeddedRegistry, stages: dict[Visibility, Stage], caller: Caller, visibility: Visibility
+    shared: SqlRegistry, stages: dict[Visibility, Stage], caller: Caller, visibility: Visibility
 ) -> None:
     stage = stages[visibility]
     registry = as_user(shared, caller.user, caller.scope)
@@ -70,7 +68,7 @@ def test_everybody_may_do_exactly_what_the_rules_say(
 
 @pytest.mark.parametrize("action", ACTIONS, ids=str)
 def test_who_opened_the_registry_itself_may_do_everything(
-    shared: EmbeddedRegistry, stages: dict[Visibility, Stage], action: Action
+    shared: SqlRegistry, stages: dict[Visibility, Stage], action: Action
 ) -> None:
     somebody = Caller(None, True, Scope.ADMIN)
     assert action.outcome(shared, somebody, stages[Visibility.PRIVATE]).value == "allowed"
@@ -80,7 +78,7 @@ def test_every_method_of_every_service_is_in_the_matrix() -> None:
     assert {action.method for action in ACTIONS} == set(_methods(service.Registry))
 
 
-def test_no_service_of_a_guarded_registry_answers_what_the_protocol_does_not_have(shared: EmbeddedRegistry) -> None:
+def test_no_service_of_a_guarded_registry_answers_what_the_protocol_does_not_have(shared: SqlRegistry) -> None:
     guarded = as_user(shared, "erin")
     for method in _methods(service.Registry):
         name = method.partition(".")[0]
@@ -107,7 +105,7 @@ def _methods(protocol: type) -> Iterator[str]:
             yield from (f"{name}.{inner}" for inner in below)
 
 
-def test_whoever_makes_a_project_administers_it_and_nobody_else_sees_it(registry: EmbeddedRegistry) -> None:
+def test_whoever_makes_a_project_administers_it_and_nobody_else_sees_it(registry: SqlRegistry) -> None:
     alice, bob = as_user(registry, "alice"), as_user(registry, "bob")
     alice.projects.create("vision")
     assert [(m.user, m.role) for m in alice.access.members.list("vision")] == [("alice", Role.ADMIN)]
@@ -119,7 +117,7 @@ def test_whoever_makes_a_project_administers_it_and_nobody_else_sees_it(registry
         bob.projects.get("vision")
 
 
-def test_a_project_is_made_with_its_administrator_or_not_at_all(registry: EmbeddedRegistry) -> None:
+def test_a_project_is_made_with_its_administrator_or_not_at_all(registry: SqlRegistry) -> None:
     alice = as_user(registry, "alice")
     registry.access.users.delete("alice")  # the server may still know the token for a moment
     with pytest.raises(ArtfsError):
@@ -127,7 +125,7 @@ def test_a_project_is_made_with_its_administrator_or_not_at_all(registry: Embedd
     assert [p.name for p in registry.projects.list()] == ["hidden"]
 
 
-def test_the_name_of_a_hidden_project_is_taken_and_no_more_is_told(registry: EmbeddedRegistry) -> None:
+def test_the_name_of_a_hidden_project_is_taken_and_no_more_is_told(registry: SqlRegistry) -> None:
     alice = as_user(registry, "alice")
     with pytest.raises(AlreadyExists):
         alice.projects.create("hidden")
@@ -137,7 +135,7 @@ def test_the_name_of_a_hidden_project_is_taken_and_no_more_is_told(registry: Emb
     assert alice.projects.list() == []
 
 
-def test_a_page_of_projects_is_full_however_many_are_hidden(registry: EmbeddedRegistry) -> None:
+def test_a_page_of_projects_is_full_however_many_are_hidden(registry: SqlRegistry) -> None:
     alice = as_user(registry, "alice")
     for i in range(LIST_BATCH + 50):
         registry.projects.create(f"h{i:05}")
@@ -148,7 +146,7 @@ def test_a_page_of_projects_is_full_however_many_are_hidden(registry: EmbeddedRe
     assert [p.name for p in alice.projects.list(after="z3")] == []
 
 
-def test_changes_of_hidden_projects_are_passed_over_however_many(registry: EmbeddedRegistry) -> None:
+def test_changes_of_hidden_projects_are_passed_over_however_many(registry: SqlRegistry) -> None:
     alice = as_user(registry, "alice")
     alice.projects.create("vision")
     start = alice.changes.position()
@@ -159,7 +157,7 @@ def test_changes_of_hidden_projects_are_passed_over_however_many(registry: Embed
     assert [(c.project, c.artifact) for c in alice.changes.since(start)] == [("vision", "bikes")]
 
 
-def test_waiting_ends_for_visible_changes_and_not_for_hidden_ones(registry: EmbeddedRegistry) -> None:
+def test_waiting_ends_for_visible_changes_and_not_for_hidden_ones(registry: SqlRegistry) -> None:
     alice = as_user(registry, "alice")
     alice.projects.create("vision")
     seen = alice.changes.position()
@@ -171,7 +169,7 @@ def test_waiting_ends_for_visible_changes_and_not_for_hidden_ones(registry: Embe
     assert [c.artifact for c in alice.changes.since(seen)] == ["bikes"]
 
 
-def test_who_loses_sight_of_a_project_is_told_and_nobody_else(registry: EmbeddedRegistry) -> None:
+def test_who_loses_sight_of_a_project_is_told_and_nobody_else(registry: SqlRegistry) -> None:
     alice, bob, carol = (as_user(registry, name) for name in ("alice", "bob", "carol"))
     for project in ("shared", "ended"):
         alice.projects.create(project)
@@ -194,7 +192,7 @@ def test_who_loses_sight_of_a_project_is_told_and_nobody_else(registry: Embedded
     assert told(lambda: alice.projects.update("public", visibility=Visibility.PRIVATE)) == [["public"]] * 3
 
 
-def test_a_namesake_of_a_removed_user_is_told_nothing_of_what_that_one_saw(registry: EmbeddedRegistry) -> None:
+def test_a_namesake_of_a_removed_user_is_told_nothing_of_what_that_one_saw(registry: SqlRegistry) -> None:
     as_user(registry, "bob")
     registry.access.members.set("hidden", "bob", Role.READER)
     registry.access.members.remove("hidden", "bob")
@@ -204,14 +202,14 @@ def test_a_namesake_of_a_removed_user_is_told_nothing_of_what_that_one_saw(regis
     assert {c.kind for c in registry.changes.since(0)} <= {"project", "artifact", "version", "alias"}
 
 
-def test_an_administrator_of_the_server_is_told_of_everything(registry: EmbeddedRegistry) -> None:
+def test_an_administrator_of_the_server_is_told_of_everything(registry: SqlRegistry) -> None:
     root = as_user(registry, "root", admin=True)
     registry.projects.create("brief")
     registry.projects.delete("brief")
     assert root.changes.since(0) == registry.changes.since(0)
 
 
-def test_a_digest_gives_nothing_of_a_project_that_one_may_not_read(registry: EmbeddedRegistry) -> None:
+def test_a_digest_gives_nothing_of_a_project_that_one_may_not_read(registry: SqlRegistry) -> None:
     alice = as_user(registry, "alice")
     alice.projects.create("vision")
     draft = alice.drafts.open("vision")
@@ -222,7 +220,7 @@ def test_a_digest_gives_nothing_of_a_project_that_one_may_not_read(registry: Emb
         assert hidden == absent
 
 
-def test_a_parent_whose_children_only_another_project_has_is_refused(registry: EmbeddedRegistry) -> None:
+def test_a_parent_whose_children_only_another_project_has_is_refused(registry: SqlRegistry) -> None:
     alice = as_user(registry, "alice")
     alice.projects.create("vision")
     draft = alice.drafts.open("vision")
@@ -233,7 +231,7 @@ def test_a_parent_whose_children_only_another_project_has_is_refused(registry: E
         alice.drafts.seal(draft.id, SealRequest("bikes", SECRET.root))
 
 
-def test_what_is_hidden_and_what_is_absent_answer_alike(registry: EmbeddedRegistry) -> None:
+def test_what_is_hidden_and_what_is_absent_answer_alike(registry: SqlRegistry) -> None:
     alice = as_user(registry, "alice")
     calls: list[Callable[[str], object]] = [
         alice.projects.get,
@@ -261,7 +259,7 @@ def test_what_is_hidden_and_what_is_absent_answer_alike(registry: EmbeddedRegist
     registry.drafts.renew(draft.id)
 
 
-def test_an_upload_ends_with_the_membership_that_allowed_it(registry: EmbeddedRegistry) -> None:
+def test_an_upload_ends_with_the_membership_that_allowed_it(registry: SqlRegistry) -> None:
     bob = as_user(registry, "bob")
     registry.access.members.set("hidden", "bob", Role.WRITER)
     draft = bob.drafts.open("hidden")
@@ -286,9 +284,7 @@ def test_an_upload_ends_with_the_membership_that_allowed_it(registry: EmbeddedRe
         ("bob@" + "x" * 300, "bob"),
     ],
 )
-def test_a_version_says_who_made_it_whatever_the_client_claims(
-    registry: EmbeddedRegistry, claimed: str, kept: str
-) -> None:
+def test_a_version_says_who_made_it_whatever_the_client_claims(registry: SqlRegistry, claimed: str, kept: str) -> None:
     bob = as_user(registry, "bob")
     bob.projects.create("vision")
     draft = bob.drafts.open("vision")
@@ -297,7 +293,7 @@ def test_a_version_says_who_made_it_whatever_the_client_claims(
     assert sealed.version.created_by == kept
 
 
-def test_an_administrator_with_a_lesser_token_does_no_more_than_it_allows(registry: EmbeddedRegistry) -> None:
+def test_an_administrator_with_a_lesser_token_does_no_more_than_it_allows(registry: SqlRegistry) -> None:
     reading = as_user(registry, "root", Scope.READ, admin=True)
     assert [p.name for p in reading.projects.list()] == ["hidden"]
     with pytest.raises(AccessDenied) as told:
@@ -331,7 +327,7 @@ class CountingDatabase:
         self._database.close()
 
 
-def test_a_check_costs_one_look_however_much_there_is(registry: EmbeddedRegistry) -> None:
+def test_a_check_costs_one_look_however_much_there_is(registry: SqlRegistry) -> None:
     for i in range(300):
         registry.projects.create(f"p{i}", visibility=[Visibility.PRIVATE, Visibility.PUBLIC][i % 2])
         registry.artifacts.create(f"p{i}", "bikes")
