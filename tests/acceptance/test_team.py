@@ -8,6 +8,7 @@ import os
 import random
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,12 +36,19 @@ def server(team: Team) -> Iterator[Server]:
 
 
 @pytest.fixture(
-    params=["sqlite and a directory", pytest.param("postgresql and s3", marks=(pytest.mark.postgres, pytest.mark.s3))]
+    params=[
+        "sqlite and a directory",
+        "sqlite and an encrypted directory",
+        pytest.param("postgresql and s3", marks=(pytest.mark.postgres, pytest.mark.s3)),
+    ]
 )
 def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Team, str, str]]:
     """A team, and the URLs of two servers: one and the same of a single machine, or two over shared storage."""
-    if request.param == "sqlite and a directory":
-        team = Team(tmp_path, {})
+    if request.param != "postgresql and s3":
+        keys = tmp_path / "keys"
+        keys.touch(mode=0o600)
+        keys.write_text(f"k1 = {b64encode(os.urandom(32)).decode()}\n")
+        team = Team(tmp_path, {"ARTFS_ENCRYPTION_KEYS": str(keys)} if "encrypted" in request.param else {})
         with team.serving("--workers", "2") as only:
             yield team, only.url, only.url
         return
