@@ -31,6 +31,7 @@ from artfs.errors import (
     DamagedPack,
     InvalidValue,
     RegistryUnavailable,
+    StorageFailed,
     TooManyRequests,
 )
 from artfs.wire.http import Hello
@@ -339,6 +340,14 @@ def test_a_bucket_that_refuses_a_signed_url_means_to_locate_again(status: int) -
         with pytest.raises(PackVanished) as caught:
             HttpPacks(transport_to(server)).read(f"{bucket.url}/pack?signature=hidden", 0, 5)
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code, raised", [("ExpiredToken", PackVanished), ("InvalidArgument", StorageFailed)])
+def test_a_signature_that_expired_is_a_wrong_request_to_some_buckets(code: str, raised: type[Exception]) -> None:
+    told = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>Invalid argument.</Message></Error>"
+    with scripted(HELLO) as server, scripted(answer(400, told.encode(), "application/xml")) as bucket:
+        with pytest.raises(raised):
+            HttpPacks(transport_to(server)).read(f"{bucket.url}/pack?signature=hidden", 0, 5)
 
 
 def test_a_pack_that_the_server_no_longer_has_is_to_be_located_again() -> None:
