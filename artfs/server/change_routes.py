@@ -15,9 +15,10 @@ from artfs.wire.http import WAIT_S_MAX, Changes
 
 
 async def changes(service: Service, request: Request, call: Call) -> Response:
-    if "after" not in call.query:
-        return service.json(Changes(await service.run(call.registry.changes.position)))
-    seq = call.number("after", 0)
+    position = await service.run(call.registry.changes.position)
+    seq = call.number("after", position)
+    if "after" not in call.query or position < seq:  # the registry was put back to an earlier state
+        return service.json(Changes(position))
     wait_s = min(float(call.number("wait_s", 0)), WAIT_S_MAX)
     deadline_s = time.monotonic() + wait_s
     while True:

@@ -31,6 +31,7 @@ from artfs.errors import (
     DamagedPack,
     InvalidValue,
     RegistryUnavailable,
+    StorageFailed,
     TooManyRequests,
 )
 from artfs.wire.http import Hello
@@ -341,6 +342,14 @@ def test_a_bucket_that_refuses_a_signed_url_means_to_locate_again(status: int) -
     assert "hidden" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("code", "raised"), [("ExpiredToken", PackVanished), ("InvalidArgument", StorageFailed)])
+def test_a_signature_that_expired_is_a_wrong_request_to_some_buckets(code: str, raised: type[Exception]) -> None:
+    told = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>Invalid argument.</Message></Error>"
+    with scripted(HELLO) as server, scripted(answer(400, told.encode(), "application/xml")) as bucket:
+        with pytest.raises(raised):
+            HttpPacks(transport_to(server)).read(f"{bucket.url}/pack?signature=hidden", 0, 5)
+
+
 def test_a_pack_that_the_server_no_longer_has_is_to_be_located_again() -> None:
     told = record({"code": "path-not-found", "message": "there is no such pack"}, 404)
     with scripted(told, answer(404, b"<html>nginx</html>", "text/html")) as server:
@@ -405,6 +414,34 @@ def test_a_certificate_that_is_not_trusted_ends_the_call_at_once(tmp_path: Path)
         assert (transport.request_count, server.seen) == (1, [])
         trusting = Transport(server.url, TOKEN, ca_file=str(chain))
         assert hello(trusting).identity == "abc"
+
+
+def test_an_upload_whose_tls_connection_is_cut_is_sent_again(tmp_path: Path) -> None:
+    chain, context = certificate(tmp_path)
+    pack = tmp_path / "pack"
+    pack.write_bytes(bytes(30 << 20))  # more than what fits into buffers
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as threads:
+        cut_first = threads.submit(cut_then_take, listening, context)
+        transport = Transport(f"https://127.0.0.1:{listening.getsockname()[1]}", "", ca_file=str(chain))
+        try:
+            transport.send_file("/pack", pack)
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+        assert cut_first.result(WAIT_S) == pack.stat().st_size
+    assert transport.request_count == 2
+
+
+def cut_then_take(listening: socket.socket, context: ssl.SSLContext) -> int:
+    """End the first connection while a body is on its way in; the length of the body that came on the second."""
+    with context.wrap_socket(listening.accept()[0], server_side=True) as first:
+        first.recv(1000)
+    with context.wrap_socket(listening.accept()[0], server_side=True) as second, second.makefile("rb") as file:
+        length = 0
+        while (line := file.readline().strip().lower()) != b"":
+            length = int(line.partition(b":")[2]) if line.startswith(b"content-length:") else length
+        taken = len(file.read(length))
+        second.sendall(answer(204))
+        return taken
 
 
 def test_a_dripping_tls_server_is_ended_too(tmp_path: Path) -> None:

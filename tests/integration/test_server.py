@@ -199,6 +199,15 @@ def test_waiting_ends_when_the_time_is_up(alice: Caller) -> None:
     assert 0.9 < time.monotonic() - began_s < 10
 
 
+def test_who_follows_a_registry_that_was_put_back_is_told_so(alice: Caller) -> None:
+    position = alice.ok("GET", "/v1/changes")["position"]
+    began_s = time.monotonic()
+    for wait_s in (0, 20):
+        told = alice.ok("GET", f"/v1/changes?after={position + 50}&wait_s={wait_s}")
+        assert told == {"position": position, "changes": []}
+    assert time.monotonic() - began_s < 10
+
+
 def test_changes_of_hidden_projects_are_not_told(server: Server, place: Place, alice: Caller) -> None:
     eve = server.caller(place.user("eve"))
     position = alice.ok("GET", "/v1/changes")["position"]

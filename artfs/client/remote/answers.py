@@ -42,7 +42,7 @@ def error_of(answer: Answer, server: str, *, is_own: bool = True) -> ArtfsError:
     """The error that a status other than of success tells. `is_own`: it is the registry's server, not a bucket."""
     if not is_own:
         # A signature that expired, or a pack that was rewritten, is asked for anew.
-        kind = PathNotFound if answer.status in (403, 404, 410) else StorageFailed
+        kind = PathNotFound if answer.status in (403, 404, 410) or _is_expired(answer) else StorageFailed
         return kind(f"the bucket of {server} answered {answer.status}", hint="see the server's log")
     body = told_error(answer)
     if body is None:
@@ -54,6 +54,11 @@ def error_of(answer: Answer, server: str, *, is_own: bool = True) -> ArtfsError:
     if told is ArtfsError:
         return RegistryUnavailable(f"{server} failed: {message}", hint=hint or "the server's log tells why")
     return told(message, hint=hint)
+
+
+def _is_expired(answer: Answer) -> bool:
+    """Whether a bucket says so with 400: Google's of a signature, S3 of one by passing keys that ended before it."""
+    return answer.status == 400 and b"<Code>ExpiredToken</Code>" in answer.body
 
 
 def strange(answer: Answer, server: str) -> RegistryUnavailable:

@@ -274,7 +274,7 @@ _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPExcept
 
 def _failure(error: BaseException) -> Unreachable:
     """What requests raises, in words and without the URL's query or any header."""
-    if isinstance(error, requests.exceptions.SSLError):
+    if isinstance(error, requests.exceptions.SSLError) and not _was_cut(error):
         return Unreachable(f"TLS failed: {_cause(error)}", sent=False, lasting=True)
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return Unreachable("it does not answer (connecting timed out)", sent=False)
@@ -287,6 +287,11 @@ def _failure(error: BaseException) -> Unreachable:
 
 def _never_connected(error: BaseException) -> bool:
     return any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in _causes(error))
+
+
+def _was_cut(error: BaseException) -> bool:
+    """Whether a TLS connection ended without a goodbye, or with one while a body was being sent: as a plain one is reset."""
+    return any(isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError) for cause in _causes(error))
 
 
 def _cause(error: BaseException) -> str:
