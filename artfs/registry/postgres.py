@@ -96,6 +96,11 @@ class _Connection:
         """Statements without parameters, in one round trip."""
         self.raw.execute(sql)
 
+    def commit(self) -> None:
+        """Raises InFailedSqlTransaction where a statement failed: PostgreSQL itself answers a COMMIT then as if all were well."""
+        if self.raw.execute("COMMIT").statusmessage != "COMMIT":
+            raise psycopg.errors.InFailedSqlTransaction("a statement of the transaction had failed")
+
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         return self._cursor.execute(_translated(sql), tuple(parameters)).fetchall()
 
@@ -231,7 +236,7 @@ class PostgresDatabase:
             connection = self._begun(begin)
             try:
                 yield connection
-                connection.execute("COMMIT")
+                connection.commit()
             except BaseException:
                 with suppress(psycopg.Error):  # the first error is the one that says why
                     connection.execute("ROLLBACK")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from artfs.errors import DamagedDatabase, InvalidValue, RegistryUnavailable
@@ -232,3 +233,20 @@ def test_a_forked_child_uses_its_own_connections(database: Database) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     with database.write() as tx:
         assert allocate(tx, "x") == 3
+
+
+def _go_on_after_a_mistake(database: Database) -> None:
+    with database.write() as tx:
+        allocate(tx, "x")
+        with suppress(psycopg.Error):
+            tx.run("SELECT nonsense")
+
+
+@pytest.mark.postgres
+def test_postgresql_never_takes_a_failed_transaction_for_a_committed_one() -> None:
+    with empty_database() as url, closing(PostgresDatabase(url)) as database:
+        migrate(database)
+        with pytest.raises(DamagedDatabase):
+            _go_on_after_a_mistake(database)
+        with database.write() as tx:
+            assert allocate(tx, "x") == 1
