@@ -55,7 +55,13 @@ def open_own_registry(config: Config, *, trusted: bool = True) -> SqlRegistry:
 
     Args:
         trusted: packs are written by this process; otherwise all that arrives is verified.
+
+    Raises InvalidValue for a registry that is on a server: it is opened there.
     """
+    if config.is_remote and not config.database:
+        raise InvalidValue(
+            f"{config.registry} is on a server, not on this machine", hint="name a directory: artfs --registry DIR"
+        )
     from artfs.registry.embedded import EmbeddedRegistry
     from artfs.registry.resources import Verify
 

@@ -7,11 +7,12 @@ compared, read and written by a few threads. Where and how files are written is 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import NamedTuple
 
 from artfs.client.files import FileReader
@@ -20,7 +21,7 @@ from artfs.client.trees import Found, TreeReader
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest
 from artfs.model.tree import EntryKind
-from artfs.vfs.ports import ObjectSource
+from artfs.vfs.ports import Bytes, ObjectSource
 
 WRITING_THREADS = 2
 AHEAD_BATCHES = 4
@@ -94,6 +95,7 @@ class Getter:
         self._trees = TreeReader(source, project)
         self._files = FileReader(source, project)
         self._report = report
+        self._stopping = Event()  # interrupted or failed: large files are not finished
         self.result = GetResult()
 
     def get_tree(self, tree: Digest, root: Path) -> GetResult:
@@ -138,6 +140,7 @@ class Getter:
 
     def _write(self, items: Generator[_Item, None, None]) -> None:
         running: deque[tuple[_Batch, Future[GetResult]]] = deque()
+        self._stopping.clear()
         with (
             ThreadPoolExecutor(WRITING_THREADS, "artfs-write") as writers,
             ThreadPoolExecutor(1, "artfs-fetch") as ahead,
@@ -152,6 +155,7 @@ class Getter:
                 while running:
                     self._finish(running)
             finally:
+                self._stopping.set()  # all is written, or will not be
                 writers.shutdown(wait=True, cancel_futures=True)
                 for batch, _ in running:
                     batch.close()
@@ -177,10 +181,16 @@ class Getter:
             else:
                 content = FileContent.of(entry)
                 pieces = [contents[content.key]] if content.key in contents else self._files.stream(content, ahead)
-                item.target.write_file(entry.name, pieces, entry.executable, item.found.time_ns)
+                item.target.write_file(entry.name, self._until_stopped(pieces), entry.executable, item.found.time_ns)
             result.files_written += 1
             result.bytes_written += entry.size_bytes
         return result
+
+    def _until_stopped(self, pieces: Iterable[Bytes]) -> Iterator[Bytes]:
+        for piece in pieces:
+            if self._stopping.is_set():
+                raise CancelledError
+            yield piece
 
     def _is_there(self, item: _Item) -> bool:
         entry = item.found.entry

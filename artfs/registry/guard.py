@@ -78,6 +78,8 @@ class Guard:
         return f"{self.user} may not {_WORDS[operation]} {where}"
 
     def _hint(self, operation: Operation) -> str:
+        if operation is Operation.ADMINISTER_SERVER and not self.administers_server:
+            return "ask an administrator of the server"
         needed = scope_needed(operation)
         if not includes(self.caller.scopes, needed):
             return f"the token in use lacks the scope {needed.value}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -44,6 +45,18 @@ class Listen:
         """Whether only this machine can connect."""
         host = self.address.rpartition(":")[0].strip("[]")
         return self.address.startswith("unix:") or host in ("localhost", "::1") or host.startswith("127.")
+
+    def check_certificate(self) -> None:
+        """Raises InvalidValue for a certificate and a key that TLS cannot use."""
+        if not self.certificate:
+            return
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
+        except OSError as error:  # ssl.SSLError is one
+            raise InvalidValue(
+                f"the certificate {self.certificate} with the key {self.key} cannot be used: {error}",
+                hint="give PEM files, the certificate as --tls-cert and its own key as --tls-key",
+            ) from None
 
     def bind(self) -> socket.socket:
         """A listening socket. Raises InvalidValue, StorageFailed."""

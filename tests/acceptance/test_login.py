@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import certifi
 import pytest
 
 from tests.acceptance.team import Server, Team
@@ -56,6 +57,18 @@ def test_a_token_comes_from_the_standard_input_and_makes_the_server_the_default(
     assert config.read_text() == f'# mine\ncache_size = "1GB"\nregistry = "{server.url}"\n'
     told = subprocess.run([ARTFS, "whoami"], env=environment, capture_output=True, text=True, check=True, timeout=60)
     assert told.stdout.startswith("bob at")
+
+
+def test_the_certificates_of_a_server_that_becomes_the_default_are_kept(team: Team, server: Server) -> None:
+    eli = team.user("eli", server.url, login=False)
+    token, config = team.token("eli"), eli.home / ".config/artfs/config.toml"
+    certificates = team.directory / "ca.pem"
+    certificates.write_bytes(Path(certifi.where()).read_bytes())
+    told = eli.run("login", server.url, "--token-file", token, "--ca-file", certificates)
+    assert "ca_file" in told.stdout
+    assert not config.exists()
+    eli.run("login", server.url, "--token-file", token, "--ca-file", certificates, "--default")
+    assert f'ca_file = "{certificates}"\n' in config.read_text()
 
 
 def test_a_token_is_in_no_file_but_the_credentials_and_in_no_output(team: Team, server: Server) -> None:

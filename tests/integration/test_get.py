@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import stat
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from artfs.client.client import Client
 from artfs.client.compare import Difference, verify
+from artfs.client.files import FileReader
 from artfs.client.get import GetResult, Getter
 from artfs.client.trees import TreeReader
 from artfs.errors import AlreadyExists, DamagedObject, DamagedPack
@@ -256,6 +259,26 @@ def test_progress_ends_at_the_result(client: Client, tree: Digest, root: Path) -
     result = Getter(client.objects, "vision", lambda so_far: seen.append(so_far.files)).get_tree(tree, root)
     assert seen == sorted(seen)
     assert seen[-1] == result.files == 6
+
+
+def test_an_interrupted_get_does_not_finish_a_large_file(
+    client: Client, tree: Digest, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_: object) -> Iterator[bytes]:
+        for _piece in range(3000):
+            time.sleep(0.01)
+            yield b"x"
+
+    def interrupt(_: GetResult) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FileReader, "stream", slow)
+    began_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        Getter(client.objects, "vision", interrupt).get_tree(tree, root)
+    assert time.monotonic() - began_s < 10
+    assert not (root / "large.bin").exists()
+    assert not [path for path in root.rglob("*") if path.name.endswith(".tmp")]
 
 
 def test_verify_names_what_is_missing_or_different_and_why(client: Client, tree: Digest, root: Path) -> None:

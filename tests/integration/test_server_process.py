@@ -90,7 +90,7 @@ def test_tls_is_spoken_with_the_given_certificate(place: Place) -> None:
             requests.get(f"{server.url.replace('https', 'http')}/healthz", timeout=REQUEST_S)
 
 
-def refusal(*options: str, directory: Path) -> str:
+def refusal(*options: str, directory: Path | str) -> str:
     """What `artfs serve` says when it refuses to begin."""
     done = subprocess.run(
         [
@@ -110,6 +110,20 @@ def refusal(*options: str, directory: Path) -> str:
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     return done.stderr
+
+
+def test_a_certificate_that_cannot_be_used_is_told_before_anything_is_served(place: Place) -> None:
+    cert, key = certificate(place.directory)
+    said = refusal("--tls-cert", str(key), "--tls-key", str(cert), directory=place.directory / "registry")
+    assert str(key) in said
+    assert "artfs serves" not in said
+
+
+def test_a_registry_on_another_server_is_not_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = refusal("--listen", "127.0.0.1:0", directory="https://artfs.example.org")
+    assert "https://artfs.example.org is on a server" in said
+    assert not list(tmp_path.iterdir())
 
 
 def test_tokens_are_not_sent_in_the_clear_unless_asked_for(place: Place) -> None:

@@ -14,17 +14,17 @@ from artfs.cli.context import Session, pass_session
     "login",
     epilog="""\b
 Examples:
-  artfs login https://artfs.example.org            asks for the token, without echo
+  artfs login https://artfs.example.org            asks, without echo
   artfs login https://artfs.example.org --token-file token.txt
   pass show artfs | artfs login https://artfs.example.org
-A token comes from `artfs token create`, which an administrator runs for you the first time.""",
+`artfs token create` makes a token; an administrator makes your first.""",
 )
 @click.argument("url")
 @click.option(
     "--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Read the token there."
 )
-@click.option("--default", "as_default", is_flag=True, help="Make it the registry that commands use, in config.toml.")
-@click.option("--ca-file", default="", help="Certificates (PEM) to check the server against.")
+@click.option("--default", "as_default", is_flag=True, help="Have commands use it (and --ca-file): in config.toml.")
+@click.option("--ca-file", default="", metavar="FILE", help="Certificates (PEM) to check the server against.")
 @pass_session
 def command(session: Session, url: str, token_file: Path | None, as_default: bool, ca_file: str) -> None:
     """Check a token with the server at URL and remember it, in a file that only you can read or in the keyring."""
@@ -45,10 +45,14 @@ def command(session: Session, url: str, token_file: Path | None, as_default: boo
     if as_default:
         from artfs.config import set_in_file
 
+        if ca_file:
+            set_in_file(config.config_file, "ca_file", str(Path(ca_file).expanduser().absolute()))
         set_in_file(config.config_file, "registry", server)
         click.echo(f"commands use it from now on: registry in {config.config_file}")
     elif config.registry.rstrip("/") != server:
         click.echo(f'to use it by default: registry = "{server}" in {config.config_file}, or ARTFS_REGISTRY={server}')
+    if ca_file and not as_default:
+        click.echo(f"--ca-file was for this login: set ca_file in {config.config_file}, or ARTFS_CA_FILE")
 
 
 def _token(token_file: Path | None) -> str:

@@ -19,7 +19,7 @@ from artfs.fuse.mount_options import parse_mount_options
 Examples:
   artfs mount ~/artfs
   artfs mount --registry https://artfs.example.org ~/team
-  artfs mount --read-only --pin /data/artfs     a training job's view: aliases keep their meaning
+  artfs mount --read-only --pin /data/artfs     aliases keep their meaning
   artfs mount -o allow_other,ro /data/artfs     as /etc/fstab writes it
   artfs umount ~/artfs""",
 )

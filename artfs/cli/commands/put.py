@@ -20,7 +20,7 @@ from artfs.model.sizes import format_size
     epilog="""\b
 Examples:
   artfs put -n vision/bikes -t dataset ./bikes
-  artfs put -n vision/detector -t model model.pt --alias best --metadata '{"val_acc": 0.93}'""",
+  artfs put -n vision/net -t model net.pt --alias best --metadata '{"f1": 1}'""",
 )
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("-n", "--name", required=True, metavar="PROJECT/ARTIFACT", help="The artifact; created if it is new.")

@@ -28,11 +28,12 @@ def _limit(option: str, name: str, type_: type[int] | type[float], what: str) ->
     "serve",
     epilog="""\b
 Examples:
-  artfs serve                                     this user's registry, on this machine
-  artfs serve --listen 0.0.0.0:7433 --tls-cert cert.pem --tls-key key.pem --workers 4
-  artfs serve --database postgresql://artfs@db/artfs --storage s3://bucket/prefix
-The first user, on the same machine and with the same --database and --storage:
-  artfs user add alice --admin && artfs token create --user alice --scope admin""",
+  artfs serve                  this user's registry, to this machine
+  artfs serve --listen 0.0.0.0:7433 --tls-cert cert.pem --tls-key key.pem
+  artfs serve --database postgresql://artfs@db/artfs --storage s3://bucket/pre
+The first user, on the same machine, with the same database and storage:
+  artfs user add alice --admin
+  artfs token create --user alice --scope admin""",
 )
 @click.option(
     "--listen", default=DEFAULT_LISTEN, show_default=True, metavar="HOST:PORT|unix:PATH", help="Where to listen."
@@ -92,6 +93,7 @@ def command(
     config = session.with_settings({name: value for name, value in settings.items() if value is not None})
     limits = ServerSettings(**{name: value for name, value in options.items() if value is not None})
     open_registry = partial(open_own_registry, config, trusted=False)
+    place.check_certificate()
     prepare(open_registry, workers)
     _log_to(access_log, session.config.log_level)
     with place.bind() as listening:

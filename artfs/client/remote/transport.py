@@ -251,7 +251,7 @@ class Transport:
             return answer
         if not process.closed.is_set():
             breaker.failed(reason, began_s)
-        raise RegistryUnavailable(f"cannot reach {origin}: {reason}", hint="check the network and the server")
+        raise RegistryUnavailable(f"cannot reach {origin}: {reason}", hint=_hint(reason))
 
     def _tried(self, process: _Process, call: _Call, breaker: Breaker, attempts: int) -> Answer:
         begun_s = self._outside.clock()
@@ -320,6 +320,12 @@ def _encoded(body: Any) -> bytes:
         return json.encode(body)
     except (TypeError, ValueError, NotImplementedError, RecursionError, OverflowError) as error:
         raise InvalidValue(f"this cannot be written as JSON: {error}") from None
+
+
+def _hint(reason: str) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return "if the server's certificate is your own, ca_file must name it (ARTFS_CA_FILE; artfs login --ca-file)"
+    return "check the network and the server"
 
 
 def checked_url(url: str) -> str:
