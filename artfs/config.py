@@ -137,6 +137,7 @@ def load_config(overrides: Mapping[str, str | None], environ: Mapping[str, str])
         )
         values[name], sources[name] = next((str(v), source) for v, source in candidates if v is not None)
     _checked(_database, "database", values, sources)
+    _checked(_storage, "storage", values, sources)
     return Config(
         registry=values["registry"],
         data_dir=_path(values["data_dir"]),
@@ -230,6 +231,13 @@ def set_in_file(path: Path, name: str, value: str) -> None:
 
 def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
+
+
+def _storage(text: str) -> str:
+    scheme, colon, rest = text.partition(":")
+    if colon and "/" not in scheme and not (scheme in ("s3", "gs", "az") and rest.startswith("//")):
+        raise InvalidValue(f"{text!r} is no place for packs", hint="write a directory, or s3://, gs:// or az://BUCKET")
+    return text
 
 
 def _database(text: str) -> str:

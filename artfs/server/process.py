@@ -40,6 +40,13 @@ class Listen:
     certificate: str = ""
     key: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises InvalidValue."""
+        _, colon, port = self.address.rpartition(":")
+        numbered = port.isascii() and port.isdecimal() and len(port) < 6 and int(port) < 1 << 16
+        if not self.address.startswith("unix:") and not (colon and numbered):
+            raise InvalidValue(f"{self.address!r} is not an address", hint="write HOST:PORT or unix:PATH")
+
     @property
     def is_local(self) -> bool:
         """Whether only this machine can connect."""
@@ -59,19 +66,17 @@ class Listen:
             ) from None
 
     def bind(self) -> socket.socket:
-        """A listening socket. Raises InvalidValue, StorageFailed."""
+        """A listening socket. Raises StorageFailed."""
         if self.address.startswith("unix:"):
             return _bind_unix(Path(self.address.removeprefix("unix:")))
-        host, colon, port = self.address.rpartition(":")
-        if not colon or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
-            raise InvalidValue(f"{self.address!r} is not an address", hint="write HOST:PORT or unix:PATH")
+        host, _, port = self.address.rpartition(":")
         try:
             family, _, _, _, address = socket.getaddrinfo(
                 host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
             listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
             raise StorageFailed(f"cannot listen on {self.address}: {reason}", hint="choose another address") from None
         return listening
 

@@ -67,6 +67,11 @@ def test_what_was_prefetched_needs_no_server(alice: Member, server: Server, data
         assert "out of reach" in alice.run("status").stdout
 
 
+def test_prefetching_more_than_the_cache_keeps_says_so(alice: Member) -> None:
+    done = alice.run("prefetch", "vision/bikes", code=7, ARTFS_CACHE_SIZE="2MB")
+    assert "found no room" in done.stderr
+
+
 def test_prefetching_again_fetches_nothing(alice: Member) -> None:
     first = alice.json("prefetch", "vision/bikes:v0")
     again = alice.json("prefetch", "vision/bikes:v0")

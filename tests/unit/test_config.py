@@ -77,3 +77,9 @@ def test_a_database_of_an_unknown_kind_is_refused() -> None:
 def test_sqlite_names_the_registrys_directory_or_the_file_in_it(tmp_path: Path) -> None:
     for text in (f"sqlite:{tmp_path}", f"sqlite:{tmp_path / 'registry.db'}"):
         assert load_config({"database": text}, {}).registry_dir == tmp_path
+
+
+@pytest.mark.parametrize("text", ["s3:bucket", "ftp://host/packs", "s3:/bucket"])
+def test_storage_that_is_neither_a_directory_nor_a_bucket_is_refused(text: str) -> None:
+    with pytest.raises(InvalidValue, match="storage"):
+        load_config({"storage": text}, {})

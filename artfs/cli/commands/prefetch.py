@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from artfs.cli.context import Session, json_option, pass_session
+from artfs.cli.exit_codes import EXIT_CODES, OK
 from artfs.cli.output import echo_json
 from artfs.cli.progress import meter
 from artfs.cli.refs import resolve_version
@@ -29,8 +30,11 @@ Examples:
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @json_option
 @pass_session
-def command(session: Session, ref: str, paths: tuple[str, ...], quiet: bool, as_json: bool) -> None:
-    """Fetch a version, or only PATHs in it, into the cache. What is there already is skipped: run it again to go on."""
+def command(session: Session, ref: str, paths: tuple[str, ...], quiet: bool, as_json: bool) -> int:
+    """Fetch a version, or only PATHs in it, into the cache. What is there already is skipped: run it again to go on.
+
+    Exit code 7 if the cache could not keep all of it.
+    """
     from artfs.client.prefetch import Prefetched, Prefetcher, VersionObjects
 
     version, path = resolve_version(session.registry, ref)
@@ -41,7 +45,7 @@ def command(session: Session, ref: str, paths: tuple[str, ...], quiet: bool, as_
             echo_json({"version": version.name, "cached": False, **asdict(Prefetched())})
         else:
             click.echo(f"{name}: {READ_IN_PLACE}")
-        return
+        return OK
     parts = [path + split_path(part) for part in paths] or [path]
     objects = VersionObjects(client.objects, version.project, version.root, parts)
     total_bytes = objects.check() if all(parts) else version.size_bytes
@@ -53,7 +57,10 @@ def command(session: Session, ref: str, paths: tuple[str, ...], quiet: bool, as_
         done = Prefetcher(client.objects, client.cache, version.project).fetch(objects, report)
     if as_json:
         echo_json({"version": version.name, "cached": True, **asdict(done)})
-        return
-    click.echo(f"{name}: {done.files} files, {format_size(done.fetched_bytes)} fetched")
+    else:
+        click.echo(f"{name}: {done.files} files, {format_size(done.fetched_bytes)} fetched")
     if done.lost_objects:
-        click.echo(f"  {done.lost_objects} objects found no room: raise cache_size, or prefetch less", err=True)
+        click.echo(f"artfs: {done.lost_objects} objects found no room in the cache", err=True)
+        click.echo("  hint: raise cache_size, free some of its disk, or prefetch less", err=True)
+        return EXIT_CODES["storage-full"]
+    return OK
