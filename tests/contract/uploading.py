@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from artfs.client.pack_source import LocalPacks, PackSource, PackSources, StoredPacks
+from artfs.client.pack_source import LocalPacks, PackSource, PackSources, PackVanished, StoredPacks
 from artfs.client.remote.packs import HttpPacks
 from artfs.client.remote.registry import RemoteRegistry
 from artfs.model import codec
@@ -25,6 +26,7 @@ from tests.stores import SignedPacks
 Tree = Mapping[str, "bytes | str | Tree"]
 """A directory: bytes are files, str are symbolic links, mappings are directories."""
 
+FETCHES_MAX = 100
 START_NS = 1_700_000_000 * 10**9
 
 
@@ -137,6 +139,14 @@ def commit(
     draft = registry.drafts.open(project)
     send(registry, draft, content, now_ns=now_ns)
     return registry.drafts.seal(draft.id, SealRequest(artifact, content.root, list(aliases)))
+
+
+def fetch_again(registry: Registry, project: str, key: ObjectKey) -> bytes | None:
+    """As a client reads beside others who delete: a pack that vanished was rewritten, so ask again where the object is."""
+    for _ in range(FETCHES_MAX):
+        with suppress(PackVanished):
+            return fetch(registry, project, key)
+    raise AssertionError(f"{key} keeps vanishing")
 
 
 def fetch(registry: Registry, project: str, key: ObjectKey) -> bytes | None:

@@ -18,7 +18,7 @@ from artfs.errors import StillAliased, VersionNotFound
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.fsck import check
 from artfs.wire.records import SealRequest
-from tests.contract.uploading import Tree, commit, content_of, fetch, send
+from tests.contract.uploading import Tree, commit, content_of, fetch, fetch_again, send
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 100
@@ -44,7 +44,7 @@ def work(root: Path, seed: int, rounds: int) -> None:
             continue
         version = registry.drafts.seal(draft.id, SealRequest(artifact, content.root, [f"mine{seed}"])).version
         for key, data in content.objects.items():
-            assert read_again(registry, key) == data
+            assert fetch_again(registry, "vision", key) == data
         registry.aliases.remove("vision", artifact, f"mine{seed}")
         free = [
             v.number for v in registry.versions.list("vision", artifact) if not v.aliases and v.number < version.number
@@ -52,16 +52,6 @@ def work(root: Path, seed: int, rounds: int) -> None:
         if free and chance.random() < 0.5:
             try_delete(registry, artifact, chance.sample(free, 1))
     registry.close()
-
-
-def read_again(registry: EmbeddedRegistry, key: object) -> bytes | None:
-    """As a client reads: a pack that vanished was rewritten, so ask again where the object is."""
-    for _ in range(100):
-        try:
-            return fetch(registry, "vision", key)  # type: ignore[arg-type]  # keys come from Content
-        except FileNotFoundError:
-            continue
-    raise AssertionError(f"{key} keeps vanishing")
 
 
 def try_delete(registry: EmbeddedRegistry, artifact: str, numbers: list[int]) -> None:

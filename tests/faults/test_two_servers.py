@@ -21,7 +21,7 @@ from artfs.registry.postgres import PostgresDatabase
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.store.pack_file import PackReader
 from artfs.wire.records import SealRequest
-from tests.contract.uploading import Content, Tree, children_of, commit, content_of, fetch, send
+from tests.contract.uploading import Content, Tree, children_of, commit, content_of, fetch, fetch_again, send
 from tests.registries import empty_database, migrated_database, open_postgres_registry
 
 ROOT = Path(__file__).parents[2]
@@ -106,15 +106,7 @@ def try_send(registry: SqlRegistry, draft: str, content: Content) -> None:
 
 def assert_readable(registry: SqlRegistry, content: Content) -> None:
     for key, data in content.objects.items():
-        assert read_again(registry, key) == data
-
-
-def read_again(registry: SqlRegistry, key: ObjectKey) -> bytes | None:
-    """As a client reads: a pack that vanished was rewritten, so ask again where the object is."""
-    for _ in range(100):
-        with suppress(FileNotFoundError):
-            return fetch(registry, "vision", key)
-    raise AssertionError(f"{key} keeps vanishing")
+        assert fetch_again(registry, "vision", key) == data
 
 
 def assert_exactly_what_versions_hold(url: str, root: Path) -> None:
