@@ -19,7 +19,6 @@ from pathlib import Path
 from artfs.errors import InvalidValue, StorageFailed
 
 KEY_BYTES = 32
-KEY_NAME_BYTES_MAX = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _CURRENT = "current"
 _HOW = "write lines like `k1 = <output of: openssl rand -base64 32>`"
