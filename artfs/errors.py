@@ -11,18 +11,20 @@ becomes for its reader (an errno, an exit code, an HTTP status) is decided at th
     │   └── UnsupportedFile   a version cannot hold this kind of file
     ├── NotFound
     │   ├── ProjectNotFound  ArtifactNotFound  VersionNotFound  AliasNotFound  PathNotFound  DraftNotFound
-    │   └── UserNotFound  TokenNotFound
+    │   └── UserNotFound  TokenNotFound  RunNotFound  SweepNotFound
     ├── Conflict              the registry's state does not allow it
     │   ├── AlreadyExists  NotEmpty  TypeMismatch  StillAliased  DraftClosed  Busy  FileChanged
+    │   └── PathConflict  LineageCycle  ReferenceChanged
     ├── AccessDenied
-    │   └── NotAuthenticated  no token, or one that is not valid
+    │   ├── NotAuthenticated  no token, or one that is not valid
+    │   └── ReferenceForbidden  configuration does not let it be followed
     ├── Damaged               bytes are not what their digest or format says
     │   ├── DamagedObject  DamagedPack  DamagedDatabase
     │   └── ObjectMissing
     ├── NewerFormat           written by a later artfs
     ├── Unavailable           try again later
     │   ├── StorageFull  StorageFailed  RegistryUnavailable
-    │   └── TooManyRequests
+    │   └── TooManyRequests  ReferenceUnavailable
     └── MachineNotReady       something is missing on this machine
 """
 
@@ -116,6 +118,14 @@ class TokenNotFound(NotFound):
     code = "token-not-found"
 
 
+class RunNotFound(NotFound):
+    code = "run-not-found"
+
+
+class SweepNotFound(NotFound):
+    code = "sweep-not-found"
+
+
 class Conflict(ArtfsError):
     code = "conflict"
 
@@ -158,6 +168,24 @@ class FileChanged(Conflict):
     code = "file-changed"
 
 
+class PathConflict(Conflict):
+    """Two writers contributed different contents for one path."""
+
+    code = "path-conflict"
+
+
+class LineageCycle(Conflict):
+    """A version would follow from itself."""
+
+    code = "lineage-cycle"
+
+
+class ReferenceChanged(Conflict):
+    """What a reference points to is not what it was when the reference was added."""
+
+    code = "reference-changed"
+
+
 class AccessDenied(ArtfsError):
     code = "access-denied"
 
@@ -166,6 +194,12 @@ class NotAuthenticated(AccessDenied):
     """No token was given, or one that is unknown, expired or revoked: the answer is the same."""
 
     code = "not-authenticated"
+
+
+class ReferenceForbidden(AccessDenied):
+    """Configuration does not let this machine follow a reference to that scheme or host."""
+
+    code = "reference-forbidden"
 
 
 class Damaged(ArtfsError):
@@ -232,6 +266,12 @@ class TooManyRequests(Unavailable):
     def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 1.0) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class ReferenceUnavailable(Unavailable):
+    """What a reference points to cannot be reached now."""
+
+    code = "reference-unavailable"
 
 
 class MachineNotReady(ArtfsError):

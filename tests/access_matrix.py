@@ -14,7 +14,7 @@ from typing import Any
 
 from artfs.errors import AccessDenied, DraftNotFound, NotAuthenticated, ProjectNotFound, TokenNotFound
 from artfs.model.access import Role, Scope, Visibility
-from artfs.wire.records import DraftRecord, SealRequest
+from artfs.wire.records import DraftRecord, SealRequest, VersionChange
 from artfs.wire.service import Registry
 from tests.contract.uploading import START_NS, commit, content_of, write_pack
 
@@ -290,7 +290,9 @@ VERSIONS = [
     Action(
         "versions.update",
         Kind.WRITE,
-        lambda registry, caller, stage, _: registry.versions.update(stage.project, "bikes", 0, description="first"),
+        lambda registry, caller, stage, _: registry.versions.update(
+            stage.project, "bikes", 0, VersionChange(description="first")
+        ),
     ),
     _read("versions.plan_delete", lambda registry, project: registry.versions.plan_delete(project, "bikes", [0])),
     Action(

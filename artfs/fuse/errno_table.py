@@ -24,6 +24,8 @@ ERRNOS = {
     "draft-not-found": errno.ENOENT,
     "user-not-found": errno.ENOENT,
     "token-not-found": errno.ENOENT,
+    "run-not-found": errno.ENOENT,
+    "sweep-not-found": errno.ENOENT,
     # the state does not allow it
     "conflict": errno.EBUSY,
     "already-exists": errno.EEXIST,
@@ -33,8 +35,12 @@ ERRNOS = {
     "draft-closed": errno.EBUSY,
     "busy": errno.EBUSY,
     "file-changed": errno.EBUSY,
+    "path-conflict": errno.EEXIST,
+    "lineage-cycle": errno.ELOOP,
+    "reference-changed": errno.ESTALE,
     "access-denied": errno.EACCES,
     "not-authenticated": errno.EACCES,
+    "reference-forbidden": errno.EACCES,
     # never wrong bytes: an error instead
     "damaged": errno.EIO,
     "damaged-object": errno.EIO,
@@ -48,6 +54,7 @@ ERRNOS = {
     "storage-failed": errno.EIO,
     "registry-unavailable": errno.EHOSTUNREACH,
     "too-many-requests": errno.EAGAIN,
+    "reference-unavailable": errno.EIO,
     "machine-not-ready": errno.EIO,
 }
 

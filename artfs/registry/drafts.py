@@ -39,7 +39,7 @@ from artfs.registry.maintenance import Maintenance
 from artfs.registry.objects import check_keys, find_stored
 from artfs.registry.registering import register
 from artfs.registry.resources import Resources
-from artfs.registry.versions import encode_metadata, find_version, newest_version, version_record
+from artfs.registry.versions import encode_metadata, expiry_of, find_version, newest_version, version_record
 from artfs.store.durable import reported
 from artfs.store.packs import PackName
 from artfs.wire.records import DEFAULT_TYPE, DraftRecord, SealRequest, SealResult, VersionRecord
@@ -279,8 +279,8 @@ class _Seal:
         number = next_version_number(self._tx, self._project, artifact.name)
         seq = append_change(self._tx, "version", self._project.name, artifact.name, version_name(number))
         self._tx.run(
-            "INSERT INTO versions (id, artifact_id, number, root, description, metadata, created_at, created_by, seq)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO versions (id, artifact_id, number, root, description, metadata, created_at, created_by, seq,"
+            " expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 allocate(self._tx, "versions"),
                 artifact.id,
@@ -291,6 +291,7 @@ class _Seal:
                 self._now_ns,
                 request.created_by,
                 seq,
+                expiry_of(request.ttl_s, self._now_ns),
             ),
         )
         return number

@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -27,6 +26,7 @@ from artfs.wire.records import (
     ProjectRecord,
     SealRequest,
     SealResult,
+    VersionChange,
     VersionRecord,
 )
 
@@ -123,17 +123,9 @@ class GuardedVersions:
         self._guard.require(Operation.READ, project)
         return self._inner.resolve(project, artifact, selector, as_of=as_of)
 
-    def update(
-        self,
-        project: str,
-        artifact: str,
-        number: int,
-        *,
-        description: str | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> VersionRecord:
+    def update(self, project: str, artifact: str, number: int, change: VersionChange) -> VersionRecord:
         self._guard.require(Operation.WRITE, project)
-        return self._inner.update(project, artifact, number, description=description, metadata=metadata)
+        return self._inner.update(project, artifact, number, change)
 
     def plan_delete(self, project: str, artifact: str, numbers: Sequence[int]) -> DeletionPlan:
         self._guard.require(Operation.READ, project)

@@ -9,20 +9,22 @@ import msgspec
 
 from artfs.errors import AliasNotFound, InvalidValue, StillAliased, VersionNotFound
 from artfs.model.digest import Digest
-from artfs.model.names import parse_version, version_name
-from artfs.registry.aliases import aliases_at, aliases_now, remove_alias
+from artfs.model.names import check_alias, parse_version, version_name
+from artfs.registry.aliases import aliases_at, aliases_now, move_alias, remove_alias
 from artfs.registry.catalog import Artifact, Project, find_artifact, find_project, page_limit
 from artfs.registry.changes import append_change
 from artfs.registry.database import Row, Transaction
 from artfs.registry.liveness import remove_doomed, walk
 from artfs.registry.maintenance import Maintenance
 from artfs.registry.resources import Resources
-from artfs.wire.records import DEFAULT_TYPE, DeletionPlan, VersionRecord
+from artfs.wire.records import DEFAULT_TYPE, DeletionPlan, VersionChange, VersionRecord
 
 METADATA_BYTES_MAX = 16 << 20
+TTL_S_MAX = 100 * 365 * 86_400
 
 _VERSION = (
-    "SELECT v.number, o.digest, v.description, v.metadata, s.size, s.files, v.created_at, v.created_by, v.id, v.seq"
+    "SELECT v.number, o.digest, v.description, v.metadata, s.size, s.files, v.created_at, v.created_by, v.id, v.seq,"
+    " v.expires_at"
     " FROM versions v JOIN objects o ON o.id = v.root JOIN summaries s ON s.object = v.root WHERE v.artifact_id = ?"
 )
 
@@ -41,6 +43,32 @@ def encode_metadata(metadata: dict[str, Any]) -> str:
     return encoded.decode()
 
 
+def _changed_metadata(encoded: str, change: VersionChange) -> str:
+    """The stored metadata with keys set and removed. Raises InvalidValue."""
+    if not (change.set_metadata or change.removed_metadata):
+        return encoded
+    metadata = {**msgspec.json.decode(encoded), **change.set_metadata}
+    for key in change.removed_metadata:
+        metadata.pop(key, None)
+    return encode_metadata(metadata)
+
+
+def _expiry(expires_at_ns: int | None, ttl_s: int | None, now_ns: int) -> int | None:
+    """When a version expires after a change of its time to live."""
+    return expires_at_ns if ttl_s is None else expiry_of(ttl_s, now_ns)
+
+
+def expiry_of(ttl_s: int | None, now_ns: int) -> int | None:
+    """When a version with that time to live expires; None and 0 are for ever. Raises InvalidValue."""
+    if not ttl_s:
+        return None
+    if not 0 < ttl_s <= TTL_S_MAX:
+        raise InvalidValue(
+            f"{ttl_s} seconds are no time to live", hint="from one second to a hundred years; 0 is for ever"
+        )
+    return now_ns + ttl_s * 10**9
+
+
 def version_record(project: Project, artifact: Artifact, row: Row, aliases: dict[str, int]) -> VersionRecord:
     number, root, description, metadata, size, files, created_at, created_by = row[:8]
     return VersionRecord(
@@ -56,6 +84,7 @@ def version_record(project: Project, artifact: Artifact, row: Row, aliases: dict
         created_at_ns=created_at,
         created_by=created_by,
         aliases=[alias for alias, target in aliases.items() if target == number],
+        expires_at_ns=row[10],
     )
 
 
@@ -126,25 +155,29 @@ class Versions:
                 raise VersionNotFound(f"{project}/{artifact}:{selector} did not exist yet at change {as_of}")
             return version_record(found, of, row, aliases)
 
-    def update(
-        self,
-        project: str,
-        artifact: str,
-        number: int,
-        *,
-        description: str | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> VersionRecord:
-        encoded = None if metadata is None else encode_metadata(metadata)
+    def update(self, project: str, artifact: str, number: int, change: VersionChange) -> VersionRecord:
+        for alias in change.added_aliases:
+            check_alias(alias)
+        encoded = None if change.metadata is None else encode_metadata(change.metadata)
         with self._database.write() as tx:
             found = find_project(tx, project)
             of = find_artifact(tx, found, artifact)
             row = find_version(tx, found, of, number)
+            described = (
+                row[2] if change.description is None else change.description,
+                _changed_metadata(encoded or row[3], change),
+                _expiry(row[10], change.ttl_s, self._resources.clock()),
+            )
             tx.run(
-                "UPDATE versions SET description = ?, metadata = ? WHERE id = ?",
-                (row[2] if description is None else description, row[3] if encoded is None else encoded, row[8]),
+                "UPDATE versions SET description = ?, metadata = ?, expires_at = ? WHERE id = ?", (*described, row[8])
             )
             append_change(tx, "version", project, artifact, version_name(number))
+            held = aliases_now(tx, of.id)
+            for alias in change.removed_aliases:
+                if held.get(alias) == number:
+                    remove_alias(tx, project, artifact, of.id, alias)
+            for alias in change.added_aliases:
+                move_alias(tx, project, artifact, of.id, alias, number)
             record = version_record(found, of, find_version(tx, found, of, number), aliases_now(tx, of.id))
         self._resources.after_change()
         return record

@@ -22,8 +22,8 @@ from artfs.server.errors import error_response, json_response, on_artfs_error, o
 from artfs.server.routes import Call, Handler, Operation, check_path, check_query
 from artfs.server.service import Service
 from artfs.server.settings import ServerSettings
-from artfs.wire.http import API, VersionChange
-from artfs.wire.records import SealRequest
+from artfs.wire.http import API
+from artfs.wire.records import SealRequest, VersionChange
 
 OPERATIONS: tuple[Operation, ...] = (
     *access_routes.OPERATIONS,

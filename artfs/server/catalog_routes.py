@@ -16,9 +16,8 @@ from artfs.wire.http import (
     NewProject,
     Page,
     ProjectChange,
-    VersionChange,
 )
-from artfs.wire.records import ArtifactRecord, DeletionPlan, ProjectRecord, VersionRecord
+from artfs.wire.records import ArtifactRecord, DeletionPlan, ProjectRecord, VersionChange, VersionRecord
 
 PROJECT = "/projects/{project}"
 ARTIFACT = PROJECT + "/artifacts/{artifact}"
@@ -87,8 +86,7 @@ def change_version(call: Call) -> VersionRecord:
     number = parse_version(call.path["selector"])
     if number is None:
         raise InvalidName(f"{call.path['selector']!r} is not a version", hint="name the version, not an alias")
-    change: VersionChange = call.body
-    return call.registry.versions.update(*_of(call), number, description=change.description, metadata=change.metadata)
+    return call.registry.versions.update(*_of(call), number, call.body)
 
 
 def delete_versions(call: Call) -> DeletionPlan:
@@ -135,7 +133,7 @@ OPERATIONS = (
     _row(
         "PATCH",
         ARTIFACT + "/versions/{selector}",
-        "Describe a version",
+        "Describe a version, or give it aliases",
         change_version,
         VersionRecord,
         body=VersionChange,

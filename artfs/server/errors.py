@@ -31,6 +31,8 @@ STATUSES: dict[str, int] = {
     "draft-not-found": 404,
     "user-not-found": 404,
     "token-not-found": 404,
+    "run-not-found": 404,
+    "sweep-not-found": 404,
     "conflict": 409,
     "already-exists": 409,
     "not-empty": 409,
@@ -39,8 +41,12 @@ STATUSES: dict[str, int] = {
     "draft-closed": 409,
     "busy": 409,
     "file-changed": 409,
+    "path-conflict": 409,
+    "lineage-cycle": 409,
+    "reference-changed": 409,
     "access-denied": 403,
     "not-authenticated": 401,
+    "reference-forbidden": 403,
     "damaged": 422,
     "damaged-object": 422,
     "damaged-pack": 422,
@@ -52,11 +58,15 @@ STATUSES: dict[str, int] = {
     "storage-failed": 503,
     "registry-unavailable": 503,
     "too-many-requests": 429,
+    "reference-unavailable": 503,
     "machine-not-ready": 500,
 }
 
 # What these say of files, databases and buckets is for the server's log, not for callers.
-_INTERNAL = {"error", "damaged-database", "storage-failed", "storage-full", "registry-unavailable", "machine-not-ready"}
+_INTERNAL = {
+    *("error", "damaged-database", "storage-failed", "storage-full", "registry-unavailable", "machine-not-ready"),
+    "reference-unavailable",  # a client's error: no server follows references
+}
 _SAID_INSTEAD = {
     "storage-failed": ("the server's storage does not answer as it should", "try again later"),
     "storage-full": ("the server's storage is full", "delete versions that are not needed, or tell its administrator"),

@@ -22,7 +22,7 @@ from artfs.vfs.nodes import Node, VersionNode
 from artfs.vfs.reading import ContentReader, OpenFile
 from artfs.vfs.tree_nodes import TreeNodes
 from artfs.vfs.view import View
-from artfs.wire.records import VersionRecord
+from artfs.wire.records import VersionChange, VersionRecord
 from artfs.wire.service import Registry
 
 USER = "user."
@@ -125,10 +125,11 @@ class VersionXattrs:
         )
 
     def _set_description(self, node: VersionNode, text: str) -> None:
-        self._registry.versions.update(node.project, node.artifact, node.number, description=text)
+        self._registry.versions.update(node.project, node.artifact, node.number, VersionChange(description=text))
 
     def _set_metadata(self, node: VersionNode, text: str) -> None:
-        self._registry.versions.update(node.project, node.artifact, node.number, metadata=parse_metadata(text))
+        change = VersionChange(metadata=parse_metadata(text))
+        self._registry.versions.update(node.project, node.artifact, node.number, change)
 
     def _set_type(self, node: VersionNode, text: str) -> None:
         self._registry.artifacts.update(node.project, node.artifact, type=text.strip())
@@ -138,10 +139,8 @@ class VersionXattrs:
         wanted = {check_alias(alias) for alias in parse_aliases(text)} - {LATEST}
         current = self._registry.aliases.list(node.project, node.artifact)
         held = {alias for alias, number in current.items() if number == node.number} - {LATEST}
-        for alias in sorted(wanted - held):
-            self._registry.aliases.move(node.project, node.artifact, alias, node.number)
-        for alias in sorted(held - wanted):
-            self._registry.aliases.remove(node.project, node.artifact, alias)
+        change = VersionChange(added_aliases=sorted(wanted - held), removed_aliases=sorted(held - wanted))
+        self._registry.versions.update(node.project, node.artifact, node.number, change)
 
 
 def parse_aliases(text: str) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
 from artfs.model.access import Role, Scope, Visibility
 from artfs.model.digest import ObjectKey
-from artfs.wire.records import Change, Location
+from artfs.wire.records import Change, Location, Text
 from artfs.wire.service import KEYS_MAX
 
 API = "/v1"
@@ -20,7 +20,6 @@ REQUEST_ID = "X-Request-Id"
 _T = TypeVar("_T")
 NAME_PATTERN = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"  # artfs.model.names decides; this is for the documentation
 Name = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": NAME_PATTERN})]
-Text = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": r"^[^\x00]*$"})]
 KeyText = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^(chunk|recipe|tree) sha256:[0-9a-f]{64}$"})]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # what a database holds
 
@@ -73,13 +72,6 @@ class ArtifactChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     type: Name | None = None
     description: Text | None = None
-
-
-class VersionChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is null stays as it is."""
-
-    description: Text | None = None
-    metadata: dict[str, Any] | None = None
 
 
 class Deletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -10,6 +10,7 @@ from artfs.model.access import Role, Scope, Visibility
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 
 DEFAULT_TYPE = "dataset"
+Text = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": r"^[^\x00]*$"})]
 NO_ROOT = Digest(b"")  # in a seal request whose root is not known yet
 
 
@@ -46,6 +47,7 @@ class VersionRecord(msgspec.Struct, frozen=True):
     created_at_ns: int
     created_by: str
     aliases: list[str]
+    expires_at_ns: int | None = None  # then it is deleted, unless an alias other than `latest` means it
 
     @property
     def name(self) -> str:
@@ -75,7 +77,7 @@ class SealRequest(msgspec.Struct, frozen=True):
 
     `aliases` are moved besides `latest`. `type` None takes the artifact's, or DEFAULT_TYPE for a new one. With
     `keep_identical`, content equal to the newest version's makes no new version and only moves the aliases. A description or
-    metadata left None is empty.
+    metadata left None is empty. `run`, as `project/id`, is noted as having logged the version. `ttl_s` None or 0 is for ever.
     """
 
     artifact: str
@@ -86,6 +88,24 @@ class SealRequest(msgspec.Struct, frozen=True):
     metadata: dict[str, Any] | None = None
     created_by: str = ""
     keep_identical: bool = True
+    run: str = ""
+    ttl_s: int | None = None
+
+
+class VersionChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of a version: what is null or empty stays as it is.
+
+    `metadata` replaces all of it; `set_metadata` and `removed_metadata` are about keys of their own. `added_aliases` are moved
+    to the version, `removed_aliases` are taken away if they still mean it. `ttl_s` counts from now; 0 is for ever.
+    """
+
+    description: Text | None = None
+    metadata: dict[str, Any] | None = None
+    set_metadata: dict[str, Any] = {}
+    removed_metadata: list[str] = []
+    added_aliases: list[str] = []
+    removed_aliases: list[str] = []
+    ttl_s: int | None = None
 
 
 class SealResult(msgspec.Struct, frozen=True):

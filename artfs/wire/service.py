@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from artfs.model.access import Role, Scope, Visibility
-from artfs.model.digest import ObjectKey
+from artfs.model.digest import Digest, ObjectKey
+from artfs.model.lineage import Direction, EdgeKind, VersionRef
 from artfs.wire.records import (
     ArtifactRecord,
     Change,
@@ -26,10 +27,26 @@ from artfs.wire.records import (
     SealResult,
     TokenRecord,
     UserRecord,
+    VersionChange,
     VersionRecord,
+)
+from artfs.wire.runs import (
+    HistoryRow,
+    LineageGraph,
+    NewRun,
+    NewSweep,
+    Part,
+    RunChange,
+    RunEdges,
+    RunRecord,
+    SharedDraftRecord,
+    SweepRecord,
+    VersionEdges,
 )
 
 KEYS_MAX = 4096
+EDGES_MAX = 1000  # versions in one call of `Lineage.record`
+GRAPH_NODES_MAX = 2000
 
 # `list` methods take `after`, the last name (or number) of the page before, and `limit`, None for all that is left.
 
@@ -73,15 +90,8 @@ class Versions(Protocol):
     def resolve(self, project: str, artifact: str, selector: str, *, as_of: int | None = None) -> VersionRecord:
         """The version that an alias or version name means, at change number `as_of` if given."""
 
-    def update(
-        self,
-        project: str,
-        artifact: str,
-        number: int,
-        *,
-        description: str | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> VersionRecord: ...
+    def update(self, project: str, artifact: str, number: int, change: VersionChange) -> VersionRecord:
+        """Apply a change in one transaction. Two that change different things lose nothing of each other."""
 
     def plan_delete(self, project: str, artifact: str, numbers: Sequence[int]) -> DeletionPlan: ...
 
@@ -122,6 +132,93 @@ class Drafts(Protocol):
 
     def abandon(self, draft: str) -> None:
         """End the draft; what only it held is deleted. Unknown drafts are no error."""
+
+
+class SharedDrafts(Protocol):
+    """Drafts that many processes contribute to: one for each project, artifact and group.
+
+    A writer stores its part's tree with a draft of its own, then adds it, in one transaction: one that dies before leaves
+    nothing. Parts are a set, so their order does not matter.
+    """
+
+    def open(self, project: str, artifact: str, group: str) -> SharedDraftRecord:
+        """The shared draft of that name, opened if need be. Raises DraftClosed for one that was finished."""
+
+    def add(self, shared: str, draft: str, part: Part) -> None:
+        """Contribute `part`, whose tree was stored with `draft`, which ends. Repeating it changes nothing.
+
+        Raises DraftClosed once the shared draft was finished, DraftNotFound, ObjectMissing.
+        """
+
+    def parts(self, shared: str) -> list[Part]:
+        """What was contributed so far, sorted by root and run."""
+
+    def finish(self, shared: str, draft: str, request: SealRequest, parts: Sequence[Digest]) -> SealResult:
+        """Seal `draft`, which holds the union of the `parts` (their roots, sorted), and close the shared draft.
+
+        Each part's run is noted as having logged the version. Repeating it returns the same result. Raises Busy when other
+        parts were added meanwhile: then gather again.
+        """
+
+    def abandon(self, shared: str) -> None:
+        """Close the shared draft without a version; what only it held is deleted. Unknown ones are no error."""
+
+
+class Runs(Protocol):
+    """What produces and consumes versions."""
+
+    def list(
+        self, project: str, *, group: str = "", sweep: str = "", after: int = -1, limit: int | None = None
+    ) -> list[RunRecord]:
+        """Runs with numbers above `after`, in the order of starts; of that group and sweep, if not empty."""
+
+    def get(self, project: str, run: str) -> RunRecord:
+        """Raises RunNotFound."""
+
+    def start(self, project: str, new: NewRun) -> RunRecord:
+        """Start a run, or go on with one. Raises AlreadyExists, RunNotFound, SweepNotFound, ProjectNotFound."""
+
+    def update(self, project: str, run: str, change: RunChange) -> RunRecord: ...
+    def log(self, project: str, run: str, rows: Sequence[HistoryRow]) -> None:
+        """Add to the history (at most HISTORY_ROWS_MAX rows), and set the summary's keys.
+
+        Says that the run lives, also without rows.
+        """
+
+    def history(self, project: str, run: str, *, after: int = -1, limit: int | None = None) -> Sequence[HistoryRow]:
+        """Rows of steps above `after`, in order."""
+
+    def delete(self, project: str, run: str) -> None:
+        """Remove a run with its history and its edges; versions stay."""
+
+
+class Sweeps(Protocol):
+    def list(self, project: str, *, after: str = "", limit: int | None = None) -> list[SweepRecord]:
+        """By id."""
+
+    def get(self, project: str, sweep: str) -> SweepRecord:
+        """Raises SweepNotFound."""
+
+    def create(self, project: str, new: NewSweep) -> SweepRecord: ...
+    def delete(self, project: str, sweep: str) -> None:
+        """Remove a sweep; its runs stay."""
+
+
+class Lineage(Protocol):
+    """Edges between runs and versions. They go with the run, and with the version."""
+
+    def record(self, project: str, run: str, kind: EdgeKind, versions: Sequence[VersionRef]) -> None:
+        """Note that the run logged or used `versions` (at most EDGES_MAX), all or none; edges that are there stay.
+
+        Raises LineageCycle if a version would follow from itself, RunNotFound, VersionNotFound.
+        """
+
+    def of_run(self, project: str, run: str) -> RunEdges: ...
+    def of_version(self, project: str, artifact: str, number: int) -> VersionEdges: ...
+    def graph(
+        self, project: str, artifact: str, number: int, *, direction: Direction = Direction.BOTH, depth: int = 100
+    ) -> LineageGraph:
+        """What is within `depth` edges of a version: upwards its ancestors, downwards what follows from it."""
 
 
 class Objects(Protocol):

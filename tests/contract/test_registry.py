@@ -24,7 +24,7 @@ from artfs.errors import (
 )
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.tree import encode_leaf
-from artfs.wire.records import SealRequest
+from artfs.wire.records import SealRequest, VersionChange
 from artfs.wire.service import KEYS_MAX, Registry
 from artfs.wire.times import PageTimes
 from tests.contract.uploading import START_NS, Clock, commit, content_of, fetch, send, write_pack
@@ -216,13 +216,13 @@ def test_an_earlier_change_shows_what_aliases_meant_then(registry: Registry) -> 
 
 def test_a_versions_words_can_be_changed_its_content_cannot(registry: Registry) -> None:
     made = commit(registry, "vision", "bikes", {"a": b"1"}).version
-    changed = registry.versions.update("vision", "bikes", 0, description="new", metadata={"a": 1})
+    changed = registry.versions.update("vision", "bikes", 0, VersionChange(description="new", metadata={"a": 1}))
     assert (changed.description, changed.metadata, changed.root) == ("new", {"a": 1}, made.root)
-    assert registry.versions.update("vision", "bikes", 0, description="newer").metadata == {"a": 1}
+    assert registry.versions.update("vision", "bikes", 0, VersionChange(description="newer")).metadata == {"a": 1}
     with pytest.raises(InvalidValue):
-        registry.versions.update("vision", "bikes", 0, metadata={"a": object()})
+        registry.versions.update("vision", "bikes", 0, VersionChange(metadata={"a": object()}))
     with pytest.raises(InvalidValue):
-        registry.versions.update("vision", "bikes", 0, description="\udc80 is no text")
+        registry.versions.update("vision", "bikes", 0, VersionChange(description="\udc80 is no text"))
     assert registry.versions.resolve("vision", "bikes", "v0").description == "newer"
 
 

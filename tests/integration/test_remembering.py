@@ -14,6 +14,7 @@ from artfs.client.remembered.registry import RememberingRegistry
 from artfs.errors import AccessDenied, AliasNotFound, ArtifactNotFound, NotFound, ProjectNotFound, RegistryUnavailable
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.vfs.ports import NotRemembered
+from artfs.wire.records import VersionChange
 from tests.contract.uploading import commit
 from tests.faults.faulty_registry import DEAD, DENYING, Faults, faulty
 
@@ -182,7 +183,7 @@ def test_own_writes_are_seen_at_once(world: World) -> None:
     world.far.aliases.remove("vision", "bikes", "best")
     with pytest.raises(NotFound):
         world.far.versions.resolve("vision", "bikes", "best")
-    world.far.versions.update("vision", "bikes", 1, description="said")
+    world.far.versions.update("vision", "bikes", 1, VersionChange(description="said"))
     assert world.far.versions.resolve("vision", "bikes", "v1").description == "said"
 
 

@@ -30,6 +30,7 @@ from artfs.wire.records import (
     ProjectRecord,
     SealRequest,
     SealResult,
+    VersionChange,
     VersionRecord,
 )
 from artfs.wire.service import Access, Registry
@@ -206,17 +207,9 @@ class RememberedVersions:
         question = Question(Kind.VERSION, project, artifact, selector, as_of)
         return self._parts.ask(question, lambda: self._inner.resolve(project, artifact, selector, as_of=as_of))
 
-    def update(
-        self,
-        project: str,
-        artifact: str,
-        number: int,
-        *,
-        description: str | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> VersionRecord:
+    def update(self, project: str, artifact: str, number: int, change: VersionChange) -> VersionRecord:
         with self._parts.changing("version", project, artifact):
-            return self._inner.update(project, artifact, number, description=description, metadata=metadata)
+            return self._inner.update(project, artifact, number, change)
 
     def plan_delete(self, project: str, artifact: str, numbers: Sequence[int]) -> DeletionPlan:
         with self._parts.noticing():

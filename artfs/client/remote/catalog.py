@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from artfs.client.remote.paths import all_pages, artifact_path, path, project_path
 from artfs.client.remote.transport import Transport
@@ -19,9 +18,8 @@ from artfs.wire.http import (
     NewProject,
     Page,
     ProjectChange,
-    VersionChange,
 )
-from artfs.wire.records import ArtifactRecord, DeletionPlan, ProjectRecord, VersionRecord
+from artfs.wire.records import ArtifactRecord, DeletionPlan, ProjectRecord, VersionChange, VersionRecord
 
 DELETION_S = 300.0  # the server answers when every byte is gone
 
@@ -86,18 +84,10 @@ class RemoteVersions:
         query = None if as_of is None else {"as_of": as_of}
         return self._transport.get(artifact_path(project, artifact, "versions", selector), VersionRecord, query)
 
-    def update(
-        self,
-        project: str,
-        artifact: str,
-        number: int,
-        *,
-        description: str | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> VersionRecord:
-        check_metadata(metadata or {})
+    def update(self, project: str, artifact: str, number: int, change: VersionChange) -> VersionRecord:
+        check_metadata({**(change.metadata or {}), **change.set_metadata})
         url = artifact_path(project, artifact, "versions", version_name(number))
-        return self._transport.send("PATCH", url, VersionChange(description, metadata), VersionRecord)
+        return self._transport.send("PATCH", url, change, VersionRecord)
 
     def plan_delete(self, project: str, artifact: str, numbers: Sequence[int]) -> DeletionPlan:
         return self._delete(project, artifact, Deletion(list(numbers), dry_run=True))
