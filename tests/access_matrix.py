@@ -14,6 +14,7 @@ from typing import Any
 
 from artfs.errors import AccessDenied, DraftNotFound, NotAuthenticated, ProjectNotFound, TokenNotFound
 from artfs.model.access import Role, Scope, Visibility
+from artfs.wire.deletions import Removal
 from artfs.wire.records import DraftRecord, SealRequest, VersionChange
 from artfs.wire.service import Registry
 from tests.contract.uploading import START_NS, commit, content_of, write_pack
@@ -302,6 +303,22 @@ VERSIONS = [
             stage.project, artifact, [0], delete_aliases=True
         ),
         lambda stage, caller: stage.new_version(),
+    ),
+    _read("deletions.plan", lambda registry, project: registry.deletions.plan(project, Removal({"bikes": [0]}))),
+    Action(
+        "deletions.delete",
+        Kind.DELETE,
+        lambda registry, caller, stage, artifact: registry.deletions.delete(
+            stage.project, Removal(artifacts=[artifact])
+        ),
+        lambda stage, caller: stage.new_version(),
+    ),
+    Action(
+        "deletions.delete",
+        Kind.GOVERN,
+        lambda registry, caller, stage, project: registry.deletions.delete(project, Removal(whole_project=True)),
+        lambda stage, caller: stage.new_project(),
+        "whole project",
     ),
     _read("aliases.list", lambda registry, project: registry.aliases.list(project, "bikes")),
     Action(

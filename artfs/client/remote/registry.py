@@ -11,6 +11,7 @@ from pathlib import Path
 
 from artfs.client.remote.access import RemoteAccess
 from artfs.client.remote.catalog import RemoteAliases, RemoteArtifacts, RemoteProjects, RemoteVersions
+from artfs.client.remote.deletions import RemoteDeletions
 from artfs.client.remote.transfers import RemoteChanges, RemoteDrafts, RemoteObjects
 from artfs.client.remote.transport import Outside, Transport
 from artfs.store.durable import DIRECTORY_MODE, reported
@@ -50,6 +51,7 @@ class RemoteRegistry:
         self.projects = RemoteProjects(transport)
         self.artifacts = RemoteArtifacts(transport)
         self.versions = RemoteVersions(transport)
+        self.deletions = RemoteDeletions(transport)
         self.aliases = RemoteAliases(transport)
         self.drafts = RemoteDrafts(transport)
         self.objects = RemoteObjects(transport)
