@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, TypeVarTuple
@@ -53,6 +54,13 @@ class Service:
         """Whose request it is, and the registry as they may use it. Raises NotAuthenticated, TooManyRequests."""
         identity = await self._authenticator.identify(request)
         return identity, GuardedRegistry(self.registry, identity)
+
+    async def collect_regularly(self) -> None:
+        """Delete what expired, now and then, until cancelled. Of all workers of all servers one at a time does."""
+        every_s = self.settings.collect_every_s
+        while every_s:
+            await asyncio.sleep(every_s)
+            await anyio.to_thread.run_sync(self.registry.collection.try_round, every_s, lambda: self.stopping)
 
     async def check_ready(self) -> None:
         """Raises ArtfsError unless database and storage answer."""
