@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, TypeVarTuple
@@ -19,6 +20,8 @@ from artfs.server.errors import json_response
 from artfs.server.settings import ServerSettings
 from artfs.server.spool import clean_spool
 from artfs.wire.records import Identity
+
+_log = logging.getLogger(__name__)
 
 READY_LIFE_S = 1.0
 STOP_CHECK_S = 1.0  # how soon a waiting request notices that the server stops
@@ -60,7 +63,10 @@ class Service:
         every_s = self.settings.collect_every_s
         while every_s:
             await asyncio.sleep(every_s)
-            await anyio.to_thread.run_sync(self.registry.collection.try_round, every_s, lambda: self.stopping)
+            try:
+                await anyio.to_thread.run_sync(self.registry.collection.try_round, every_s, lambda: self.stopping)
+            except Exception:
+                _log.exception("collecting what expired failed; it is tried again")
 
     async def check_ready(self) -> None:
         """Raises ArtfsError unless database and storage answer."""

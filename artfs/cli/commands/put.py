@@ -10,6 +10,7 @@ from artfs.cli.context import Session, json_option, pass_session
 from artfs.cli.output import counted, echo_json, version_json
 from artfs.cli.progress import meter
 from artfs.cli.refs import artifact_name
+from artfs.model.durations import parse_ttl_s
 from artfs.model.metadata import parse_metadata
 from artfs.model.names import check_alias
 from artfs.model.sizes import format_size
@@ -20,7 +21,8 @@ from artfs.model.sizes import format_size
     epilog="""\b
 Examples:
   artfs put -n vision/bikes -t dataset ./bikes
-  artfs put -n vision/net -t model net.pt --alias best --metadata '{"f1": 1}'""",
+  artfs put -n vision/net -t model net.pt --alias best --metadata '{"f1": 1}'
+  artfs put -n vision/nightly ./out --ttl 30d""",
 )
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("-n", "--name", required=True, metavar="PROJECT/ARTIFACT", help="The artifact; created if it is new.")
@@ -32,6 +34,9 @@ Examples:
 )
 @click.option("-d", "--description", metavar="TEXT", help="What this version is.")
 @click.option("--metadata", metavar="JSON", help="A JSON object to keep with the version.")
+@click.option(
+    "--ttl", metavar="AGE", help="Delete the version after so long, such as 30d, unless an alias names it then."
+)
 @click.option("--xattrs", is_flag=True, help="Keep user.* extended attributes too.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @json_option
@@ -44,6 +49,7 @@ def command(
     aliases: tuple[str, ...],
     description: str | None,
     metadata: str | None,
+    ttl: str | None,
     xattrs: bool,
     quiet: bool,
     as_json: bool,
@@ -64,6 +70,7 @@ def command(
         description=description,
         metadata=None if metadata is None else parse_metadata(metadata),
         created_by=creator(),
+        ttl_s=None if ttl is None else parse_ttl_s(ttl),
     )
     with meter(f"put {name}", quiet=quiet) as bar:
 
