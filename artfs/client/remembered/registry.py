@@ -208,7 +208,7 @@ class RememberedVersions:
 
 
 class RememberedDeletions:
-    def __init__(self, parts: _Parts) -> None:
+    def __init__(self, parts: RegistryParts) -> None:
         self._parts = parts
         self._inner = parts.inner.deletions
 
