@@ -15,7 +15,16 @@ from starlette.routing import Route
 from artfs.errors import ArtfsError, NotAuthenticated, NotFound, Unavailable
 from artfs.registry.guarded import GuardedRegistry
 from artfs.registry.sql_registry import SqlRegistry
-from artfs.server import access_routes, catalog_routes, change_routes, metrics, object_routes, pack_routes, run_routes
+from artfs.server import (
+    access_routes,
+    catalog_routes,
+    change_routes,
+    deletion_routes,
+    metrics,
+    object_routes,
+    pack_routes,
+    run_routes,
+)
 from artfs.server.access_log import RequestLog
 from artfs.server.bodies import drain, read_json
 from artfs.server.errors import error_response, json_response, on_artfs_error, on_http_error
@@ -29,6 +38,7 @@ from artfs.wire.runs import NewRun, NewSweep, RunChange
 OPERATIONS: tuple[Operation, ...] = (
     *access_routes.OPERATIONS,
     *catalog_routes.OPERATIONS,
+    *deletion_routes.OPERATIONS,
     *object_routes.OPERATIONS,
     *pack_routes.OPERATIONS,
     *change_routes.OPERATIONS,

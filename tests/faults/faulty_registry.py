@@ -78,11 +78,17 @@ class _Service:
         return call
 
 
+_SERVICES = (
+    *("projects", "artifacts", "versions", "deletions", "aliases", "drafts", "objects", "changes"),
+    *("runs", "sweeps", "lineage", "shared_drafts"),
+)
+
+
 class _FaultyRegistry:
     def __init__(self, inner: Registry, faults: Faults) -> None:
         self._inner = inner
         self._faults = faults
-        for name in ("projects", "artifacts", "versions", "aliases", "drafts", "objects", "changes"):
+        for name in _SERVICES:
             setattr(self, name, _Service(name, lambda name=name: getattr(inner, name), faults))  # type: ignore[misc]  # bound now
 
     @property
