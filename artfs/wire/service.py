@@ -307,16 +307,16 @@ class Access(Protocol):
 
 
 class Tracking(Protocol):
-    """What runs do: produce versions, alone or together, and use them."""
+    """Runs, what they made alone and together, and what was made from it."""
 
+    @property
+    def shared_drafts(self) -> SharedDrafts: ...
     @property
     def runs(self) -> Runs: ...
     @property
     def sweeps(self) -> Sweeps: ...
     @property
     def lineage(self) -> Lineage: ...
-    @property
-    def shared_drafts(self) -> SharedDrafts: ...
 
 
 class Registry(Tracking, Protocol):

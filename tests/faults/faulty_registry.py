@@ -78,9 +78,19 @@ class _Service:
         return call
 
 
-_SERVICES = (
-    *("projects", "artifacts", "versions", "deletions", "aliases", "drafts", "objects", "changes"),
-    *("runs", "sweeps", "lineage", "shared_drafts"),
+SERVICES = (
+    "projects",
+    "artifacts",
+    "versions",
+    "deletions",
+    "aliases",
+    "drafts",
+    "shared_drafts",
+    "runs",
+    "sweeps",
+    "lineage",
+    "objects",
+    "changes",
 )
 
 
@@ -88,7 +98,7 @@ class _FaultyRegistry:
     def __init__(self, inner: Registry, faults: Faults) -> None:
         self._inner = inner
         self._faults = faults
-        for name in _SERVICES:
+        for name in SERVICES:
             setattr(self, name, _Service(name, lambda name=name: getattr(inner, name), faults))  # type: ignore[misc]  # bound now
 
     @property
