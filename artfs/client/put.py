@@ -115,15 +115,24 @@ def put(
     for alias in request.aliases:
         check_alias(alias)
     plan = plan_put(source)
+
+    def fill(session: UploadSession) -> Digest:
+        with ThreadPoolExecutor(READING_THREADS, "artfs-read") as readers:
+            try:
+                return _Put(session, plan, xattrs=xattrs, report=report).run(readers)
+            finally:
+                readers.shutdown(wait=False, cancel_futures=True)
+
+    return store(client, project, request, fill)
+
+
+def store(client: Client, project: str, request: SealRequest, fill: Callable[[UploadSession], Digest]) -> PutResult:
+    """Make a version of what `fill` stores, whose root it returns. Whatever it raises, nothing was stored."""
     client.registry.projects.create(project, exist_ok=True)
     _check_type(client, project, request)
     session = client.uploads.open(project)
     try:
-        with ThreadPoolExecutor(READING_THREADS, "artfs-read") as readers:
-            try:
-                root = _Put(session, plan, xattrs=xattrs, report=report).run(readers)
-            finally:
-                readers.shutdown(wait=False, cancel_futures=True)
+        root = fill(session)
         result = session.seal(msgspec.structs.replace(request, root=root))
     except RegistryUnavailable:
         session.close()  # what was sent is kept for a day: putting again sends the rest
