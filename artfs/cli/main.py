@@ -25,6 +25,8 @@ COMMANDS = {
     "diff": "Show what differs between two versions.",
     "alias": "List, move or remove aliases.",
     "stage": "Open a staging directory, empty or drafted from a version.",
+    "ttl": "Show or set when a version expires.",
+    "gc": "Delete what expired and what nothing holds.",
     "rm": "Delete versions, artifacts or projects.",
     "serve": "Serve the registry to a team, over HTTP.",
     "login": "Remember the token for a server.",

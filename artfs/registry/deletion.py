@@ -46,6 +46,9 @@ class Chosen:
         return ArtifactRemoval(self.name, sorted(self.versions), self.aliases, self.is_whole)
 
 
+Check = Callable[[Transaction, list[Chosen]], list[Chosen]]
+
+
 class Tally:
     """What was deleted so far, in the shape of a plan."""
 
@@ -137,7 +140,12 @@ class Deletions:
                 _refuse_uploads(tx, found, self._resources.clock())
             chosen = choose(tx, found, removal)
         _refuse_aliased(project, chosen, removal)
-        for removed, toll in self._in_batches(project, chosen, removal):
+
+        def unaliased(tx: Transaction, batch: list[Chosen]) -> list[Chosen]:
+            _refuse_aliased(project, batch, removal)
+            return batch
+
+        for removed, toll in self.in_batches(project, chosen, unaliased):
             tally.add(removed, toll)
         whole = [one for one in chosen if one.is_whole]
         for some in batches(whole, ARTIFACTS_AT_ONCE):
@@ -148,10 +156,12 @@ class Deletions:
             raise VersionNotFound(f"somebody else deleted these versions of project {project!r}")
         return tally.plan
 
-    def _in_batches(
-        self, project: str, chosen: Sequence[Chosen], removal: Removal
-    ) -> Iterator[tuple[list[Chosen], Toll]]:
-        """Delete the versions; what each transaction did. Those that somebody else deleted meanwhile are passed over."""
+    def in_batches(self, project: str, chosen: Sequence[Chosen], check: Check) -> Iterator[tuple[list[Chosen], Toll]]:
+        """Delete the versions; what each transaction did. Those that somebody else deleted meanwhile are passed over.
+
+        Args:
+            check: says in each transaction what of a batch goes.
+        """
         pace = Pace()
         todo = [(one, number, id_) for one in chosen for number, id_ in sorted(one.versions.items())]
         at = 0
@@ -159,8 +169,7 @@ class Deletions:
             batch, at = todo[at : at + pace.size], at + pace.size
             with self._database.write() as tx:
                 began_s = self._now_s()
-                still = _still_there(tx, batch)
-                _refuse_aliased(project, still, removal)
+                still = check(tx, _still_there(tx, batch))
                 toll = self._remove(tx, project, still)
             pace.took(self._now_s() - began_s)
             self._resources.after_change()
@@ -214,17 +223,17 @@ def choose(tx: Transaction, project: Project, removal: Removal) -> list[Chosen]:
                     f"there is no {project.name}/{name}:{version_name(number)}",
                     hint=f"artfs log {project.name}/{name} lists the versions",
                 )
-        chosen.append(Chosen(artifact.id, name, versions, _aliases_on(tx, artifact.id, versions)))
+        chosen.append(Chosen(artifact.id, name, versions, aliases_on(tx, artifact.id, versions)))
     return chosen
 
 
 def _all_of(tx: Transaction, artifact_id: int) -> tuple[dict[int, int], list[str]]:
     """All versions of an artifact, and all aliases."""
     versions: dict[int, int] = dict(tx.rows("SELECT number, id FROM versions WHERE artifact_id = ?", (artifact_id,)))
-    return versions, _aliases_on(tx, artifact_id, versions)
+    return versions, aliases_on(tx, artifact_id, versions)
 
 
-def _aliases_on(tx: Transaction, artifact_id: int, numbers: Iterable[int]) -> list[str]:
+def aliases_on(tx: Transaction, artifact_id: int, numbers: Iterable[int]) -> list[str]:
     """By name."""
     wanted = frozenset(numbers)
     rows = tx.rows("SELECT alias, version FROM aliases WHERE artifact_id = ? ORDER BY alias", (artifact_id,))
@@ -239,7 +248,7 @@ def _still_there(tx: Transaction, batch: Sequence[tuple[Chosen, int, int]]) -> l
         if id_ in ids:
             found.setdefault(one.id, Chosen(one.id, one.name, {}, is_whole=one.is_whole)).versions[number] = id_
     for one in found.values():
-        one.aliases = _aliases_on(tx, one.id, one.versions)
+        one.aliases = aliases_on(tx, one.id, one.versions)
     return list(found.values())
 
 

@@ -8,9 +8,10 @@ the kernel when its holder dies): that saves work; that it is right depends on t
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
 from artfs.errors import ArtfsError
-from artfs.registry.liveness import remove_doomed, unattached, walk
+from artfs.registry.liveness import Toll, remove_doomed, unattached, walk
 from artfs.registry.pack_cleaning import PackCleaning
 from artfs.registry.resources import Resources
 from artfs.store.packs import PackName
@@ -19,6 +20,17 @@ SWEEP_DRAFTS = 4  # how much a sweep in passing does at most
 SWEEP_PACKS = 4
 
 _log = logging.getLogger(__name__)
+
+
+class Swept(NamedTuple):
+    """What a sweep collected: drafts that held something, and what died with them."""
+
+    draft_count: int
+    toll: Toll
+
+    def plus(self, toll: Toll) -> Swept:
+        total = Toll(self.toll.object_count + toll.object_count, self.toll.stored_bytes + toll.stored_bytes)
+        return Swept(self.draft_count + 1, total)
 
 
 class Maintenance:
@@ -40,12 +52,12 @@ class Maintenance:
     def try_collect(self, draft_id: int, *, wait: bool) -> None:
         """Collect an ended draft. A failure leaves it to a later sweep: what the caller did is done."""
         try:
-            if self._collect(draft_id):
+            if self._collect(draft_id) is not None:
                 self.clean_packs(wait=wait)
         except ArtfsError as error:
             _log.warning("cleaning up after an upload is put off: %s", error)
 
-    def sweep(self, *, wait: bool, drafts: int = 1 << 30, packs: int = 1 << 30) -> None:
+    def sweep(self, *, wait: bool, drafts: int = 1 << 30, packs: int = 1 << 30) -> Swept:
         """End drafts that expired, collect those that ended, and clean packs.
 
         Args:
@@ -65,16 +77,20 @@ class Maintenance:
                 tx.run_many(
                     f"UPDATE drafts SET state = 'ended' WHERE id = ? AND {due}", ((id_, now_ns) for (id_,) in expired)
                 )
+        swept = Swept(0, Toll(0, 0))
         for (draft_id,) in (*expired, *ended):
-            self._collect(draft_id)
+            toll = self._collect(draft_id)
+            if toll is not None:
+                swept = swept.plus(toll)
         if forgotten is not None:
             with self._database.write() as tx:
                 tx.run("DELETE FROM drafts WHERE state = 'ended' AND collected = 1 AND expires_at <= ?", (now_ns,))
                 tx.run("DELETE FROM shared_drafts WHERE version IS NULL AND draft_id IS NULL")  # theirs were among them
         self.clean_packs(wait=wait, packs=packs)
+        return swept
 
-    def _collect(self, draft_id: int) -> bool:
-        """Delete what only an ended draft held; whether there was anything.
+    def _collect(self, draft_id: int) -> Toll | None:
+        """Delete what only an ended draft held; None if it held nothing.
 
         Candidates are looked for outside the writing transaction: once a draft has ended, whatever takes another holder
         from one of its objects is a walk of its own.
@@ -85,14 +101,15 @@ class Maintenance:
         found = bool(candidates) or writing is not None
         with self._database.write(durable=found) as tx:
             if tx.row("SELECT 1 FROM drafts WHERE id = ? AND state = 'ended' AND collected = 0", (draft_id,)) is None:
-                return False
+                return None
+            toll = Toll(0, 0)
             if candidates:
-                walk(tx, self._resources.clock(), candidates=candidates)
+                toll = walk(tx, self._resources.clock(), candidates=candidates)
                 remove_doomed(tx)
             tx.run("UPDATE packs SET state = 'deleting' WHERE draft_id = ? AND state = 'writing'", (draft_id,))
             tx.run("DELETE FROM leases WHERE draft_id = ?", (draft_id,))
             tx.run("UPDATE drafts SET collected = 1 WHERE id = ?", (draft_id,))
-        return found
+        return toll if found else None
 
     def drop_unknown(self, name: PackName) -> None:
         """Delete a stored file that no row speaks of: its draft ended while it was stored."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from artfs.registry.aliases import Aliases
 from artfs.registry.catalog import Artifacts, Projects
 from artfs.registry.changes import ChangeLog
+from artfs.registry.collection import Collection
 from artfs.registry.deletion import Deletions
 from artfs.registry.drafts import Drafts
 from artfs.registry.lineage import Lineage
@@ -35,6 +36,7 @@ class SqlRegistry:
         self.projects = Projects(resources, maintenance)
         self.artifacts = Artifacts(resources)
         self.deletions = Deletions(resources, maintenance, self.projects)
+        self.collection = Collection(resources, maintenance, self.deletions)
         self.versions = Versions(resources, self.deletions)
         self.aliases = Aliases(resources)
         self.drafts = Drafts(resources, maintenance)

@@ -88,8 +88,8 @@ def version_record(project: Project, artifact: Artifact, row: Row, aliases: dict
     )
 
 
-def peek_version(tx: Transaction, artifact: Artifact, number: int) -> Row | None:
-    return tx.row(f"{_VERSION} AND v.number = ?", (artifact.id, number))
+def peek_version(tx: Transaction, artifact_id: int, number: int) -> Row | None:
+    return tx.row(f"{_VERSION} AND v.number = ?", (artifact_id, number))
 
 
 def all_versions(tx: Transaction, artifact_id: int, after: int = -1, limit: int | None = None) -> list[Row]:
@@ -103,7 +103,7 @@ def newest_version(tx: Transaction, artifact: Artifact) -> Row | None:
 
 def find_version(tx: Transaction, project: Project, artifact: Artifact, number: int) -> Row:
     """Raises VersionNotFound."""
-    row = peek_version(tx, artifact, number)
+    row = peek_version(tx, artifact.id, number)
     if row is None:
         raise VersionNotFound(
             f"there is no {project.name}/{artifact.name}:{version_name(number)}",

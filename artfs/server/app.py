@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_address
 
 from starlette.applications import Starlette
@@ -55,9 +56,14 @@ def create_app(open_registry: Callable[[], SqlRegistry], settings: ServerSetting
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         service = app.state.service = Service(open_registry(), settings)
+        collecting = asyncio.create_task(service.collect_regularly())
         try:
             yield
         finally:
+            service.stopping = True
+            collecting.cancel()
+            with suppress(asyncio.CancelledError):
+                await collecting
             service.close()
 
     routes = [Route(path, _endpoint(path, by_method), methods=[*by_method]) for path, by_method in _by_path().items()]

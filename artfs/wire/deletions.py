@@ -52,15 +52,18 @@ class RemovalPlan(msgspec.Struct, frozen=True):
         return DeletionPlan(self.project, artifact, [], [], self.object_count, self.freed_bytes)
 
 
-class CollectionReport(msgspec.Struct, frozen=True):
-    """What applying the times to live did, or would do: a plan for each project concerned, without what held nothing."""
+class Collected(msgspec.Struct, frozen=True):
+    """What collecting did, or would do.
 
-    plans: list[RemovalPlan]
+    `expired` has a plan for each project with versions whose time had come; `draft_count` uploads were given up or had
+    ended; `object_count` and `freed_bytes` are of all of it together, and those of the plans are in it.
+    """
+
+    expired: list[RemovalPlan]
+    draft_count: int
+    object_count: int
+    freed_bytes: int
 
     @property
     def version_count(self) -> int:
-        return sum(plan.version_count for plan in self.plans)
-
-    @property
-    def freed_bytes(self) -> int:
-        return sum(plan.freed_bytes for plan in self.plans)
+        return sum(plan.version_count for plan in self.expired)

@@ -101,6 +101,7 @@ class Committer:
             description=settings.description,
             metadata=settings.metadata,
             created_by=self._created_by,
+            ttl_s=settings.ttl_s,
         )
 
     async def _send_all(self, draft: Draft, upload: DraftUpload) -> None:
