@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from artfs.errors import StorageFailed
-from artfs.model.lineage import RunRef
+from artfs.model.lineage import RunRef, VersionRef
 
 REMEMBERED_S = 1.0  # how long a process is taken for the one that it was
 REMEMBERED_MAX = 8192
@@ -38,6 +38,14 @@ class RunningRun(msgspec.Struct, frozen=True):
         return found is not None and found.started_ticks == self.started_ticks
 
 
+class RunTold(msgspec.Struct, frozen=True):
+    """What a mount noted of a run so far; `unknown` counts files that it opened of which the version is not known."""
+
+    used: list[VersionRef] = []
+    logged: list[VersionRef] = []
+    unknown: int = 0
+
+
 class RunningRuns:
     """The records of all runs of this user. Raises StorageFailed where one cannot be written."""
 
@@ -55,7 +63,20 @@ class RunningRuns:
             raise StorageFailed(f"cannot write {path}: {error.strerror}") from None
 
     def remove(self, running: RunningRun) -> None:
-        self._path(running).unlink(missing_ok=True)
+        self._remove(self._path(running))
+
+    def leave(self, running: RunningRun, told: RunTold) -> None:
+        """A mount that ends leaves what it would have told of a run."""
+        path = self._path(running)
+        if path.exists():
+            temporary = path.with_suffix(f".writing-{os.getpid()}")
+            temporary.write_bytes(msgspec.json.encode(told))
+            temporary.replace(path.with_suffix(f".left-{os.getpid()}"))
+
+    def left(self, running: RunningRun) -> list[RunTold]:
+        """What mounts told of a run when they ended."""
+        paths = self._directory.glob(f"{self._path(running).stem}.left-*")
+        return [msgspec.json.decode(path.read_bytes(), type=RunTold) for path in paths]
 
     def list(self) -> list[RunningRun]:
         """Those that are under way."""
@@ -70,8 +91,12 @@ class RunningRuns:
             if running is not None and running.is_alive:
                 found.append(running)
             else:
-                path.unlink(missing_ok=True)
+                self._remove(path)
         return found
+
+    def _remove(self, path: Path) -> None:
+        for each in (path, *self._directory.glob(f"{path.stem}.left-*")):
+            each.unlink(missing_ok=True)
 
     def _path(self, running: RunningRun) -> Path:
         name = f"{running.pid}-{running.started_ticks}-{running.run}"

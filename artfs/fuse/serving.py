@@ -134,6 +134,7 @@ async def _serve(request: MountRequest, backend: Backend, ready: Callable[[], No
     finally:
         began, kernel.mounted = kernel.mounted, False
         pyfuse3.close(unmount=not began)
+        tracking.end()
         if staging is not None:
             with trio.move_on_after(CLOSE_S, shield=True):
                 await staging.close()

@@ -7,13 +7,14 @@ first question makes the mount tell versions apart; one that begins while a run 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import trio
+from msgspec import to_builtins
 
 from artfs.errors import ArtfsError
-from artfs.fuse.running_runs import Ancestry, RunningRun, RunningRuns
+from artfs.fuse.running_runs import Ancestry, RunningRun, RunningRuns, RunTold
 from artfs.model.lineage import RunRef
 from artfs.vfs.uses import Uses
 from artfs.wire.service import Registry
@@ -32,6 +33,7 @@ class Tracking:
         self._ancestry = ancestry
         self._uses = uses
         self._identity = ""
+        self._running: dict[RunRef, RunningRun] = {}
 
     async def begin(self) -> None:
         """Before the first request: if a run is under way, tell versions apart from the start."""
@@ -42,30 +44,35 @@ class Tracking:
             _log.info("cannot tell yet which runs are of this registry: %s", error)
         await self._uses.begin(fresh=True)
 
-    async def track(self, request: Mapping[str, str]) -> Mapping[str, Any]:
+    async def track(self, request: Mapping[str, str]) -> Any:
         """Answer `{"request": "track", "run": "project/id"}`: the versions that the run used and logged here so far.
 
         Raises ArtfsError.
         """
         run = RunRef.parse(request.get("run", ""))
         running = await self._look()
-        if run not in running:
-            return {"used": [], "logged": [], "unknown": 0}
-        await self._uses.begin()
-        found = self._uses.of(run)
-        return {
-            "used": list(map(str, found.used)),
-            "logged": list(map(str, found.logged)),
-            "unknown": found.unknown_count,
-        }
+        if run in running:
+            await self._uses.begin()
+        return to_builtins(self._told(run))
 
-    async def _look(self) -> set[RunRef]:
+    def end(self) -> None:
+        """Leave what was noted to the runs that are still under way. After the last request."""
+        try:
+            for run, running in self._running.items():
+                self._records.leave(running, self._told(run))
+        except OSError as error:
+            _log.warning("cannot leave word of what runs read: %s", error)
+
+    def _told(self, run: RunRef) -> RunTold:
+        found = self._uses.of(run)
+        return RunTold(list(found.used), list(found.logged), found.unknown_count)
+
+    async def _look(self) -> Collection[RunRef]:
         """The runs of this registry that are under way."""
         found: list[RunningRun] = await trio.to_thread.run_sync(self._records.list)
         if found and not self._identity:
             self._identity = await trio.to_thread.run_sync(lambda: self._registry.identity)
-        ours = [running for running in found if running.registry == self._identity]
-        runs = {running.run for running in ours}
-        self._ancestry.set_running(ours)
-        self._uses.keep_only(runs)
-        return runs
+        self._running = {running.run: running for running in found if running.registry == self._identity}
+        self._ancestry.set_running(self._running.values())
+        self._uses.keep_only(self._running.keys())
+        return self._running.keys()

@@ -10,6 +10,7 @@ of everything here: the event loop.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Protocol
 
 import trio
@@ -93,7 +94,7 @@ class Uses:
         """What a run did so far."""
         return self._runs.get(run) or RunUses()
 
-    def keep_only(self, runs: set[RunRef]) -> None:
+    def keep_only(self, runs: Collection[RunRef]) -> None:
         """Forget what others than `runs` did: they have ended."""
         self._runs = {run: uses for run, uses in self._runs.items() if run in runs}
 
