@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from artfs.errors import ArtfsError, LineageCycle, NotFound, Unavailable
+from artfs.errors import ArtfsError, Unavailable
 from artfs.fuse.observing import Observed
 from artfs.model.lineage import RUN_LAPSE_S, EdgeKind, RunRef, RunState, VersionRef
+from artfs.vfs.edges import record_edges
 from artfs.wire.runs import RunChange, RunEdges
-from artfs.wire.service import EDGES_MAX, Registry
+from artfs.wire.service import Registry
 
 LOOK_S = 1.0
 ALIVE_S = RUN_LAPSE_S / 4
@@ -32,7 +33,7 @@ class Outcome:
     """What became of a run. `error` says why what is `missing` could not be recorded."""
 
     edges: RunEdges = field(default_factory=RunEdges)
-    missing: list[VersionRef] = field(default_factory=list)
+    missing: dict[EdgeKind, list[VersionRef]] = field(default_factory=dict)
     unknown: int = 0
     silent: list[str] = field(default_factory=list)
     error: str = ""
@@ -53,7 +54,7 @@ class RunNotes:
         self._run = run
         self._observe = observe
         self._last_tries_s = last_tries_s
-        self._settled: set[VersionRef] = set()  # recorded, or never to be
+        self._settled: set[tuple[EdgeKind, VersionRef]] = set()  # recorded, or never to be
         self._observed = Observed()
         self._alive_due_s = 0.0
 
@@ -89,7 +90,7 @@ class RunNotes:
             except ArtfsError as error:
                 outcome.error = str(error)
                 break
-        outcome.missing = sorted(self._unsettled())
+        outcome.missing = self._unsettled()
         return outcome
 
     def look(self) -> None:
@@ -107,25 +108,19 @@ class RunNotes:
             except ArtfsError as error:
                 _log.info("cannot note what %s does: %s", self._run, error)
 
-    def _unsettled(self) -> set[VersionRef]:
-        return self._observed.used - self._settled
+    def _unsettled(self) -> dict[EdgeKind, list[VersionRef]]:
+        """What is to be recorded, in that order: what a run used is older than what it logged."""
+        observed = {EdgeKind.USED: self._observed.used, EdgeKind.LOGGED: self._observed.logged}
+        return {
+            kind: sorted(version for version in versions if (kind, version) not in self._settled)
+            for kind, versions in observed.items()
+        }
 
     def _record(self) -> None:
-        versions = sorted(self._unsettled())
-        for i in range(0, len(versions), EDGES_MAX):
-            self._record_some(versions[i : i + EDGES_MAX])
-
-    def _record_some(self, versions: list[VersionRef]) -> None:
-        """All at once, or one by one where some cannot be: reading what one logged is no use, nor is what was deleted."""
-        try:
-            self._registry.lineage.record(*_path(self._run), EdgeKind.USED, versions)
-        except (LineageCycle, NotFound) as error:
-            if len(versions) == 1:
-                _log.info("%s is not noted as used by %s: %s", versions[0], self._run, error)
-            else:
-                for version in versions:
-                    self._record_some([version])
-        self._settled.update(versions)
+        for kind, versions in self._unsettled().items():
+            if versions:
+                record_edges(self._registry.lineage, self._run, kind, versions)
+                self._settled.update((kind, version) for version in versions)
 
 
 def _path(run: RunRef) -> tuple[str, str]:

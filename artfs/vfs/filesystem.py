@@ -62,7 +62,7 @@ class Filesystem:
         catalog = CatalogNodes(CatalogParts(registry, door, inodes, view, staging, known))
         self._reader = ContentReader(source, pages, door)
         self._watcher = AliasWatcher(registry, door, inodes, kernel or NoKernel(), waits=known is not None)
-        self.uses = uses = Uses(inodes, processes or NoRuns())
+        self.uses = uses = Uses(inodes, processes or NoRuns(), registry, door)
         self.names = Names(catalog, tree, inodes, staging, view, self._watcher.moved_here, uses)
         self.attributes = NodeAttributes(registry, tree, inodes, staging, view, door)
         self.handles = Handles(catalog, tree, self._reader, inodes, staging, view, uses)

@@ -10,7 +10,6 @@ import errno
 from collections.abc import Callable
 
 from artfs.errors import InvalidName
-from artfs.model.lineage import VersionRef
 from artfs.model.names import check_alias
 from artfs.model.tree import EntryKind
 from artfs.vfs.attributes import STAGED_BIT, Attributes, Caller
@@ -136,12 +135,18 @@ class Names:
             raise OSError(errno.EINVAL, str(error)) from None
         if flags & RENAME_NOREPLACE and await self._catalog.exists(new_parent, new_name):
             raise FileExistsError(errno.EEXIST, f"{new_name!r} exists")
+        await self._commit(draft, target, new, caller)
+
+    async def _commit(self, draft: DraftPlace, target: ArtifactNode, new: tuple[int, str], caller: Caller) -> None:
+        new_parent, alias = new
         run = self._uses.run_of(caller.pid)
+        noted = run if run is not None and await self._uses.before_commit(run) else None
         try:
-            version = (await self._area().drafts.commit(draft, target.artifact, new_name, run)).version
+            result = await self._area().drafts.commit(draft, target.artifact, alias, noted)
         finally:
             self._moved(new_parent)
-        self._uses.note_logged(run, VersionRef(version.project, version.artifact, version.number))
+        if run is not None:
+            self._uses.note_logged(run, result)
 
     def _is_tree(self, inode: int) -> bool:
         return not is_node(inode) or isinstance(self._inodes.nodes.get(inode), VersionNode)

@@ -15,9 +15,14 @@ from typing import Protocol
 
 import trio
 
-from artfs.model.lineage import RunRef, VersionRef
+from artfs.errors import AccessDenied, RunNotFound
+from artfs.model.lineage import EdgeKind, RunRef, VersionRef
 from artfs.vfs.catalog import CATALOG_TIMEOUT_S
+from artfs.vfs.door import Door, Lane
+from artfs.vfs.edges import record_edges
 from artfs.vfs.inodes import Inodes
+from artfs.wire.records import SealResult
+from artfs.wire.service import Registry
 
 SETTLE_S = (
     CATALOG_TIMEOUT_S + 0.2
@@ -52,8 +57,10 @@ class RunUses:
 class Uses:
     """What runs did through this mount, from `begin` on."""
 
-    def __init__(self, inodes: Inodes, processes: Processes) -> None:
+    def __init__(self, inodes: Inodes, processes: Processes, registry: Registry, door: Door) -> None:
         self._inodes = inodes
+        self._registry = registry
+        self._door = door
         self._processes = processes
         self._settled_s = 0.0
         self._runs: dict[RunRef, RunUses] = {}
@@ -80,14 +87,33 @@ class Uses:
         if run is None:
             return
         if origin is not None:
-            self._of(run).used[origin] = None
+            if origin not in self._of(run).logged:  # reading what one made is no use of it
+                self._of(run).used[origin] = None
         else:
             self._of(run).unknown_count += 1
             _log.warning("process %d of run %s opened a file whose version is not known", pid, run)
 
-    def note_logged(self, run: RunRef | None, version: VersionRef) -> None:
-        """A commit of a run's process made `version`."""
-        if run is not None:
+    async def before_commit(self, run: RunRef) -> bool:
+        """Record what `run` used so far, since what it used is older than what it logs now.
+
+        False if this mount's user may not write to the run: `artfs run` records all of it then. Raises ArtfsError.
+        """
+        used = list(self._of(run).used)
+        try:
+            await self._door.run(Lane.METADATA, self._record_used, run, used)
+        except (AccessDenied, RunNotFound) as error:
+            _log.info("a commit of run %s is noted by the run itself: %s", run, error)
+            return False
+        return True
+
+    def _record_used(self, run: RunRef, used: list[VersionRef]) -> None:
+        self._registry.runs.log(run.project, run.id, [])  # whether it may be written to
+        record_edges(self._registry.lineage, run, EdgeKind.USED, used)
+
+    def note_logged(self, run: RunRef, result: SealResult) -> None:
+        """A process of `run` committed."""
+        version = VersionRef(result.version.project, result.version.artifact, result.version.number)
+        if result.created or version not in self._of(run).used:  # storing again what one read is no making
             self._of(run).logged[version] = None
 
     def of(self, run: RunRef) -> RunUses:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from artfs.cli.context import Session, json_option, pass_session
+from artfs.cli.current_run import current_run
 from artfs.cli.output import counted, echo_json, version_json
 from artfs.cli.progress import meter
 from artfs.cli.refs import artifact_name
@@ -56,6 +57,7 @@ def command(
     target = artifact_name(name)
     for alias in aliases:
         check_alias(alias)
+    run = current_run(session)
     request = SealRequest(
         artifact=target.artifact,
         root=NO_ROOT,
@@ -64,6 +66,7 @@ def command(
         description=description,
         metadata=None if metadata is None else parse_metadata(metadata),
         created_by=creator(),
+        run="" if run is None else str(run),
     )
     with meter(f"put {name}", quiet=quiet) as bar:
 

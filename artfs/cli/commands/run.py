@@ -158,8 +158,9 @@ def _environment(session: Session, run: RunRef, group: str) -> dict[str, str]:
 
 
 def _sentences(run: RunRef, code: int, outcome: Outcome) -> Iterator[str]:
-    if outcome.missing:
-        yield f"not recorded as used: {', '.join(map(str, outcome.missing))}"
+    for kind, versions in outcome.missing.items():
+        if versions:
+            yield f"not recorded as {kind.value}: {', '.join(map(str, versions))}"
     if outcome.error:
         yield f"the registry's record of run {run} is not complete: {outcome.error}"
     if outcome.unknown:
@@ -174,7 +175,7 @@ def _as_json(run: RunRef, code: int, outcome: Outcome) -> dict[str, Any]:
         "exit_code": code,
         "used": list(map(str, outcome.edges.used)),
         "logged": list(map(str, outcome.edges.logged)),
-        "not_recorded": list(map(str, outcome.missing)),
+        "not_recorded": {kind.value: list(map(str, versions)) for kind, versions in outcome.missing.items()},
         "unknown": outcome.unknown,
         "error": outcome.error,
     }
