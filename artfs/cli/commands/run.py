@@ -128,8 +128,9 @@ def _run(
             with supervision() as supervise, notes.kept():
                 code = supervise(command, _environment(session, run, wanted.group))
         except OSError as error:
-            say(f"cannot start {command[0]!r}: {error.strerror}")
-            code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_STARTED
+            missing = isinstance(error, FileNotFoundError)
+            say(f"cannot start {command[0]!r}: {'no such command' if missing else error.strerror}")
+            code = NOT_FOUND if missing else NOT_STARTED
         outcome = notes.finish(code)
     for line in _sentences(run, code, outcome):
         say(line)
