@@ -11,11 +11,12 @@ from artfs.cli.working_directory import enter_again
 from artfs.errors import ProjectNotFound, Unavailable
 from artfs.fuse.mount_records import MountRecords
 from artfs.fuse.observing import observe
-from artfs.fuse.running_runs import RunningRun, RunningRuns, read_process
+from artfs.fuse.running_runs import RunningRun, read_process
 from artfs.model.lineage import RunRef
 from artfs.wire.runs import NewRun
 from artfs.wire.service import Registry
 
+FAREWELL_S = 0.5
 ATTEND_S = 3.0  # a mount that was just begun may not answer yet
 
 
@@ -29,17 +30,18 @@ def start_run(registry: Registry, project: str, new: NewRun) -> RunRef:
 
 
 @contextmanager
-def written_down(records: RunningRuns, run: RunRef, registry: str) -> Iterator[RunningRun]:
+def written_down(records: MountRecords, run: RunRef, identity: str, registry: str) -> Iterator[RunningRun]:
     """This process is the root of `run`, for the mounts of the registry with that identity, while the context lasts."""
     facts = read_process(os.getpid())
     if facts is None:
         raise Unavailable("/proc does not tell of this process", hint="mount /proc")
-    running = RunningRun(os.getpid(), facts.started_ticks, run, registry)
-    records.write(running)
+    running = RunningRun(os.getpid(), facts.started_ticks, run, identity)
+    records.runs.write(running)
     try:
         yield running
     finally:
-        records.remove(running)
+        records.runs.remove(running)
+        observe(records, running, registry, FAREWELL_S)  # whoever is asked looks, and finds that it is over
 
 
 def attend(records: MountRecords, running: RunningRun, registry: str) -> list[str]:

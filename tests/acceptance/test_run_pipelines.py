@@ -177,7 +177,7 @@ def test_the_first_run_of_a_mount_is_exact_for_who_stands_in_it_and_holds_files_
 
 def test_what_a_run_reads_is_recorded_while_it_goes_on(lab: Lab) -> None:
     script = "cat $M/data/raw/v1/a.txt >/dev/null; echo $ARTFS_RUN; read line"
-    command = [ARTFS, "run", "-p", "lab", "-q", "--", "bash", "-c", script]
+    command: list[str | Path] = [ARTFS, "run", "-p", "lab", "-q", "--", "bash", "-c", script]
     environment = lab.user.environment(M=str(lab.mount))
     run = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

@@ -120,7 +120,7 @@ def _run(
     registry, records, name = session.registry, mount_records(session.config), session.config.registry
     run = start_run(registry, wanted.project, _new_run(wanted, creator()))
     say(f"run {run} started")
-    with written_down(records.runs, run, registry.identity) as running:
+    with written_down(records, run, registry.identity, name) as running:
         notes = RunNotes(registry, run, lambda: observe(records, running, name))
         for mountpoint in attend(records, running, name):
             say(f"the mount at {mountpoint} does not answer: what is read there is not noted")
