@@ -169,8 +169,8 @@ def test_a_run_uses_versions_of_other_projects(pipeline: Registry) -> None:
         "vision/raw:v0",
         "vision/train:v0",
     }
+    ref = VersionRef("audio", "song", sealed.version.number)
     with pytest.raises(LineageCycle):
-        ref = VersionRef("audio", "song", sealed.version.number)
         pipeline.lineage.record("vision", "prepare", USED, [ref])
     pipeline.versions.delete("audio", "song", [0], delete_aliases=True)
     pipeline.artifacts.delete("audio", "song")
