@@ -27,6 +27,7 @@ class Wanted(NamedTuple):
     """What the run is to be."""
 
     project: str
+    id: str
     name: str
     group: str
     job_type: str
@@ -51,6 +52,9 @@ then:
     metavar="PROJECT",
     help="Where the run belongs; created if it is new. Default: ARTFS_PROJECT, else uncategorized.",
 )
+@click.option(
+    "--id", "id_", default="", metavar="ID", help="The run's id, which must be new; by default one is made up."
+)
 @click.option("--name", default="", metavar="TEXT", help="What the run is called; the default is its id.")
 @click.option("--group", envvar="ARTFS_RUN_GROUP", default="", metavar="GROUP", help="Runs that belong together.")
 @click.option("--job-type", default="", metavar="TEXT", help="Such as train or evaluate.")
@@ -62,6 +66,7 @@ then:
 def command(
     session: Session,
     project: str,
+    id_: str,
     name: str,
     group: str,
     job_type: str,
@@ -75,7 +80,7 @@ def command(
     COMMAND's exit code is that of this command. It and all its descendants belong to the run. With --json the last line of
     stdout is the run.
     """
-    wanted = Wanted(check_name("project", project), name, group, job_type, parse_config(config))
+    wanted = Wanted(check_name("project", project), id_, name, group, job_type, parse_config(config))
 
     def say(text: str) -> None:
         if not (quiet or as_json):
@@ -139,6 +144,7 @@ def _run(
 
 def _new_run(wanted: Wanted, created_by: str) -> NewRun:
     return NewRun(
+        id=wanted.id,
         name=wanted.name,
         group=wanted.group,
         job_type=wanted.job_type,
