@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from artfs.cli.context import Session, json_option, pass_session
+from artfs.cli.current_run import current_run
 from artfs.cli.output import counted, echo_json, version_json
 from artfs.cli.progress import meter
 from artfs.cli.refs import ArtifactName, artifact_name
@@ -88,6 +89,7 @@ def command(
     target = artifact_name(name)
     for alias in aliases:
         check_alias(alias)
+    run = current_run(session)
     request = SealRequest(
         artifact=target.artifact,
         root=NO_ROOT,
@@ -97,6 +99,7 @@ def command(
         metadata=None if metadata is None else parse_metadata(metadata),
         created_by=creator(),
         ttl_s=None if ttl is None else parse_ttl_s(ttl),
+        run="" if run is None else str(run),
     )
     referred = [*(Referred(uri) for uri in uris), *(Referred(uri, at) for at, uri in named)]
     if (path is None) == (not referred):
