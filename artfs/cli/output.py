@@ -38,6 +38,11 @@ def echo_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: S
         click.echo(click.style(text, dim=True) if number == 0 else text)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def local_time(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns / 1e9).astimezone().strftime("%Y-%m-%d %H:%M")
 

@@ -8,7 +8,7 @@ import click
 
 from artfs.cli.commands.prefetch import READ_IN_PLACE
 from artfs.cli.context import Session, json_option, pass_session
-from artfs.cli.output import echo_json, echo_table
+from artfs.cli.output import counted, echo_json, echo_table
 from artfs.cli.progress import meter
 from artfs.cli.refs import resolve_version
 from artfs.errors import InvalidValue, NotFound
@@ -54,10 +54,11 @@ def pin(session: Session, ref: str, dry_run: bool, quiet: bool, as_json: bool) -
         facts = {"objects": plan.object_count, "size_bytes": plan.size_bytes, "fetched_bytes": done.fetched_bytes}
         echo_json({"pinned": what, "dry_run": dry_run, "lost_objects": done.lost_objects, **facts})
         return
-    verb = "would be pinned" if dry_run else "is pinned"
-    click.echo(f"{what} {verb}: {plan.object_count} objects, {format_size(plan.size_bytes)}")
+    verb = "would be pinned" if dry_run else "is pinned, but not yet held" if done.lost_objects else "is pinned"
+    click.echo(f"{what} {verb}: {counted(plan.object_count, 'object')}, {format_size(plan.size_bytes)}")
     if done.lost_objects:
-        click.echo(f"  {done.lost_objects} objects found no room; they are kept when they are next read", err=True)
+        lost = counted(done.lost_objects, "object")
+        click.echo(f"  {lost} found no room; make some and run this again, or they are kept when next read", err=True)
 
 
 @click.command("unpin")
@@ -79,7 +80,7 @@ def unpin(session: Session, ref: str, as_json: bool) -> None:
     if as_json:
         echo_json({"unpinned": name.partition(_AT)[0], "objects": freed})
     else:
-        click.echo(f"{name.partition(_AT)[0]} is no longer pinned; {freed} objects may go")
+        click.echo(f"{name.partition(_AT)[0]} is no longer pinned; {counted(freed, 'object')} may go")
 
 
 @click.command("pins")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from artfs.cli.context import Session, json_option, pass_session
-from artfs.cli.output import echo_json
+from artfs.cli.output import counted, echo_json
 from artfs.cli.progress import meter
 from artfs.cli.refs import resolve_version
 from artfs.model.digest import Digest
@@ -54,4 +54,6 @@ def command(session: Session, ref: str, root: Path | None, quiet: bool, as_json:
         echo_json({"version": version.name, "root": str(target), **asdict(result)})
         return
     written = f"{result.files_written} written ({format_size(result.bytes_written)})"
-    click.echo(f"{target}: {version.project}/{version.artifact}:{version.name}, {result.files} files, {written}")
+    click.echo(
+        f"{target}: {version.project}/{version.artifact}:{version.name}, {counted(result.files, 'file')}, {written}"
+    )

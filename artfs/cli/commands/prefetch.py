@@ -8,7 +8,7 @@ import click
 
 from artfs.cli.context import Session, json_option, pass_session
 from artfs.cli.exit_codes import EXIT_CODES, OK
-from artfs.cli.output import echo_json
+from artfs.cli.output import counted, echo_json
 from artfs.cli.progress import meter
 from artfs.cli.refs import resolve_version
 from artfs.model.names import split_path
@@ -58,7 +58,7 @@ def command(session: Session, ref: str, paths: tuple[str, ...], quiet: bool, as_
     if as_json:
         echo_json({"version": version.name, "cached": True, **asdict(done)})
     else:
-        click.echo(f"{name}: {done.files} files, {format_size(done.fetched_bytes)} fetched")
+        click.echo(f"{name}: {counted(done.files, 'file')}, {format_size(done.fetched_bytes)} fetched")
     if done.lost_objects:
         click.echo(f"artfs: {done.lost_objects} objects found no room in the cache", err=True)
         click.echo("  hint: raise cache_size, free some of its disk, or prefetch less", err=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from artfs.cli.context import Session, json_option, pass_session
-from artfs.cli.output import echo_json, version_json
+from artfs.cli.output import counted, echo_json, version_json
 from artfs.cli.progress import meter
 from artfs.cli.refs import artifact_name
 from artfs.model.metadata import parse_metadata
@@ -78,6 +78,6 @@ def command(
         stored = {"created": result.created, "stored_bytes": result.stored_bytes, "objects": result.object_count}
         echo_json({**version_json(version), **stored})
         return
-    content = f"{version.file_count} files, {format_size(version.size_bytes)}"
+    content = f"{counted(version.file_count, 'file')}, {format_size(version.size_bytes)}"
     stored_text = f"stored {format_size(result.stored_bytes)} new" if result.created else "identical to what is there"
     click.echo(f"{target}:{version.name}  {content}, {stored_text}  [{', '.join(version.aliases)}]")

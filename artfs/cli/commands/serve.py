@@ -89,6 +89,8 @@ def command(
             f"{listen} can be reached from other machines, and tokens would pass in the clear",
             hint="give --tls-cert and --tls-key, or --insecure-http if a proxy in front does TLS",
         )
+    if public_url is not None and not public_url.startswith(("http://", "https://")):
+        raise InvalidValue(f"--public-url {public_url!r} is not a URL", hint="write https://HOST[:PORT]")
     settings = {"database": database, "storage": storage, "encryption_keys": encryption_keys}
     config = session.with_settings({name: value for name, value in settings.items() if value is not None})
     limits = ServerSettings(**{name: value for name, value in options.items() if value is not None})
