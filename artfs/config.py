@@ -20,13 +20,15 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from artfs.errors import InvalidValue, StorageFailed
+from artfs.errors import InvalidName, InvalidValue, StorageFailed
+from artfs.model.names import check_name
 from artfs.model.sizes import parse_size
 
 DEFAULT_CACHE_SIZE = "10GiB"
+DEFAULT_PROJECT = "uncategorized"
 _SETTINGS = (
     *("registry", "data_dir", "cache_dir", "cache_size", "cache", "state_dir", "runtime_dir", "log_level"),
-    *("database", "storage", "encryption_keys", "ca_file"),
+    *("database", "storage", "encryption_keys", "ca_file", "project"),
 )
 DATABASE_FILE = "registry.db"
 _LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -56,6 +58,7 @@ class Config:
             its directory.
         encryption_keys: a file of keys that packs in a directory are encrypted with; empty for none.
         ca_file: certificates (PEM) that a server's is checked against besides the usual ones; empty for none.
+        project: where runs and artifacts go that name no project.
         sources: where each setting came from, by name.
     """
 
@@ -71,6 +74,7 @@ class Config:
     storage: str
     encryption_keys: str
     ca_file: str
+    project: str
     config_file: Path
     sources: Mapping[str, str]
 
@@ -151,6 +155,7 @@ def load_config(overrides: Mapping[str, str | None], environ: Mapping[str, str])
         storage=values["storage"],
         encryption_keys=values["encryption_keys"],
         ca_file=values["ca_file"],
+        project=_checked(_project, "project", values, sources),
         config_file=config_file,
         sources=sources,
     )
@@ -185,6 +190,7 @@ def _defaults(environ: Mapping[str, str]) -> dict[str, str]:
         "storage": "",
         "encryption_keys": "",
         "ca_file": "",
+        "project": DEFAULT_PROJECT,
     }
 
 
@@ -231,6 +237,13 @@ def set_in_file(path: Path, name: str, value: str) -> None:
 
 def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
+
+
+def _project(text: str) -> str:
+    try:
+        return check_name("project", text)
+    except InvalidName as error:
+        raise InvalidValue(error.message, hint=error.hint) from None
 
 
 def _storage(text: str) -> str:

@@ -12,6 +12,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 from artfs.client.packing import Packer
 from artfs.client.source_file import READ_ATTEMPTS, changed, chunks_of, opened, read_small, signature
@@ -25,6 +26,8 @@ from artfs.wire.records import SealRequest, SealResult
 from artfs.wire.service import Registry
 
 THREADS = 3  # hash, cut and compress, for all sessions together
+
+_T = TypeVar("_T")
 
 Progress = Callable[[int], None]
 """Told how many more bytes were read."""
@@ -111,8 +114,12 @@ class UploadSession:
 
     def seal(self, request: SealRequest) -> SealResult:
         """Flush and seal; the session is over when this returns, and goes on when it raises."""
+        return self.end(lambda draft: self._registry.drafts.seal(draft, request))
+
+    def end(self, call: Callable[[str], _T]) -> _T:
+        """Flush, and end the session by a call that ends its draft, whose id it is given."""
         self._packer.flush()
-        result = self._registry.drafts.seal(self._packer.lease.draft.id, request)
+        result = call(self._packer.lease.draft.id)
         self._packer.close()
         return result
 

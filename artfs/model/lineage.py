@@ -7,6 +7,7 @@ from a run to what it logged, from a version to the runs that used it.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from enum import Enum
 
 import msgspec
@@ -91,3 +92,17 @@ class VersionRef(msgspec.Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         return f"{self.project}/{self.artifact}:{version_name(self.number)}"
+
+
+_ID_LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_ID_LENGTH = 8
+
+
+def choose_id(random_bytes: Callable[[int], bytes]) -> str:
+    """An id for a run or a sweep that was given none: eight letters and digits."""
+    number = int.from_bytes(random_bytes(_ID_LENGTH), "little")
+    letters = []
+    for _ in range(_ID_LENGTH):
+        number, place = divmod(number, len(_ID_LETTERS))
+        letters.append(_ID_LETTERS[place])
+    return "".join(letters)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from artfs.errors import InvalidName
+from artfs.errors import InvalidName, InvalidValue
 
 NAME_BYTES_MAX = 128
 FILE_NAME_BYTES_MAX = 255
 PATH_BYTES_MAX = 4095
+LABEL_CHARACTERS_MAX = 128
 STAGING_NAME = ".staging"
 LATEST = "latest"
 
@@ -46,6 +47,16 @@ def parse_version(name: str) -> int | None:
 
 def version_name(number: int) -> str:
     return f"v{number}"
+
+
+def check_label(what: str, text: str) -> str:
+    """Return `text` if it may name a run or a group for people, which may be empty; raise InvalidValue otherwise."""
+    if len(text) > LABEL_CHARACTERS_MAX or not text.isprintable():
+        raise InvalidValue(
+            f"{text[:LABEL_CHARACTERS_MAX]!r} cannot be a {what}",
+            hint=f"use at most {LABEL_CHARACTERS_MAX} characters that can be printed",
+        )
+    return text
 
 
 def check_file_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Drafts: open uploads, what they hold, and the seal that makes a version of one.
+"""Drafts: open uploads, and what is sent to them until one is sealed.
 
 A draft is live while it is open and its expiry lies ahead; only then does it hold anything. Each step of an upload is one
 transaction, so a process may die between any two.
@@ -8,85 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from artfs.errors import (
-    ArtfsError,
-    Busy,
-    DamagedPack,
-    DraftClosed,
-    DraftNotFound,
-    InvalidValue,
-    ObjectMissing,
-    StorageFailed,
-)
-from artfs.model.digest import DIGEST_BYTES, Digest, ObjectKey, ObjectKind
-from artfs.model.names import LATEST, check_alias, check_name, version_name
-from artfs.registry.aliases import aliases_now, move_alias
-from artfs.registry.catalog import (
-    Artifact,
-    Project,
-    check_type,
-    create_artifact,
-    find_project,
-    next_version_number,
-    peek_artifact,
-)
-from artfs.registry.changes import append_change
+from artfs.errors import ArtfsError, Busy, DamagedPack, StorageFailed
+from artfs.model.digest import ObjectKey
+from artfs.registry.catalog import Project, find_project
 from artfs.registry.database import Row, Transaction, allocate
+from artfs.registry.draft_rows import DRAFT_LIFE_NS, find_draft, find_live_draft, lease, open_draft
 from artfs.registry.examine import ExaminedPack, examine
 from artfs.registry.maintenance import Maintenance
 from artfs.registry.objects import check_keys, find_stored
 from artfs.registry.registering import register
 from artfs.registry.resources import Resources
-from artfs.registry.versions import encode_metadata, expiry_of, find_version, newest_version, version_record
+from artfs.registry.sealing import check_request, seal_draft, sealed
 from artfs.store.durable import reported
 from artfs.store.packs import PackName
-from artfs.wire.records import DEFAULT_TYPE, DraftRecord, SealRequest, SealResult, VersionRecord
-
-DRAFT_LIFE_NS = 24 * 3600 * 10**9
-SEALED_KEPT_NS = 7 * 24 * 3600 * 10**9
-TOKEN_BYTES = 16
-
-
-class Draft(NamedTuple):
-    """A draft's row and its project's."""
-
-    id: int
-    token: str
-    state: str
-    expires_at_ns: int
-    artifact_id: int | None
-    version: int | None
-    created: int | None
-    project: Project
-
-    @property
-    def record(self) -> DraftRecord:
-        return DraftRecord(self.token, self.project.name, self.project.uid, self.expires_at_ns)
-
-
-def find_draft(tx: Transaction, token: str) -> Draft:
-    """Raises DraftNotFound."""
-    row = tx.row(
-        "SELECT d.id, d.token, d.state, d.expires_at, d.artifact_id, d.version, d.created,"
-        " p.id, p.uid, p.name, p.created_at, p.visibility FROM drafts d JOIN projects p ON p.id = d.project_id WHERE d.token = ?",
-        (token,),
-    )
-    if row is None:
-        raise DraftNotFound("there is no such draft: it was abandoned, or it expired", hint="begin the upload again")
-    id_, token_, state, expires_at_ns, artifact_id, version, created, *project = row
-    return Draft(id_, token_, state, expires_at_ns, artifact_id, version, created, Project(*project))
-
-
-def find_live_draft(tx: Transaction, token: str, now_ns: int) -> Draft:
-    """Raises DraftNotFound for one that expired or was abandoned, DraftClosed for one that was sealed."""
-    draft = find_draft(tx, token)
-    if draft.version is not None:
-        raise DraftClosed(f"the draft is sealed already, as {version_name(draft.version)}", hint="open another draft")
-    if draft.state != "open" or draft.expires_at_ns <= now_ns:
-        raise DraftNotFound("the draft has expired", hint="begin the upload again; what is stored is not sent twice")
-    return draft
+from artfs.wire.records import DraftRecord, SealRequest, SealResult
 
 
 class Drafts:
@@ -101,13 +37,7 @@ class Drafts:
         self._maintenance.try_sweep()
         with self._database.write() as tx:
             of = find_project(tx, project)
-            token = self._resources.random_bytes(TOKEN_BYTES).hex()
-            expires_at_ns = self._resources.clock() + DRAFT_LIFE_NS
-            tx.run(
-                "INSERT INTO drafts (id, token, project_id, state, collected, expires_at) VALUES (?, ?, ?, 'open', 0, ?)",
-                (allocate(tx, "drafts"), token, of.id, expires_at_ns),
-            )
-            return DraftRecord(token, of.name, of.uid, expires_at_ns)
+            return open_draft(tx, of, self._resources.random_bytes, self._resources.clock()).record
 
     def renew(self, draft: str) -> DraftRecord:
         with self._database.write() as tx:
@@ -198,19 +128,14 @@ class Drafts:
             return wasted
 
     def seal(self, draft: str, request: SealRequest) -> SealResult:
-        metadata = None if request.metadata is None else encode_metadata(request.metadata)
-        check_name("artifact", request.artifact)
-        if request.type is not None:
-            check_name("type", request.type)
-        for alias in request.aliases:
-            check_alias(alias)
+        check_request(request)
         with self._database.write() as tx:
-            now_ns = self._resources.clock()
             found = find_draft(tx, draft)
             if found.version is not None:
-                return _sealed(tx, found)
+                return sealed(tx, found)
+            now_ns = self._resources.clock()
             found = find_live_draft(tx, draft, now_ns)
-            result = _Seal(tx, found, request, metadata or "{}", now_ns).run()
+            result = seal_draft(tx, found, request, now_ns)
         self._resources.after_change()
         self._maintenance.try_collect(found.id, wait=False)
         return result
@@ -225,102 +150,8 @@ class Drafts:
             self._maintenance.try_collect(row[0], wait=True)
 
 
-class _Seal:
-    """One draft becoming a version, inside one transaction."""
-
-    def __init__(self, tx: Transaction, draft: Draft, request: SealRequest, metadata: str, now_ns: int) -> None:
-        self._tx = tx
-        self._draft = draft
-        self._project = draft.project
-        self._request = request
-        self._metadata = metadata
-        self._now_ns = now_ns
-
-    def run(self) -> SealResult:
-        root = self._root()
-        artifact = self._artifact()
-        newest = newest_version(self._tx, artifact)
-        created = not (self._request.keep_identical and newest is not None and newest[1] == self._request.root)
-        number = self._insert(artifact, root) if created or newest is None else newest[0]
-        for alias in dict.fromkeys((LATEST, *self._request.aliases)):
-            move_alias(self._tx, self._project.name, artifact.name, artifact.id, alias, number)
-        self._tx.run(
-            "UPDATE drafts SET state = 'ended', expires_at = ?, artifact_id = ?, version = ?, created = ? WHERE id = ?",
-            (self._now_ns + SEALED_KEPT_NS, artifact.id, number, int(created), self._draft.id),
-        )
-        return SealResult(_record(self._tx, self._project, artifact, number), created)
-
-    def _root(self) -> int:
-        """The root's row. That it exists means that everything below it does."""
-        root = self._request.root
-        if len(root) != DIGEST_BYTES:
-            raise InvalidValue(f"a root digest of {len(root)} bytes")
-        key = ObjectKey(ObjectKind.TREE, Digest(root))
-        stored = find_stored(self._tx, self._project.id, [key]).get(key)
-        if stored is None:
-            raise ObjectMissing(f"the {key} that should become a version is not stored", hint="send it first")
-        return stored.id
-
-    def _artifact(self) -> Artifact:
-        """The artifact, created if need be, with its type settled. Raises TypeMismatch."""
-        wanted = self._request.type
-        artifact = peek_artifact(self._tx, self._project, self._request.artifact)
-        if artifact is None:
-            type_ = wanted or DEFAULT_TYPE
-            return create_artifact(self._tx, self._project, self._request.artifact, type_, self._now_ns)
-        check_type(self._project.name, artifact, wanted)
-        if artifact.type is None:
-            artifact = artifact._replace(type=wanted or DEFAULT_TYPE)
-            self._tx.run("UPDATE artifacts SET type = ? WHERE id = ?", (artifact.type, artifact.id))
-        return artifact
-
-    def _insert(self, artifact: Artifact, root: int) -> int:
-        request = self._request
-        number = next_version_number(self._tx, self._project, artifact.name)
-        seq = append_change(self._tx, "version", self._project.name, artifact.name, version_name(number))
-        self._tx.run(
-            "INSERT INTO versions (id, artifact_id, number, root, description, metadata, created_at, created_by, seq,"
-            " expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                allocate(self._tx, "versions"),
-                artifact.id,
-                number,
-                root,
-                request.description or "",
-                self._metadata,
-                self._now_ns,
-                request.created_by,
-                seq,
-                expiry_of(request.ttl_s, self._now_ns),
-            ),
-        )
-        return number
-
-
-def lease(tx: Transaction, draft_id: int, objects: Sequence[int]) -> None:
-    """Hold `objects` for a draft."""
-    tx.run_many(
-        "INSERT INTO leases (draft_id, object) VALUES (?, ?) ON CONFLICT DO NOTHING",
-        ((draft_id, object_) for object_ in sorted(objects)),
-    )
-
-
 def _pack_row(tx: Transaction, project: Project, name: PackName) -> Row | None:
     """Id, state and creation time of a pack."""
     return tx.row(
         "SELECT id, state, created_at FROM packs WHERE project_id = ? AND pack_id = ?", (project.id, name.pack_id)
     )
-
-
-def _record(tx: Transaction, project: Project, artifact: Artifact, number: int) -> VersionRecord:
-    row = find_version(tx, project, artifact, number)
-    return version_record(project, artifact, row, aliases_now(tx, artifact.id))
-
-
-def _sealed(tx: Transaction, draft: Draft) -> SealResult:
-    """What sealing the draft answered the first time, with the aliases of now."""
-    row = tx.row("SELECT name FROM artifacts WHERE id = ?", (draft.artifact_id,))
-    artifact = None if row is None else peek_artifact(tx, draft.project, row[0])
-    if artifact is None or draft.version is None:
-        raise DraftClosed("the draft was sealed, and its artifact deleted since")
-    return SealResult(_record(tx, draft.project, artifact, draft.version), bool(draft.created))

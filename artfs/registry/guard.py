@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from artfs.errors import AccessDenied, DraftNotFound, ProjectNotFound
@@ -14,8 +15,12 @@ from artfs.model.access import (
     includes,
     scope_needed,
 )
+from artfs.model.lineage import RunRef
+from artfs.registry.database import Transaction
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.wire.records import Identity
+
+_MACHINE = re.compile(r"[A-Za-z0-9_.-]{1,253}")
 
 
 class Guard:
@@ -60,12 +65,36 @@ class Guard:
         if verdict is not Verdict.ALLOWED:
             raise AccessDenied(self._sentence(operation, "here"), hint=self._hint(operation))
 
+    def require_of_shared_draft(self, shared: str) -> None:
+        """The same of a shared draft."""
+        project, standing = self._members.standing_by_shared_draft(shared, self.caller.user)
+        try:
+            self._decide(Operation.WRITE, project, standing)
+        except ProjectNotFound:
+            raise DraftNotFound(
+                "there is no such shared draft: it was abandoned, or it expired", hint="open it again"
+            ) from None
+
+    def require_of_run(self, run: str) -> None:
+        """That the caller may write to the project of a run, given as `project/id`; empty is none. Raises InvalidName."""
+        if run:
+            self.require(Operation.WRITE, RunRef.parse(run).project)
+
+    def creator(self, claimed: str) -> str:
+        """Who makes what is made: the caller, whatever it claims; the machine it names is kept."""
+        _, _, machine = claimed.partition("@")
+        return f"{self.user}@{machine}" if _MACHINE.fullmatch(machine) else self.user
+
     def may_read(self, project: str) -> bool:
         return self._members.standing(project, self.caller.user) is not Standing.STRANGER
 
     def visible(self, projects: Collection[str]) -> frozenset[str]:
         """Those of `projects` that the caller may read."""
         return self._members.visible(self.caller.user, projects)
+
+    def shown(self, tx: Transaction, projects: Collection[str]) -> frozenset[str]:
+        """The same inside a transaction."""
+        return self._members.visible_in(tx, self.caller.user, projects)
 
     def _decide(self, operation: Operation, project: str, standing: Standing) -> None:
         verdict = decide_in_project(operation, standing, self.caller.scopes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from artfs.model.digest import ObjectKey
 from artfs.registry.changes import FAREWELL, shown
 from artfs.registry.guard import Guard
 from artfs.registry.guarded_access import GuardedAccess
+from artfs.registry.guarded_runs import GuardedLineage, GuardedRuns, GuardedSharedDrafts, GuardedSweeps
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.wire.records import (
     ArtifactRecord,
@@ -32,7 +32,6 @@ from artfs.wire.records import (
 
 LIST_BATCH = 1000
 CHANGES_BATCH = 1000
-_MACHINE = re.compile(r"[A-Za-z0-9_.-]{1,253}")
 
 
 class GuardedProjects:
@@ -181,7 +180,9 @@ class GuardedDrafts:
 
     def seal(self, draft: str, request: SealRequest) -> SealResult:
         self._guard.require_of_draft(draft)
-        return self._inner.seal(draft, msgspec.structs.replace(request, created_by=self._creator(request.created_by)))
+        self._guard.require_of_run(request.run)
+        created_by = self._guard.creator(request.created_by)
+        return self._inner.seal(draft, msgspec.structs.replace(request, created_by=created_by))
 
     def abandon(self, draft: str) -> None:
         try:
@@ -189,11 +190,6 @@ class GuardedDrafts:
         except DraftNotFound:
             return  # as for any that is not known
         self._inner.abandon(draft)
-
-    def _creator(self, claimed: str) -> str:
-        """Who made the version: the caller, whatever it claims; the machine it names is kept."""
-        _, _, machine = claimed.partition("@")
-        return f"{self._guard.user}@{machine}" if _MACHINE.fullmatch(machine) else self._guard.user
 
 
 class GuardedObjects:
@@ -260,6 +256,10 @@ class GuardedRegistry:
         self.versions = GuardedVersions(registry, guard)
         self.aliases = GuardedAliases(registry, guard)
         self.drafts = GuardedDrafts(registry, guard)
+        self.shared_drafts = GuardedSharedDrafts(registry, guard)
+        self.runs = GuardedRuns(registry, guard)
+        self.sweeps = GuardedSweeps(registry, guard)
+        self.lineage = GuardedLineage(registry, guard)
         self.objects = GuardedObjects(registry, guard)
         self.changes = GuardedChanges(registry, guard)
         self.access = GuardedAccess(registry, guard)

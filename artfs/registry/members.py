@@ -8,7 +8,7 @@ from typing import NamedTuple
 from artfs.model.access import Role, Standing, Visibility, standing
 from artfs.registry.catalog import add_member, find_project
 from artfs.registry.changes import append_change, append_farewell
-from artfs.registry.database import rows_in
+from artfs.registry.database import Transaction, rows_in
 from artfs.registry.resources import Resources
 from artfs.wire.records import MemberRecord, UserRecord
 
@@ -59,13 +59,25 @@ class Members:
             row = tx.row(f"{_STANDINGS} JOIN drafts d ON d.project_id = p.id WHERE d.token = ?", (user.name, draft))
         return ("", Standing.STRANGER) if row is None else (row[0], _Found(*row).standing(user))
 
+    def standing_by_shared_draft(self, shared: str, user: UserRecord) -> tuple[str, Standing]:
+        """The same of a shared draft."""
+        with self._database.read() as tx:
+            row = tx.row(
+                f"{_STANDINGS} JOIN shared_drafts s ON s.project_id = p.id WHERE s.token = ?", (user.name, shared)
+            )
+        return ("", Standing.STRANGER) if row is None else (row[0], _Found(*row).standing(user))
+
     def visible(self, user: UserRecord, projects: Collection[str]) -> frozenset[str]:
         """Those of `projects` that `user` is no stranger to."""
         if not projects:
             return frozenset()
         with self._database.read() as tx:
-            rows = rows_in(tx, f"{_STANDINGS} WHERE p.name IN ({{}})", (user.name,), sorted(projects))
-            found = [_Found(*row) for row in rows]
+            return self.visible_in(tx, user, projects)
+
+    def visible_in(self, tx: Transaction, user: UserRecord, projects: Collection[str]) -> frozenset[str]:
+        """The same inside a transaction."""
+        rows = rows_in(tx, f"{_STANDINGS} WHERE p.name IN ({{}})", (user.name,), sorted(projects))
+        found = [_Found(*row) for row in rows]
         return frozenset(one.project for one in found if one.standing(user) is not Standing.STRANGER)
 
 

@@ -8,9 +8,13 @@ from artfs.registry.aliases import Aliases
 from artfs.registry.catalog import Artifacts, Projects
 from artfs.registry.changes import ChangeLog
 from artfs.registry.drafts import Drafts
+from artfs.registry.lineage import Lineage
 from artfs.registry.maintenance import Maintenance
 from artfs.registry.objects import Objects
 from artfs.registry.resources import Resources
+from artfs.registry.runs import Runs
+from artfs.registry.shared_drafts import SharedDrafts
+from artfs.registry.sweeps import Sweeps
 from artfs.registry.users import Access
 from artfs.registry.versions import Versions
 
@@ -32,6 +36,10 @@ class SqlRegistry:
         self.versions = Versions(resources, maintenance)
         self.aliases = Aliases(resources)
         self.drafts = Drafts(resources, maintenance)
+        self.shared_drafts = SharedDrafts(resources, maintenance)
+        self.runs = Runs(resources)
+        self.sweeps = Sweeps(resources)
+        self.lineage = Lineage(resources)
         self.objects = Objects(resources)
         self.changes = ChangeLog(resources.database)
         self.access = Access(resources)

@@ -29,16 +29,16 @@ _VERSION = (
 )
 
 
-def encode_metadata(metadata: dict[str, Any]) -> str:
-    """Metadata as the JSON object that is stored. Raises InvalidValue."""
+def encode_metadata(metadata: dict[str, Any], what: str = "metadata") -> str:
+    """Metadata, or what else `what` names, as the JSON object that is stored. Raises InvalidValue."""
     try:
         encoded = msgspec.json.encode(metadata)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidValue(f"the metadata cannot be written as JSON: {error}") from None
+        raise InvalidValue(f"the {what} cannot be written as JSON: {error}") from None
     if len(encoded) > METADATA_BYTES_MAX:
         raise InvalidValue(
-            f"the metadata is {len(encoded)} bytes long; at most {METADATA_BYTES_MAX} are kept",
-            hint="put large metadata into a file of the version",
+            f"the {what} is {len(encoded)} bytes long; at most {METADATA_BYTES_MAX} are kept",
+            hint=f"put large {what} into a file of a version",
         )
     return encoded.decode()
 

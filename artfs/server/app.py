@@ -15,15 +15,16 @@ from starlette.routing import Route
 from artfs.errors import ArtfsError, NotAuthenticated, NotFound, Unavailable
 from artfs.registry.guarded import GuardedRegistry
 from artfs.registry.sql_registry import SqlRegistry
-from artfs.server import access_routes, catalog_routes, change_routes, metrics, object_routes, pack_routes
+from artfs.server import access_routes, catalog_routes, change_routes, metrics, object_routes, pack_routes, run_routes
 from artfs.server.access_log import RequestLog
 from artfs.server.bodies import drain, read_json
 from artfs.server.errors import error_response, json_response, on_artfs_error, on_http_error
 from artfs.server.routes import Call, Handler, Operation, check_path, check_query
 from artfs.server.service import Service
 from artfs.server.settings import ServerSettings
-from artfs.wire.http import API
+from artfs.wire.http import API, Contribution, Finish, History
 from artfs.wire.records import SealRequest, VersionChange
+from artfs.wire.runs import NewRun, NewSweep, RunChange
 
 OPERATIONS: tuple[Operation, ...] = (
     *access_routes.OPERATIONS,
@@ -31,9 +32,10 @@ OPERATIONS: tuple[Operation, ...] = (
     *object_routes.OPERATIONS,
     *pack_routes.OPERATIONS,
     *change_routes.OPERATIONS,
+    *run_routes.OPERATIONS,
 )
 
-WITH_METADATA = (SealRequest, VersionChange)
+WITH_METADATA = (SealRequest, VersionChange, NewRun, RunChange, NewSweep, History, Contribution, Finish)
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 

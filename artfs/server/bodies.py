@@ -58,11 +58,20 @@ async def read_json(request: Request, type_: type[_T], most: int, settings: Serv
     async for part in stream(request, most, settings):
         body += part
     found = json.decode(body, type_)
-    if isinstance(found, msgspec.Struct):
-        for name, value in msgspec.structs.asdict(found).items():
-            if isinstance(value, str) and "\0" in value:
-                raise InvalidValue(f"{name} has a NUL in it", hint="send text")
+    _check_texts("the body", found)
     return found
+
+
+def _check_texts(name: str, value: object) -> None:
+    """Raises InvalidValue for a NUL in the text of a member, which no database takes. Free JSON is stored escaped."""
+    if isinstance(value, str) and "\0" in value:
+        raise InvalidValue(f"{name} has a NUL in it", hint="send text")
+    if isinstance(value, list):
+        for one in value:
+            _check_texts(name, one)
+    elif isinstance(value, msgspec.Struct):
+        for field in value.__struct_fields__:
+            _check_texts(field, getattr(value, field))
 
 
 async def drain(request: Request, settings: ServerSettings) -> None:

@@ -115,7 +115,9 @@ def _path_parameter(name: str, operation: Operation) -> dict[str, Any]:
 
 def _query_parameter(parameter: Parameter) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string", "maxLength": TEXT_CHARACTERS_MAX}
-    if parameter.type == "integer":
+    if parameter.choices:
+        schema = {"type": "string", "enum": list(parameter.choices)}
+    elif parameter.type == "integer":
         schema = {"type": "integer", "minimum": parameter.least, "maximum": NUMBER_MAX}
     return {"name": parameter.name, "in": "query", "description": parameter.meaning, "schema": schema}
 

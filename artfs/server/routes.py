@@ -70,6 +70,7 @@ class Parameter:
     meaning: str
     type: str = "integer"
     least: int = 0
+    choices: tuple[str, ...] = ()
 
 
 LIMIT = Parameter("limit", f"items at most; {PAGE_MAX} if larger or not given", least=1)
@@ -96,6 +97,9 @@ SEGMENTS = {
     "token": Segment("a token's public id", "^[0-9a-f]{16}$", TokenNotFound),
     "draft": Segment("an upload's id", "^[0-9a-f]{32}$", DraftNotFound),
     "pack": Segment("a pack's id", "^[0-9a-f]{32}$", InvalidValue),
+    "run": Segment("a run's id", NAME_PATTERN),
+    "sweep": Segment("a sweep's id", NAME_PATTERN),
+    "shared": Segment("a shared draft's id", "^[0-9a-f]{32}$", DraftNotFound),
     "digest": Segment("a SHA-256 digest in hexadecimal", "^[0-9a-f]{64}$", InvalidValue),
 }
 _COMPILED = {name: re.compile(segment.pattern.removesuffix("$") + r"\Z") for name, segment in SEGMENTS.items()}
@@ -125,6 +129,12 @@ def check_query(query: dict[str, str], parameters: Sequence[Parameter]) -> None:
         if parameter.type == "integer":
             if query_number(query, parameter.name, 0) < parameter.least:
                 raise InvalidValue(f"{parameter.name}={value} is too small", hint=f"at least {parameter.least}")
+        elif parameter.choices:
+            if value not in parameter.choices:
+                raise InvalidValue(
+                    f"{parameter.name}={value[:TEXT_CHARACTERS_MAX]!r} is not known",
+                    hint=f"one of {', '.join(parameter.choices)}",
+                )
         elif len(value) > TEXT_CHARACTERS_MAX or not value.isprintable():
             raise InvalidValue(f"{parameter.name}={value[:TEXT_CHARACTERS_MAX]!r} cannot be a name", hint="docs/api.md")
 

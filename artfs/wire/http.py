@@ -7,9 +7,11 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 
 from artfs.model.access import Role, Scope, Visibility
-from artfs.model.digest import ObjectKey
-from artfs.wire.records import Change, Location, Text
-from artfs.wire.service import KEYS_MAX
+from artfs.model.digest import Digest, ObjectKey
+from artfs.model.lineage import EdgeKind, VersionRef
+from artfs.wire.records import Change, Location, SealRequest, Text
+from artfs.wire.runs import HISTORY_ROWS_MAX, HistoryRow, Part
+from artfs.wire.service import EDGES_MAX, KEYS_MAX
 
 API = "/v1"
 TOKEN_SCHEME = "Bearer"
@@ -18,9 +20,12 @@ WAIT_S_MAX = 30.0  # of a long poll
 REQUEST_ID = "X-Request-Id"
 
 _T = TypeVar("_T")
-NAME_PATTERN = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"  # artfs.model.names decides; this is for the documentation
+_NAME = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+NAME_PATTERN = f"^{_NAME}$"  # artfs.model.names decides; this is for the documentation
 Name = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": NAME_PATTERN})]
 KeyText = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^(chunk|recipe|tree) sha256:[0-9a-f]{64}$"})]
+VersionText = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{_NAME}/{_NAME}:v(0|[1-9][0-9]{{0,17}})$"})]
+DraftId = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^[0-9a-f]{32}$"})]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # what a database holds
 
 
@@ -183,3 +188,49 @@ class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^[ -~]{0,128}$"})]
     scopes: Annotated[list[Scope], msgspec.Meta(extra_json_schema={"minItems": 1})]
     expires_at_ns: Number | None = None
+
+
+class History(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows to add to a run's history; none only says that the run lives."""
+
+    rows: Annotated[list[HistoryRow], msgspec.Meta(extra_json_schema={"maxItems": HISTORY_ROWS_MAX})] = []
+
+
+class NewEdges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a run did with versions, which are written as `project/artifact:vN`."""
+
+    kind: EdgeKind
+    versions: Annotated[list[VersionText], msgspec.Meta(extra_json_schema={"maxItems": EDGES_MAX})]
+
+    @classmethod
+    def of(cls, kind: EdgeKind, versions: list[VersionRef]) -> NewEdges:
+        return cls(kind, [str(version) for version in versions])
+
+    def parsed(self) -> list[VersionRef]:
+        """Raises InvalidName."""
+        return [VersionRef.parse(text) for text in self.versions]
+
+
+class NewSharedDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    group: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^[ -~]{1,128}$"})]
+
+
+class Contribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part for a shared draft, whose tree was sent with the upload `draft`."""
+
+    draft: DraftId
+    part: Part
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What was contributed to a shared draft."""
+
+    parts: list[Part]
+
+
+class Finish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A shared draft becomes a version of the upload `draft`, which holds the union of the parts with these roots."""
+
+    draft: DraftId
+    request: SealRequest
+    parts: list[Digest]

@@ -154,7 +154,7 @@ class SharedDrafts(Protocol):
         """What was contributed so far, sorted by root and run."""
 
     def finish(self, shared: str, draft: str, request: SealRequest, parts: Sequence[Digest]) -> SealResult:
-        """Seal `draft`, which holds the union of the `parts` (their roots, sorted), and close the shared draft.
+        """Seal `draft`, which holds the union of the `parts` (the root of each, in any order), and close the shared draft.
 
         Each part's run is noted as having logged the version. Repeating it returns the same result. Raises Busy when other
         parts were added meanwhile: then gather again.
@@ -287,7 +287,18 @@ class Access(Protocol):
     def members(self) -> Members: ...
 
 
-class Registry(Protocol):
+class Tracking(Protocol):
+    """What produced versions, and what they became part of."""
+
+    @property
+    def runs(self) -> Runs: ...
+    @property
+    def sweeps(self) -> Sweeps: ...
+    @property
+    def lineage(self) -> Lineage: ...
+
+
+class Registry(Tracking, Protocol):
     """Everything a client needs of a registry."""
 
     @property
@@ -308,6 +319,8 @@ class Registry(Protocol):
     def aliases(self) -> Aliases: ...
     @property
     def drafts(self) -> Drafts: ...
+    @property
+    def shared_drafts(self) -> SharedDrafts: ...
     @property
     def objects(self) -> Objects: ...
     @property

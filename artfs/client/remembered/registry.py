@@ -7,8 +7,7 @@ change failed, since nobody knows what became of it. Everything else is passed o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,10 @@ from artfs.client.remembered.answer_file import AnswerFile
 from artfs.client.remembered.answers import RECORDS_MAX, Answers
 from artfs.client.remembered.catalog import KnownCatalog, RememberedCatalog
 from artfs.client.remembered.feed import FollowedChanges
+from artfs.client.remembered.parts import RegistryParts
 from artfs.client.remembered.question import Kind, Question
 from artfs.client.remembered.reachability import Reachability
+from artfs.client.remembered.runs import NoticedLineage, NoticedRuns, NoticedSharedDrafts, NoticedSweeps
 from artfs.errors import RegistryUnavailable
 from artfs.model.access import Visibility
 from artfs.model.digest import ObjectKey
@@ -60,12 +61,16 @@ class RememberingRegistry:
         self._catalog = RememberedCatalog(
             self._answers, file, self.changes, self._reachability, clock_ns=clock_ns, monotonic_s=monotonic_s
         )
-        parts = _Parts(inner, self._catalog, self._reachability)
+        parts = RegistryParts(inner, self._catalog, self._reachability)
         self.projects = RememberedProjects(parts)
         self.artifacts = RememberedArtifacts(parts)
         self.versions = RememberedVersions(parts)
         self.aliases = RememberedAliases(parts)
         self.drafts = NoticedDrafts(parts)
+        self.shared_drafts = NoticedSharedDrafts(parts)
+        self.runs = NoticedRuns(parts)
+        self.sweeps = NoticedSweeps(parts)
+        self.lineage = NoticedLineage(parts)
         self.objects = NoticedObjects(parts)
         self.known = KnownCatalog(self._catalog)
         self._identity = ""
@@ -110,30 +115,8 @@ class RememberingRegistry:
         self.inner.close()
 
 
-class _Parts:
-    """What the services are made of."""
-
-    def __init__(self, inner: Registry, catalog: RememberedCatalog, reachability: Reachability) -> None:
-        self.inner = inner
-        self.ask = catalog.ask
-        self.call = reachability.call
-        self.refuse = reachability.refuse
-        self.noticing = reachability.noticing
-        self.forget = catalog.forget
-
-    @contextmanager
-    def changing(self, kind: str, project: str, artifact: str = "") -> Iterator[None]:
-        """Around a call that changes what a `Change` of such a kind says."""
-        change = Change(0, kind, project, artifact)
-        try:
-            with self.noticing():
-                yield
-        finally:
-            self.forget(change)
-
-
 class RememberedProjects:
-    def __init__(self, parts: _Parts) -> None:
+    def __init__(self, parts: RegistryParts) -> None:
         self._parts = parts
         self._inner = parts.inner.projects
 
@@ -162,7 +145,7 @@ class RememberedProjects:
 
 
 class RememberedArtifacts:
-    def __init__(self, parts: _Parts) -> None:
+    def __init__(self, parts: RegistryParts) -> None:
         self._parts = parts
         self._inner = parts.inner.artifacts
 
@@ -192,7 +175,7 @@ class RememberedArtifacts:
 
 
 class RememberedVersions:
-    def __init__(self, parts: _Parts) -> None:
+    def __init__(self, parts: RegistryParts) -> None:
         self._parts = parts
         self._inner = parts.inner.versions
 
@@ -223,7 +206,7 @@ class RememberedVersions:
 
 
 class RememberedAliases:
-    def __init__(self, parts: _Parts) -> None:
+    def __init__(self, parts: RegistryParts) -> None:
         self._parts = parts
         self._inner = parts.inner.aliases
 
@@ -243,7 +226,7 @@ class RememberedAliases:
 class NoticedDrafts:
     """Uploads are never refused: whoever began one has time, and tries again."""
 
-    def __init__(self, parts: _Parts) -> None:
+    def __init__(self, parts: RegistryParts) -> None:
         self._parts = parts
         self._inner = parts.inner.drafts
         self._projects: dict[str, str] = {}  # by draft, of those opened here and not ended
@@ -280,7 +263,7 @@ class NoticedDrafts:
 
 
 class NoticedObjects:
-    def __init__(self, parts: _Parts) -> None:
+    def __init__(self, parts: RegistryParts) -> None:
         self._parts = parts
         self._inner = parts.inner.objects
 

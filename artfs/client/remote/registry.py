@@ -11,6 +11,8 @@ from pathlib import Path
 
 from artfs.client.remote.access import RemoteAccess
 from artfs.client.remote.catalog import RemoteAliases, RemoteArtifacts, RemoteProjects, RemoteVersions
+from artfs.client.remote.runs import RemoteLineage, RemoteRuns, RemoteSweeps
+from artfs.client.remote.shared_drafts import RemoteSharedDrafts
 from artfs.client.remote.transfers import RemoteChanges, RemoteDrafts, RemoteObjects
 from artfs.client.remote.transport import Outside, Transport
 from artfs.store.durable import DIRECTORY_MODE, reported
@@ -52,6 +54,10 @@ class RemoteRegistry:
         self.versions = RemoteVersions(transport)
         self.aliases = RemoteAliases(transport)
         self.drafts = RemoteDrafts(transport)
+        self.shared_drafts = RemoteSharedDrafts(transport)
+        self.runs = RemoteRuns(transport)
+        self.sweeps = RemoteSweeps(transport)
+        self.lineage = RemoteLineage(transport)
         self.objects = RemoteObjects(transport)
         self.changes = RemoteChanges(transport)
         self.access = RemoteAccess(transport)
