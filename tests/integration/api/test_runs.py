@@ -415,6 +415,7 @@ def test_runs_are_listed_filtered_and_ordered() -> None:
 
 
 def test_the_best_run_of_a_sweep_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = os.environ["ARTFS_PROJECT"]
     config = {
         "name": "search",
         "metric": {"name": "val_acc", "goal": "maximize"},
