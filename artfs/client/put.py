@@ -139,7 +139,7 @@ def put_plan(
     with upload_session(client, project) as session:
         root = store_plan(session, plan, xattrs=xattrs, report=report)
         result = session.seal(msgspec.structs.replace(request, root=root))
-    return PutResult(result.version, result.created, session.stored_bytes, session.object_count)
+    return PutResult(result.version, result.created, session.sent.stored_bytes, session.sent.object_count)
 
 
 def store_plan(session: UploadSession, plan: Plan, *, xattrs: bool = False, report: Report = lambda _: None) -> Digest:
@@ -273,7 +273,7 @@ class _Put:
         totals = self._totals
         self._report(
             PutProgress(
-                self._done_files, self._done_bytes, totals.file_count, totals.size_bytes, self._session.stored_bytes
+                self._done_files, self._done_bytes, totals.file_count, totals.size_bytes, self._session.sent.stored_bytes
             )
         )
 
