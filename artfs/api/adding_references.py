@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 from artfs.api.session import session
 from artfs.client.scan import Ready
-from artfs.errors import InvalidValue
 from artfs.model.digest import Digest
-from artfs.model.names import split_path
 from artfs.model.tree import Entry, EntryKind
 
 
@@ -21,15 +19,7 @@ def resolve_references(
 
     references = session().client.references
     limit = OBJECTS_MAX if max_objects is None else max_objects
-    for path, reference in references.resolve(uri, checksum=checksum, max_objects=limit):
-        whole = _path(name, path, is_one=reference.uri == uri)
-        if not whole:
-            raise InvalidValue(f"{uri} has no name of its own", hint="give the name that it has in the artifact")
+    for path, reference in references.resolve(uri, name, checksum=checksum, max_objects=limit):
         data = encode_reference(reference)
-        entry = Entry(whole.rpartition("/")[2], EntryKind.REFERENCE, Digest.of(data), reference.size_bytes)
-        yield whole, Ready(entry, data)
-
-
-def _path(name: str | None, path: str, *, is_one: bool) -> str:
-    parts = split_path(name) if name else ()
-    return "/".join(parts if parts and is_one else (*parts, path))
+        entry = Entry(path.rpartition("/")[2], EntryKind.REFERENCE, Digest.of(data), reference.size_bytes)
+        yield path, Ready(entry, data)

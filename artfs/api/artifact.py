@@ -10,8 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
-from artfs.api.artifact_facts import Sealed
 from artfs.api.adding_references import resolve_references
+from artfs.api.artifact_facts import Sealed
 from artfs.api.artifact_files import ArtifactFiles
 from artfs.api.draft_content import DraftContent, HeldFile, HeldLink, Leaf, stamp_of
 from artfs.api.scratch import Scratch
