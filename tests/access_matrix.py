@@ -14,7 +14,9 @@ from typing import Any
 
 from artfs.errors import AccessDenied, DraftNotFound, NotAuthenticated, ProjectNotFound, TokenNotFound
 from artfs.model.access import Role, Scope, Visibility
+from artfs.model.lineage import EdgeKind, RunRef, VersionRef
 from artfs.wire.records import DraftRecord, SealRequest, VersionChange
+from artfs.wire.runs import HistoryRow, NewRun, NewSweep, Part, RunChange, SharedDraftRecord
 from artfs.wire.service import Registry
 from tests.contract.uploading import START_NS, commit, content_of, write_pack
 
@@ -57,6 +59,8 @@ class Kind(Enum):
     READ = "read in a project"
     WRITE = "write in a project"
     DELETE = "delete in a project"
+    REFER = "read in a project, on behalf of a run in one that is open to everybody"
+    CREDIT = "write in a project, on behalf of an upload in one that is open to everybody"
     GOVERN = "members, visibility and end of a project"
     CREATE = "make a project, or a token of one's own"
     SERVE = "users, and tokens of others"
@@ -73,6 +77,8 @@ def expected(kind: Kind, caller: Caller, visibility: Visibility) -> Outcome:
         return _allowed_if(writes)
     if kind is Kind.SERVE:
         return _allowed_if(caller.server_admin and governs)
+    if kind in (Kind.REFER, Kind.CREDIT):
+        return expected(_BEHIND[kind], caller, visibility) if writes else Outcome.DENIED
     if kind is Kind.REVOKE_OF_ANOTHER:
         return _allowed_if(governs) if caller.server_admin else Outcome.HIDDEN
     member = caller.role is not None or caller.server_admin
@@ -86,6 +92,9 @@ def expected(kind: Kind, caller: Caller, visibility: Visibility) -> Outcome:
     if kind is Kind.DELETE:
         return _allowed_if(writes and member_who_writes)
     return _allowed_if(governs and (caller.role is Role.ADMIN or caller.server_admin))
+
+
+_BEHIND = {Kind.REFER: Kind.READ, Kind.CREDIT: Kind.WRITE}
 
 
 def _allowed_if(condition: bool) -> Outcome:
@@ -111,11 +120,13 @@ class Stage:
 
     Attributes:
         owner: the same registry for somebody who may do everything.
+        open: a project that is open to everybody.
     """
 
     owner: Registry
     visibility: Visibility
     project: str = ""
+    open: str = ""
     _names: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
@@ -128,6 +139,9 @@ class Stage:
             self.owner.access.users.create(OTHER)
         self.project = self.new_project()
         commit(self.owner, self.project, "bikes", CONTENT, "best")
+        self.open = self.new_name("open")
+        self.owner.projects.create(self.open, visibility=Visibility.OPEN)
+        commit(self.owner, self.open, "bikes", CONTENT)
 
     def new_name(self, what: str) -> str:
         return f"{what}-{self.visibility.value}-{next(self._names)}"
@@ -156,6 +170,21 @@ class Stage:
 
     def new_draft(self) -> DraftRecord:
         return self.owner.drafts.open(self.project)
+
+    def new_run(self, project: str = "") -> RunRef:
+        return self.owner.runs.start(project or self.project, NewRun(self.new_name("run"))).ref
+
+    def new_sweep(self) -> str:
+        return self.owner.sweeps.create(self.project, NewSweep(self.new_name("sweep"))).id
+
+    def new_shared_draft(self) -> SharedDraftRecord:
+        return self.owner.shared_drafts.open(self.project, self.new_name("artifact"), "group")
+
+    def new_upload(self, project: str = "") -> DraftRecord:
+        """A draft that has CONTENT."""
+        draft = self.owner.drafts.open(project or self.project)
+        assert self.owner.drafts.missing(draft.id, list(CONTENT.objects)) == []
+        return draft
 
     def new_user(self) -> str:
         return self.owner.access.users.create(self.new_name("user")).name
@@ -325,6 +354,144 @@ DRAFTS = [
     _draft("drafts.seal", _seal),
     _draft("drafts.abandon", _abandon),
 ]
+
+
+def _run(method: str, kind: Kind, perform: Callable[[Registry, Stage, RunRef], object]) -> Action:
+    return Action(
+        method,
+        kind,
+        lambda registry, caller, stage, run: perform(registry, stage, run),
+        lambda stage, caller: stage.new_run(),
+    )
+
+
+def _shared(method: str, perform: Callable[[Registry, Stage, SharedDraftRecord], object], note: str = "") -> Action:
+    return Action(
+        method,
+        Kind.WRITE,
+        lambda registry, caller, stage, shared: perform(registry, stage, shared),
+        lambda stage, caller: stage.new_shared_draft(),
+        note,
+    )
+
+
+def _parts_of(run: RunRef) -> tuple[str, str]:
+    return run.project, run.id
+
+
+def _bikes(project: str) -> list[VersionRef]:
+    return [VersionRef(project, "bikes", 0)]
+
+
+def _add(registry: Registry, stage: Stage, shared: SharedDraftRecord) -> None:
+    registry.shared_drafts.add(shared.id, stage.new_upload().id, Part(CONTENT.root))
+
+
+def _add_on_behalf(registry: Registry, stage: Stage, run: RunRef) -> None:
+    shared = stage.owner.shared_drafts.open(stage.open, stage.new_name("artifact"), "group")
+    registry.shared_drafts.add(shared.id, stage.new_upload(stage.open).id, Part(CONTENT.root, str(run)))
+
+
+def _finish(registry: Registry, stage: Stage, shared: SharedDraftRecord) -> None:
+    request = SealRequest(shared.artifact, CONTENT.root)
+    registry.shared_drafts.finish(shared.id, stage.new_upload().id, request, [])
+
+
+def _finish_on_behalf(registry: Registry, stage: Stage, run: RunRef) -> None:
+    shared = stage.owner.shared_drafts.open(stage.open, stage.new_name("artifact"), "group")
+    request = SealRequest(shared.artifact, CONTENT.root, run=str(run))
+    registry.shared_drafts.finish(shared.id, stage.new_upload(stage.open).id, request, [])
+
+
+def _seal_on_behalf(registry: Registry, stage: Stage, run: RunRef) -> None:
+    registry.drafts.seal(stage.new_upload(stage.open).id, SealRequest("bikes", CONTENT.root, run=str(run)))
+
+
+def _abandon_shared(registry: Registry, stage: Stage, shared: SharedDraftRecord) -> None:
+    registry.shared_drafts.abandon(shared.id)
+    try:
+        stage.owner.shared_drafts.parts(shared.id)
+    except DraftNotFound:
+        return
+    raise DraftNotFound("no error, and the shared draft still is")
+
+
+def _on_behalf(method: str, perform: Callable[[Registry, Stage, RunRef], object]) -> Action:
+    return Action(
+        method,
+        Kind.CREDIT,
+        lambda registry, caller, stage, run: perform(registry, stage, run),
+        lambda stage, caller: stage.new_run(),
+        "on-behalf-of-a-run-there",
+    )
+
+
+RUNS = [
+    _read("runs.list", lambda registry, project: registry.runs.list(project)),
+    _run("runs.get", Kind.READ, lambda registry, stage, run: registry.runs.get(*_parts_of(run))),
+    Action("runs.start", Kind.WRITE, lambda registry, caller, stage, _: registry.runs.start(stage.project, NewRun())),
+    _run("runs.update", Kind.WRITE, lambda registry, stage, run: registry.runs.update(*_parts_of(run), RunChange())),
+    _run(
+        "runs.log",
+        Kind.WRITE,
+        lambda registry, stage, run: registry.runs.log(*_parts_of(run), [HistoryRow(0, 0, {"x": 1})]),
+    ),
+    _run("runs.history", Kind.READ, lambda registry, stage, run: registry.runs.history(*_parts_of(run))),
+    _run("runs.delete", Kind.DELETE, lambda registry, stage, run: registry.runs.delete(*_parts_of(run))),
+    _read("sweeps.list", lambda registry, project: registry.sweeps.list(project)),
+    Action(
+        "sweeps.get",
+        Kind.READ,
+        lambda registry, caller, stage, sweep: registry.sweeps.get(stage.project, sweep),
+        lambda stage, caller: stage.new_sweep(),
+    ),
+    Action(
+        "sweeps.create",
+        Kind.WRITE,
+        lambda registry, caller, stage, _: registry.sweeps.create(stage.project, NewSweep()),
+    ),
+    Action(
+        "sweeps.delete",
+        Kind.DELETE,
+        lambda registry, caller, stage, sweep: registry.sweeps.delete(stage.project, sweep),
+        lambda stage, caller: stage.new_sweep(),
+    ),
+]
+LINEAGE = [
+    _run(
+        "lineage.record",
+        Kind.WRITE,
+        lambda registry, stage, run: registry.lineage.record(*_parts_of(run), EdgeKind.USED, _bikes(stage.open)),
+    ),
+    Action(
+        "lineage.record",
+        Kind.REFER,
+        lambda registry, caller, stage, run: registry.lineage.record(
+            *_parts_of(run), EdgeKind.USED, _bikes(stage.project)
+        ),
+        lambda stage, caller: stage.new_run(stage.open),
+        "of-a-version-there",
+    ),
+    _run("lineage.of_run", Kind.READ, lambda registry, stage, run: registry.lineage.of_run(*_parts_of(run))),
+    _read("lineage.of_version", lambda registry, project: registry.lineage.of_version(project, "bikes", 0)),
+    _read("lineage.graph", lambda registry, project: registry.lineage.graph(project, "bikes", 0)),
+    _on_behalf("drafts.seal", _seal_on_behalf),
+]
+SHARED_DRAFTS = [
+    Action(
+        "shared_drafts.open",
+        Kind.WRITE,
+        lambda registry, caller, stage, _: registry.shared_drafts.open(
+            stage.project, stage.new_name("artifact"), "group"
+        ),
+    ),
+    _shared("shared_drafts.add", _add),
+    _on_behalf("shared_drafts.add", _add_on_behalf),
+    _shared("shared_drafts.parts", lambda registry, stage, shared: registry.shared_drafts.parts(shared.id)),
+    _shared("shared_drafts.finish", _finish),
+    _on_behalf("shared_drafts.finish", _finish_on_behalf),
+    _shared("shared_drafts.abandon", _abandon_shared),
+]
 CHANGES = [
     Action("changes.position", Kind.ASK, lambda registry, caller, stage, _: registry.changes.position()),
     Action(
@@ -421,4 +588,16 @@ TOKENS = [
         "another's",
     ),
 ]
-ACTIONS = [*PROJECTS, *ARTIFACTS, *VERSIONS, *DRAFTS, *CHANGES, *MEMBERS, *USERS, *TOKENS]
+ACTIONS = [
+    *PROJECTS,
+    *ARTIFACTS,
+    *VERSIONS,
+    *DRAFTS,
+    *RUNS,
+    *LINEAGE,
+    *SHARED_DRAFTS,
+    *CHANGES,
+    *MEMBERS,
+    *USERS,
+    *TOKENS,
+]

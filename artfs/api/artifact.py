@@ -14,7 +14,6 @@ from artfs.api.artifact_facts import Sealed
 from artfs.api.artifact_files import ArtifactFiles
 from artfs.api.draft_content import DraftContent, HeldFile, HeldLink, Leaf, stamp_of
 from artfs.api.scratch import Scratch
-from artfs.api.script import script_name
 from artfs.api.version_edit import VersionEdit
 from artfs.client.scan import Source, look
 from artfs.errors import InvalidValue, PathNotFound, RunNotFound, UnsupportedFile, UsageError
@@ -61,7 +60,7 @@ class Artifact(ArtifactFiles):
             raise InvalidValue("an artifact needs a type", hint="such as artfs.Artifact(name, type='dataset')")
         if name is None and type != CODE_TYPE:
             raise InvalidValue("an artifact needs a name", hint="such as artfs.Artifact('bikes', type='dataset')")
-        super().__init__(script_name() if name is None else name, type)
+        super().__init__(_code_name() if name is None else name, type)
         self.description = description or ""
         self.metadata = dict(metadata or {})
         if ttl is not None:
@@ -193,11 +192,28 @@ class Artifact(ArtifactFiles):
             return HeldLink(source.target)
         return self._held(look(os.path.realpath(source.path), source.name), policy)
 
+    def _log_by_itself(self) -> None:
+        from artfs.api.current import log_artifact
+
+        log_artifact(self)
+
     def _become(self, sealed: Sealed) -> None:
         """It was logged."""
         self._sealed = sealed
         self._edit = VersionEdit(sealed.version)
         self._content, self._scratch = DraftContent(), Scratch()
+
+
+def _code_name() -> str:
+    """Raises InvalidValue where no script is known."""
+    from artfs.api.code import artifact_name, main_program
+
+    program = main_program()
+    if program is None:
+        raise InvalidValue(
+            "this process runs no script that a name could be taken from", hint="give the artifact a name"
+        )
+    return artifact_name(program)
 
 
 def _existing(path: str | os.PathLike[str]) -> str:

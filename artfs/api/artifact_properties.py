@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -105,7 +106,5 @@ class ArtifactProperties(ArtifactFacts):
         self._sealed = self._need_sealed()._replace(version=version)
         self._edit = VersionEdit(version)
 
-    def _log_by_itself(self) -> None:
-        from artfs.api.current import log_artifact
-
-        log_artifact(self)
+    @abstractmethod
+    def _log_by_itself(self) -> None: ...

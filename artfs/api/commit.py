@@ -112,7 +112,7 @@ def _seal_union(session: Session, wanted: Wanted, shared: SharedDraftRecord) -> 
     def entries_of(directory: Digest) -> Iterator[Entry]:
         return (found.entry for found in trees.list(directory))
 
-    roots = sorted({part.root for part in parts})
+    roots = sorted(part.root for part in parts)
     with upload_session(session.client, wanted.project) as upload:
         root = merge_trees(roots, entries_of, upload.store_page)
         sealing = msgspec.structs.replace(request, root=root)

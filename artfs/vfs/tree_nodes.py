@@ -31,6 +31,8 @@ _MODES = {
     EntryKind.FILE | EXECUTABLE_FLAG: stat.S_IFREG | 0o555,
     EntryKind.LARGE_FILE: stat.S_IFREG | 0o444,
     EntryKind.LARGE_FILE | EXECUTABLE_FLAG: stat.S_IFREG | 0o555,
+    EntryKind.REFERENCE: stat.S_IFREG | 0o444,
+    EntryKind.REFERENCE | EXECUTABLE_FLAG: stat.S_IFREG | 0o555,
     EntryKind.DIRECTORY: _DIRECTORY_MODE,
     EntryKind.SYMLINK: stat.S_IFLNK | 0o777,
 }

@@ -28,6 +28,7 @@ from artfs.wire.service import Registry
 USER = "user."
 PREFIX = "user.artfs."
 FILE_DIGEST = "user.artfs.sha256"
+REFERENCE_URI = "user.artfs.reference"
 SEALED = "sealed"
 
 _ANSWERS: dict[str, Callable[[VersionRecord], str]] = {
@@ -103,9 +104,14 @@ class VersionXattrs:
     async def _entry_value(self, inode: int, name: str) -> bytes:
         found = await self._tree.found(inode)
         entry = found.entry
-        if name == FILE_DIGEST and entry.kind in (EntryKind.FILE, EntryKind.LARGE_FILE):
-            file = OpenFile(found.leaf.key, found.position, FileContent.of(entry))
-            return (await self._reader.digest(file)).hex().encode()
+        file = OpenFile(found.leaf.key, found.position, FileContent.of(entry))
+        if name == FILE_DIGEST and entry.kind in (EntryKind.FILE, EntryKind.LARGE_FILE, EntryKind.REFERENCE):
+            digest = await self._reader.digest(file)
+            if digest is None:
+                raise _no_data(name)
+            return digest.hex().encode()
+        if name == REFERENCE_URI and entry.kind is EntryKind.REFERENCE:
+            return (await self._reader.reference(file)).reference.uri.encode()
         value = entry.xattrs.get(name.removeprefix(USER))
         if value is None:
             raise _no_data(name)

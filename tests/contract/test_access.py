@@ -91,7 +91,8 @@ def test_no_service_of_a_guarded_registry_answers_what_the_protocol_does_not_hav
 
 def _methods(protocol: type) -> Iterator[str]:
     """`service.method` for all services below a protocol of services."""
-    for name, member in vars(protocol).items():
+    members = {name: member for base in reversed(protocol.__mro__) for name, member in vars(base).items()}
+    for name, member in members.items():
         if not isinstance(member, property):
             continue
         assert member.fget is not None

@@ -31,6 +31,7 @@ from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.store.pack_file import PackReader
 from artfs.wire.records import DraftRecord, SealRequest, SealResult
+from artfs.wire.runs import Part
 from tests.contract.uploading import Clock, Content, Tree, children_of, content_of, write_pack
 from tests.registries import migrated_database, open_postgres_registry
 
@@ -38,6 +39,7 @@ PROJECTS = ("vision", "audio")
 ARTIFACTS = ("bikes", "cars")
 FILES = st.sampled_from([b"", b"a", b"bb", b"ccc", b"x" * 3000, bytes(range(250)) * 8])
 PROJECT, ARTIFACT = st.sampled_from(PROJECTS), st.sampled_from(ARTIFACTS)
+GROUP = st.sampled_from(["night", "day"])
 ALIASES = st.lists(st.sampled_from(["best", "good"]), max_size=2)
 NAMES = st.sampled_from(["a", "b", "c"])
 FEW_TREES: list[Tree] = [  # few and overlapping, so that histories often meet the same objects again
@@ -77,6 +79,16 @@ class ModelDraft:
     ended: bool = False
 
 
+@dataclass
+class ModelShared:
+    """Of one project, artifact and group; `version` once it is finished."""
+
+    id: str
+    expires_at_ns: int
+    parts: set[ObjectKey] = field(default_factory=set)
+    version: int | None = None
+
+
 class RegistryMachine(RuleBasedStateMachine):
     """Acts on a registry, an embedded one, and on the model, and compares."""
 
@@ -89,6 +101,7 @@ class RegistryMachine(RuleBasedStateMachine):
         self.artifacts: dict[str, dict[str, ModelArtifact]] = {}
         self.numbers: dict[tuple[str, str], int] = {}
         self.all_drafts: list[ModelDraft] = []
+        self.shared: dict[tuple[str, str, str], ModelShared] = {}
         self.known: dict[ObjectKey, bytes] = {}
         for project in PROJECTS:
             self.registry.projects.create(project)
@@ -109,6 +122,9 @@ class RegistryMachine(RuleBasedStateMachine):
         for draft in self.all_drafts:
             if draft.project == project and not draft.ended:
                 roots |= draft.holds
+        for (of, _, _), shared in self.shared.items():
+            if of == project and shared.expires_at_ns > self.clock.now_ns:
+                roots |= shared.parts
         return self.closure(roots)
 
     def closure(self, roots: set[ObjectKey]) -> set[ObjectKey]:
@@ -228,6 +244,75 @@ class RegistryMachine(RuleBasedStateMachine):
         assert result.version.file_count == content.file_count
         draft.sealed, draft.ended = got, True
         self.note(artifact)
+
+    def open_shared(self, project: str, name: str, group: str) -> ModelShared | None:
+        """The shared draft of that name; None for one that was finished, and whose version still is."""
+        known = self.shared.get((project, name, group))
+        if known is not None and known.version in self.artifacts[project].get(name, ModelArtifact()).versions:
+            with pytest.raises(DraftClosed):
+                self.registry.shared_drafts.open(project, name, group)
+            return None
+        record = self.registry.shared_drafts.open(project, name, group)
+        if known is None or known.version is not None or known.expires_at_ns <= self.clock.now_ns:
+            assert known is None or record.id != known.id
+            known = self.shared[project, name, group] = ModelShared(record.id, record.expires_at_ns)
+        assert record.id == known.id
+        known.expires_at_ns = record.expires_at_ns
+        return known
+
+    @rule(which=st.integers(0, 3), content=st.integers(0, 5), name=ARTIFACT, group=GROUP)
+    def contribute(self, which: int, content: int, name: str, group: str) -> None:
+        draft = self.all_drafts[-1 - which] if which < len(self.all_drafts) else None
+        if draft is None or not draft.contents:
+            return
+        root = draft.contents[content % len(draft.contents)].root_key
+        shared = self.open_shared(draft.project, name, group)
+        if shared is None:
+            return
+        repeated = draft.ended and root in shared.parts
+        try:
+            self.registry.shared_drafts.add(shared.id, draft.record.id, Part(root.digest))
+        except ObjectMissing:
+            assert root not in self.expected(draft.project)
+        except (DraftNotFound, DraftClosed):
+            assert draft.ended
+            assert not repeated
+        else:
+            assert repeated or not draft.ended
+            shared.parts.add(root)
+            draft.ended = True
+
+    @rule(which=st.integers(0, 3), content=st.integers(0, 5), name=ARTIFACT, group=GROUP)
+    def finish(self, which: int, content: int, name: str, group: str) -> None:
+        draft = self.all_drafts[-1 - which] if which < len(self.all_drafts) else None
+        if draft is None or not draft.contents:
+            return
+        shared = self.open_shared(draft.project, name, group)
+        if shared is None:
+            return
+        chosen = draft.contents[content % len(draft.contents)]
+        request = SealRequest(name, chosen.root)
+        parts = sorted(key.digest for key in shared.parts)
+        try:
+            result = self.registry.shared_drafts.finish(shared.id, draft.record.id, request, parts)
+        except ObjectMissing:
+            assert chosen.root_key not in self.expected(draft.project)
+        except (DraftNotFound, DraftClosed):
+            assert draft.ended
+        else:
+            assert not draft.ended
+            self._compare_seal(draft, name, [], chosen, True, result)
+            shared.parts.clear()
+            shared.version = result.version.number
+            assert self.registry.shared_drafts.finish(shared.id, draft.record.id, request, parts) == result
+
+    @rule(project=PROJECT, name=ARTIFACT, group=GROUP)
+    def abandon_shared(self, project: str, name: str, group: str) -> None:
+        shared = self.shared.get((project, name, group))
+        if shared is not None:
+            self.registry.shared_drafts.abandon(shared.id)
+            if shared.version is None:
+                del self.shared[project, name, group]
 
     @rule(which=st.integers(0, 3))
     def abandon(self, which: int) -> None:

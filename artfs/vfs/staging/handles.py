@@ -81,7 +81,7 @@ class DraftHandles:
         content = held.lower
         if content is None:
             raise OSError(errno.EBADF, "not open for reading")
-        return await opened.draft.lower.read(content, held.recipe, offset, size_bytes)
+        return await opened.draft.lower.read(content, held.layout, offset, size_bytes)
 
     async def write(self, handle: int, offset: int, data: bytes) -> int:
         opened = self._handle(handle)

@@ -29,8 +29,8 @@ from artfs.errors import (
 from tests.integration.api.conftest import Putting, write_files
 
 RND = random.Random(5)
-FILES = {
-    "a.txt": "a",
+FILES: dict[str, bytes] = {
+    "a.txt": b"a",
     "images/1.png": RND.randbytes(3000),
     "images/deep/2.png": b"",
     "large.bin": RND.randbytes(3 << 20),
@@ -138,8 +138,7 @@ def test_a_manifest_has_every_file_with_its_size_and_its_own_digest(bikes: artfs
     entries = bikes.manifest.entries
     assert list(entries) == list(FILES)
     for path, content in FILES.items():
-        data = content if isinstance(content, bytes) else content.encode()
-        entry = entries[path]
+        entry, data = entries[path], content
         assert (entry.path, entry.size, entry.ref) == (path, len(data), None)
         assert entry.digest == f"sha256:{hashlib.sha256(data).hexdigest()}"
         with entry.open() as file:
@@ -163,10 +162,9 @@ def test_download_writes_all_files_and_leaves_others(bikes: artfs.Artifact) -> N
     assert bikes.download() == "artifacts/bikes:v1"
     write_files(Path("artifacts/bikes:v1"), {"other": "mine", "a.txt": "changed"})
     assert bikes.download() == "artifacts/bikes:v1"
-    expected = {path: content if isinstance(content, bytes) else content.encode() for path, content in FILES.items()}
-    assert _tree("artifacts/bikes:v1") == {**expected, "other": b"mine"}
+    assert _tree("artifacts/bikes:v1") == {**FILES, "other": b"mine"}
     assert bikes.download("elsewhere") == "elsewhere"
-    assert _tree("elsewhere") == expected
+    assert _tree("elsewhere") == FILES
 
 
 def test_a_part_is_downloaded_under_its_own_path(bikes: artfs.Artifact) -> None:
@@ -248,8 +246,9 @@ def test_an_object_that_is_not_there_is_none(bikes: artfs.Artifact) -> None:
 def test_an_api_is_used_by_several_threads(bikes: artfs.Artifact) -> None:
     api = artfs.Api()
     with ThreadPoolExecutor(8) as threads:
-        work = [threads.submit(lambda i=i: _tree(api.artifact("bikes:best").download(f"root{i}"))) for i in range(8)]
-        trees = [done.result(60) for done in work]
+        trees = list(
+            threads.map(lambda i: _tree(api.artifact("bikes:best").download(f"root{i}")), range(8), timeout=60)
+        )
     assert sorted(trees[0]) == sorted(FILES)
     assert all(tree == trees[0] for tree in trees)
 
