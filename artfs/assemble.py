@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artfs.config import CacheMode, Config
+from artfs.config import CacheMode, Config, load_config
 from artfs.errors import InvalidValue
 from artfs.store.durable import DIRECTORY_MODE, reported
 
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from artfs.vfs.view import View
     from artfs.wire.deletions import Collected
     from artfs.wire.service import Registry
+
+
+def configured(settings: Mapping[str, str | None]) -> Config:
+    """The configuration of this process; `settings` given in code win over all others. Raises InvalidValue."""
+    return load_config(settings, os.environ)
 
 
 def open_registry(config: Config) -> Registry:

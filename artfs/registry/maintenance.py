@@ -85,6 +85,7 @@ class Maintenance:
         if forgotten is not None:
             with self._database.write() as tx:
                 tx.run("DELETE FROM drafts WHERE state = 'ended' AND collected = 1 AND expires_at <= ?", (now_ns,))
+                tx.run("DELETE FROM shared_drafts WHERE version IS NULL AND draft_id IS NULL")  # theirs were among them
         self.clean_packs(wait=wait, packs=packs)
         return swept
 

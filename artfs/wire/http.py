@@ -9,6 +9,7 @@ import msgspec
 from artfs.model.access import Role, Scope, Visibility
 from artfs.model.digest import Digest, ObjectKey
 from artfs.model.lineage import EdgeKind, VersionRef
+from artfs.model.names import LABEL_CHARACTERS_MAX
 from artfs.wire.deletions import Removal
 from artfs.wire.records import Change, Location, SealRequest, Text
 from artfs.wire.runs import HISTORY_ROWS_MAX, HistoryRow, Part
@@ -234,7 +235,7 @@ class NewEdges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NewSharedDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    group: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^[ -~]{1,128}$"})]
+    group: Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": LABEL_CHARACTERS_MAX})]
 
 
 class Contribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

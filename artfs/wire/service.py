@@ -303,8 +303,10 @@ class Access(Protocol):
 
 
 class Tracking(Protocol):
-    """What produced versions, and what they became part of."""
+    """Runs, what they made alone and together, and what was made from it."""
 
+    @property
+    def shared_drafts(self) -> SharedDrafts: ...
     @property
     def runs(self) -> Runs: ...
     @property
@@ -334,8 +336,6 @@ class Registry(Tracking, Protocol):
     def aliases(self) -> Aliases: ...
     @property
     def drafts(self) -> Drafts: ...
-    @property
-    def shared_drafts(self) -> SharedDrafts: ...
     @property
     def objects(self) -> Objects: ...
     @property
