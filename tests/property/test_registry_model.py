@@ -30,6 +30,7 @@ from artfs.model.digest import ObjectKey
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.store.pack_file import PackReader
+from artfs.wire.deletions import Removal
 from artfs.wire.records import DraftRecord, SealRequest, SealResult
 from artfs.wire.runs import Part
 from tests.contract.uploading import Clock, Content, Tree, children_of, content_of, write_pack
@@ -363,6 +364,47 @@ class RegistryMachine(RuleBasedStateMachine):
         assert along or not plan.aliases
         artifact.aliases = {a: n for a, n in artifact.aliases.items() if n not in numbers}
         self.note(artifact)
+
+    @rule(project=PROJECT, data=st.data(), along=st.booleans())
+    def remove_much(self, project: str, data: st.DataObject, along: bool) -> None:
+        """Versions of several artifacts and whole artifacts, together."""
+        artifacts = self.artifacts[project]
+        if not artifacts:
+            return
+        whole = data.draw(st.lists(st.sampled_from(sorted(artifacts)), unique=True))
+        numbers = {
+            name: data.draw(st.lists(st.sampled_from(sorted(artifact.versions)), unique=True))
+            for name, artifact in sorted(artifacts.items())
+            if artifact.versions
+        }
+        removal = Removal(numbers, whole, delete_aliases=along)
+        gone = {name: set(artifacts[name].versions) if name in whole else set(of) for name, of in numbers.items()}
+        aliased = {n for n, of in gone.items() if n not in whole and of & set(artifacts[n].aliases.values())}
+        before = self.expected(project)
+        kept = {name: dict(artifact.versions) for name, artifact in artifacts.items()}
+        for name, of in gone.items():
+            for number in of:
+                del artifacts[name].versions[number]
+        plan = self.registry.versions.plan_removal(project, removal)
+        assert plan.object_count == len(before - self.expected(project))
+        assert {one.artifact: set(one.numbers) for one in plan.artifacts if one.numbers} == {
+            name: of for name, of in gone.items() if of
+        }
+        try:
+            assert self.registry.versions.remove(project, removal) == plan
+        except StillAliased:
+            assert aliased
+            assert not along
+            for name, versions in kept.items():
+                artifacts[name].versions = versions
+            return
+        assert along or not aliased
+        for name in whole:
+            del artifacts[name]
+        for name, of in gone.items():
+            if name not in whole:
+                artifacts[name].aliases = {a: n for a, n in artifacts[name].aliases.items() if n not in of}
+                self.note(artifacts[name])
 
     @rule(project=PROJECT, name=ARTIFACT)
     def delete_artifact(self, project: str, name: str) -> None:
