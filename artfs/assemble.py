@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artfs.config import CacheMode, Config
+from artfs.config import CacheMode, Config, load_config
 from artfs.errors import InvalidValue
 from artfs.store.durable import DIRECTORY_MODE, reported
 
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
     from artfs.client.client import Client
+    from artfs.client.references.references import References
     from artfs.client.remembered.registry import RememberingRegistry
     from artfs.fuse.mount_records import MountRecords
     from artfs.registry.findings import Report
@@ -30,7 +31,13 @@ if TYPE_CHECKING:
     from artfs.vfs.ports import Catalog, ObjectSource
     from artfs.vfs.staging_port import StagingArea
     from artfs.vfs.view import View
+    from artfs.wire.deletions import Collected
     from artfs.wire.service import Registry
+
+
+def configured(settings: Mapping[str, str | None]) -> Config:
+    """The configuration of this process; `settings` given in code win over all others. Raises InvalidValue."""
+    return load_config(settings, os.environ)
 
 
 def open_registry(config: Config) -> Registry:
@@ -158,6 +165,15 @@ def repair_own_registry(config: Config) -> RepairReport:
     return repair(config.registry_dir, store=_other_store(config))
 
 
+def collect_own_registry(config: Config, *, dry_run: bool) -> Collected:
+    """What `artfs gc` does, or would do."""
+    registry = open_own_registry(config)
+    try:
+        return registry.collection.plan() if dry_run else registry.collection.collect()
+    finally:
+        registry.close()
+
+
 def reencrypt_own_packs(config: Config, progress: Callable[[int], None]) -> int:
     """Encrypt all packs with the current key that are not, and return how many were not."""
     from artfs.store.encrypted import EncryptedPackStore, reencrypt
@@ -202,9 +218,12 @@ def open_client(config: Config, registry: Registry) -> Client:
 
     is_far = config.is_remote or config.is_in_bucket
     cached = config.cache is CacheMode.ALWAYS or (config.cache is CacheMode.AUTO and is_far)
-    cache = open_cache(config, registry.identity) if cached else None
+    may_cache = config.cache is not CacheMode.NEVER  # what references refer to is far, wherever the registry is
+    disk = open_cache(config, registry.identity) if may_cache else None
+    cache = disk if cached else None
+    references = open_references(config, disk)
     if not config.is_remote:
-        return _open_own_client(config, registry, cache)
+        return _open_own_client(config, registry, cache, references)
     from artfs.client.remote.packs import HttpPacks
     from artfs.client.remote.registry import RemoteRegistry
     from artfs.client.windows import PackWindows
@@ -213,28 +232,38 @@ def open_client(config: Config, registry: Registry) -> Client:
     assert remembered is not None
     assert isinstance(remembered.inner, RemoteRegistry)
     packs = HttpPacks(remembered.inner.transport)
-    return Client(registry, cache, packs=packs, windows=PackWindows(packs), dates=remembered.file)
+    windows = PackWindows(packs)
+    return Client(registry, cache, packs=packs, windows=windows, dates=remembered.file, references=references)
 
 
-def _open_own_client(config: Config, registry: Registry, cache: ObjectCache | None) -> Client:
+def _open_own_client(config: Config, registry: Registry, cache: ObjectCache | None, references: References) -> Client:
     """A client of a registry that this machine opens itself: packs are at hand, encrypted, or in a bucket."""
     from artfs.client.client import Client
 
     if not config.is_in_bucket and not config.encryption_keys:
-        return Client(registry, cache)
+        return Client(registry, cache, references=references)
     from artfs.client.pack_source import LocalPacks, PackSources, StoredPacks
 
     if not config.is_in_bucket:
-        return Client(
-            registry, cache, packs=PackSources({"file": LocalPacks(), "store": StoredPacks(open_store(config))})
-        )
+        sources = PackSources({"file": LocalPacks(), "store": StoredPacks(open_store(config))})
+        return Client(registry, cache, packs=sources, references=references)
     from artfs.client.remote.packs import HttpPacks
     from artfs.client.remote.transport import Transport
     from artfs.client.windows import PackWindows
 
     nobody = "https://bucket.invalid"  # there is no server: all URLs are absolute, and signed
     packs = HttpPacks(Transport(nobody, "", ca_file=config.ca_file))
-    return Client(registry, cache, packs=packs, windows=PackWindows(packs))
+    return Client(registry, cache, packs=packs, windows=PackWindows(packs), references=references)
+
+
+def open_references(config: Config, cache: ObjectCache | None) -> References:
+    """Which references are followed, and where what they refer to is kept."""
+    from artfs.client.references.policy import Policy
+    from artfs.client.references.references import References
+
+    policy = Policy(config.reference_schemes, config.reference_hosts, files=config.has_own_files)
+    seen = None if config.cache is CacheMode.NEVER else config.cache_dir / "references.db"
+    return References(policy, cache=cache, seen=seen, ca_file=config.ca_file, environ=os.environ)
 
 
 def remembered_part(registry: Registry) -> RememberingRegistry | None:
@@ -298,6 +327,7 @@ class MountBackend:
     def status(self) -> Mapping[str, Any]:
         """`registry` is of the connection to a registry over a network, `disk` of the cache on local disk."""
         shown: dict[str, Any] = {"memory": self._client.objects.status()}
+        shown["references"] = self._client.references.reader.status()
         if self._remembering is not None:
             shown["registry"] = self._remembering.status()
         if self._client.cache is not None:

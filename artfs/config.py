@@ -20,15 +20,18 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from artfs.errors import InvalidValue, StorageFailed
+from artfs.errors import InvalidName, InvalidValue, StorageFailed
+from artfs.model.names import check_name
 from artfs.model.sizes import parse_size
 
 DEFAULT_CACHE_SIZE = "10GiB"
+DEFAULT_PROJECT = "uncategorized"
 _SETTINGS = (
     *("registry", "data_dir", "cache_dir", "cache_size", "cache", "state_dir", "runtime_dir", "log_level"),
-    *("database", "storage", "encryption_keys", "ca_file"),
+    *("database", "storage", "encryption_keys", "ca_file", "reference_schemes", "reference_hosts", "project"),
 )
 DATABASE_FILE = "registry.db"
+_REFERENCE_SCHEMES = ("https", "http", "s3", "file")
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -56,6 +59,10 @@ class Config:
             its directory.
         encryption_keys: a file of keys that packs in a directory are encrypted with; empty for none.
         ca_file: certificates (PEM) that a server's is checked against besides the usual ones; empty for none.
+        reference_schemes: which references are followed; `file` only where `has_own_files`.
+        reference_hosts: of http(s) references: `public` for every host whose addresses are all public, `*` for any, or
+            patterns such as `*.corp.example` and `localhost:9000`.
+        project: where runs and artifacts go that name no project.
         sources: where each setting came from, by name.
     """
 
@@ -71,6 +78,9 @@ class Config:
     storage: str
     encryption_keys: str
     ca_file: str
+    reference_schemes: tuple[str, ...]
+    reference_hosts: tuple[str, ...]
+    project: str
     config_file: Path
     sources: Mapping[str, str]
 
@@ -82,6 +92,11 @@ class Config:
     def is_shared(self) -> bool:
         """Whether the registry that this machine opens itself is in a PostgreSQL that other machines use too."""
         return self.database.startswith(("postgresql://", "postgres://"))
+
+    @property
+    def has_own_files(self) -> bool:
+        """Whether the registry is a directory of this machine, so that a path in it means the same to all its users."""
+        return not self.is_remote and not self.is_shared
 
     @property
     def is_in_bucket(self) -> bool:
@@ -151,6 +166,9 @@ def load_config(overrides: Mapping[str, str | None], environ: Mapping[str, str])
         storage=values["storage"],
         encryption_keys=values["encryption_keys"],
         ca_file=values["ca_file"],
+        reference_schemes=_checked(_schemes, "reference_schemes", values, sources),
+        reference_hosts=_checked(_hosts, "reference_hosts", values, sources),
+        project=_checked(_project, "project", values, sources),
         config_file=config_file,
         sources=sources,
     )
@@ -185,6 +203,9 @@ def _defaults(environ: Mapping[str, str]) -> dict[str, str]:
         "storage": "",
         "encryption_keys": "",
         "ca_file": "",
+        "reference_schemes": "https,http,s3,file",
+        "reference_hosts": "public",
+        "project": DEFAULT_PROJECT,
     }
 
 
@@ -233,6 +254,13 @@ def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
+def _project(text: str) -> str:
+    try:
+        return check_name("project", text)
+    except InvalidName as error:
+        raise InvalidValue(error.message, hint=error.hint) from None
+
+
 def _storage(text: str) -> str:
     scheme, colon, rest = text.partition(":")
     if colon and "/" not in scheme and not (scheme in ("s3", "gs", "az") and rest.startswith("//")):
@@ -244,6 +272,28 @@ def _database(text: str) -> str:
     if text and not text.startswith(("sqlite:", "postgresql://", "postgres://")):
         raise InvalidValue(f"{text!r} is not a database", hint="write sqlite:PATH or postgresql://USER@HOST/NAME")
     return text
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
+def _schemes(text: str) -> tuple[str, ...]:
+    words = _words(text)
+    unknown = [word for word in words if word not in _REFERENCE_SCHEMES]
+    if unknown:
+        raise InvalidValue(f"{unknown[0]!r} is no scheme", hint=f"known: {', '.join(_REFERENCE_SCHEMES)}")
+    return words
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    words = _words(text)
+    strange = [word for word in words if "/" in word or "@" in word]
+    if strange:
+        raise InvalidValue(
+            f"{strange[0]!r} is no host", hint="write public, *, or HOST or HOST:PORT, such as *.corp.example"
+        )
+    return words
 
 
 def _checked(parse: Any, name: str, values: Mapping[str, str], sources: Mapping[str, str]) -> Any:

@@ -10,6 +10,7 @@ from artfs.cli.context import Session
 from artfs.cli.output import echo_json_stream, iso_time, local_time
 from artfs.cli.refs import resolve_version
 from artfs.client.trees import Found, TreeReader
+from artfs.model.reference import Reference, decode_reference
 from artfs.model.sizes import format_size
 from artfs.model.tree import EntryKind
 
@@ -18,12 +19,14 @@ MODES = {
     EntryKind.LARGE_FILE: "-r--r--r--",
     EntryKind.DIRECTORY: "dr-xr-xr-x",
     EntryKind.SYMLINK: "lrwxrwxrwx",
+    EntryKind.REFERENCE: "-r--r--r--",
 }
 KIND_WORDS = {
     EntryKind.FILE: "file",
     EntryKind.LARGE_FILE: "file",
     EntryKind.DIRECTORY: "directory",
     EntryKind.SYMLINK: "symlink",
+    EntryKind.REFERENCE: "reference",
 }
 
 
@@ -38,13 +41,21 @@ def list_files(session: Session, ref: str, *, long: bool, recursive: bool, as_js
         directory = version.root_key.digest if found is None else found.entry.digest
         listed = reader.walk(directory) if recursive else reader.list(directory)
     if as_json:
-        echo_json_stream(map(_entry_json, listed))
+        echo_json_stream(_entry_json(found, _referred(session, version.project, found)) for found in listed)
         return
     for one in listed:
         click.echo(_long_line(one) if long else _short_name(one))
 
 
-def _entry_json(found: Found) -> dict[str, Any]:
+def _referred(session: Session, project: str, found: Found) -> Reference | None:
+    """What an entry refers to; it is not looked for."""
+    key = found.entry.key
+    if found.entry.kind is not EntryKind.REFERENCE or key is None:
+        return None
+    return decode_reference(bytes(session.client.objects.read(project, key)))
+
+
+def _entry_json(found: Found, reference: Reference | None) -> dict[str, Any]:
     entry = found.entry
     row: dict[str, Any] = {
         "path": found.path,
@@ -57,6 +68,9 @@ def _entry_json(found: Found) -> dict[str, Any]:
         row["executable"] = True
     if entry.target is not None:
         row["target"] = entry.target
+    if reference is not None:
+        sha256 = None if reference.sha256 is None else reference.sha256.hex()
+        row |= {"uri": reference.uri, "etag": reference.etag or None, "sha256": sha256}
     return row
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from artfs.client.objects import ObjectReader, PageDates
+from artfs.client.references.policy import Policy
+from artfs.client.references.references import References
 from artfs.client.upload import Uploads
 from artfs.wire.service import Registry
 
@@ -23,6 +26,7 @@ class Client:
         packs: where packs are read from; None for files of this machine.
         windows: what to take along when packs are far.
         dates: where the times of tree pages are remembered; None for nowhere.
+        references: which references are followed, and how; None for the public ones, kept in memory. Closed with the client.
     """
 
     def __init__(
@@ -33,13 +37,18 @@ class Client:
         packs: PackSource | None = None,
         windows: PackWindows | None = None,
         dates: PageDates | None = None,
+        references: References | None = None,
     ) -> None:
         self.registry = registry
         self.cache = cache
-        self.objects = ObjectReader(registry, packs=packs, cache=cache, windows=windows, dates=dates)
+        self.references = references or References(Policy(), environ=os.environ)
+        self.objects = ObjectReader(
+            registry, packs=packs, cache=cache, windows=windows, dates=dates, references=self.references.reader
+        )
         self.uploads = Uploads(registry)
 
     def close(self) -> None:
         self.uploads.close()
         self.objects.close()
+        self.references.close()
         self.registry.close()

@@ -1,10 +1,11 @@
-"""Contents of files: any range of one, or all of it as a stream. Knows chunks and recipes; knows nothing of names."""
+"""Contents of files: any range of one, or all of it as a stream. Knows chunks, recipes and references; knows nothing of names."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
+from hashlib import sha256
 
 from cachetools import LRUCache
 
@@ -13,7 +14,7 @@ from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.recipe import ChunkSpan, Recipe, decode_recipe
 from artfs.model.tree import EntryKind
-from artfs.vfs.ports import Bytes, ObjectSource
+from artfs.vfs.ports import Bytes, ObjectSource, OpenReference
 
 RECIPES_MAX = 16
 STREAM_BYTES = 8 << 20  # read at a time; twice that is in memory
@@ -32,6 +33,8 @@ class FileReader:
         """`length` bytes from `offset`, fewer at the end of the file."""
         if content.kind is EntryKind.FILE:
             return bytes(self._source.read(self._project, content.key)[offset : offset + length])
+        if content.kind is EntryKind.REFERENCE:
+            return bytes(self.reference(content).read(offset, length))
         spans = list(self.recipe(content).spans(offset, length))
         pieces = []
         for span, data in zip(spans, self._read_chunks(spans), strict=True):
@@ -48,6 +51,9 @@ class FileReader:
         if content.kind is EntryKind.FILE:
             yield self._source.read(self._project, content.key)
             return
+        if content.kind is EntryKind.REFERENCE:
+            yield from self.reference(content).stream()
+            return
         groups = _groups(self.recipe(content))
         if ahead is None:
             for group in groups:
@@ -63,8 +69,15 @@ class FileReader:
             yield from coming.result()
 
     def file_digest(self, content: FileContent) -> Digest:
-        """The SHA-256 of the file itself."""
+        """The SHA-256 of the file itself. What a reference without one refers to is read for it."""
+        if content.kind is EntryKind.REFERENCE:
+            opened = self.reference(content)
+            return opened.reference.sha256 or _digest(opened.stream())
         return content.digest if content.kind is EntryKind.FILE else self.recipe(content).file_digest
+
+    def reference(self, content: FileContent) -> OpenReference:
+        """What a reference refers to. Raises ReferenceForbidden, DamagedObject."""
+        return self._source.open_reference(self._project, content)
 
     def recipe(self, content: FileContent) -> Recipe:
         """The recipe of a large file. Raises DamagedObject when it is of another length than the file."""
@@ -85,6 +98,13 @@ class FileReader:
             if len(data) != span.size_bytes:
                 raise DamagedObject(f"the chunk {span.digest.text} is {len(data)} bytes, not {span.size_bytes}")
         return pieces
+
+
+def _digest(pieces: Iterator[Bytes]) -> Digest:
+    digest = sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return Digest(digest.digest())
 
 
 def _groups(recipe: Recipe) -> Iterator[list[ChunkSpan]]:

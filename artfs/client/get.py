@@ -207,11 +207,11 @@ class Getter:
 
 
 def _batches(items: Generator[_Item, None, None]) -> Generator[_Batch, None, None]:
-    """Runs of items; a large file is by itself, so that it keeps nothing waiting."""
+    """Runs of items; a large file, or what is read elsewhere, is by itself, so that it keeps nothing waiting."""
     batch = _Batch()
     try:
         for found, target in items:
-            is_large = found.entry.kind is EntryKind.LARGE_FILE
+            is_large = found.entry.kind in (EntryKind.LARGE_FILE, EntryKind.REFERENCE)
             if batch.items and (is_large or batch.is_full):
                 full, batch = batch, _Batch()
                 yield full

@@ -18,17 +18,20 @@ from cachetools import LRUCache
 from artfs.client.pack_source import LocalPacks, PackSource, PackVanished
 from artfs.client.spans import Span, coalesce
 from artfs.client.windows import PackWindows
-from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ObjectMissing, Unavailable
+from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ObjectMissing, ReferenceForbidden, Unavailable
 from artfs.model import codec
+from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
+from artfs.model.reference import decode_reference
 from artfs.model.tree import decode_page
-from artfs.vfs.ports import Bytes, DatedPage
+from artfs.vfs.ports import Bytes, DatedPage, OpenReference
 from artfs.wire.records import Location
 from artfs.wire.service import KEYS_MAX, Registry
 from artfs.wire.times import PageTimes
 
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
+    from artfs.client.references.reader import ReferenceReader
 
 MEMORY_BYTES = 128 << 20
 PAGE_ENTRIES_MAX = 400_000  # entries in all decoded pages held
@@ -70,6 +73,7 @@ class ObjectReader:
         cache: consulted before packs are read, and filled from them; None for none.
         dates: where the times of tree pages are remembered besides; None for nowhere.
         windows: what to take along when packs are far; None for those at hand.
+        references: reads what references refer to; None to follow none.
     """
 
     def __init__(
@@ -81,8 +85,10 @@ class ObjectReader:
         cache: ObjectCache | None = None,
         dates: PageDates | None = None,
         windows: PackWindows | None = None,
+        references: ReferenceReader | None = None,
     ) -> None:
         self._registry = registry
+        self._references = references
         self._packs = packs or LocalPacks()
         self._cache = cache
         self._dates = dates
@@ -232,6 +238,14 @@ class ObjectReader:
                 self._locate(project, wanted[start : start + KEYS_MAX], missing_ok=True)
         except Unavailable as error:  # whoever reads them meets it again, and is told
             _log.debug("places not learned: %s", error)
+
+    def open_reference(self, project: str, content: FileContent) -> OpenReference:
+        reference = decode_reference(bytes(self.read(project, content.key)))
+        if reference.size_bytes != content.size_bytes:
+            raise DamagedObject(f"{content.key} refers to {reference.size_bytes} bytes, not {content.size_bytes}")
+        if self._references is None:
+            raise ReferenceForbidden("no references are followed here")
+        return self._references.open(project, content.digest, reference)
 
     def _remember(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
         with self._lock:

@@ -193,7 +193,7 @@ class _Side:
     @property
     def kind_word(self) -> str:
         kind = self.entry.kind
-        return "file" if kind in (EntryKind.FILE, EntryKind.LARGE_FILE) else kind.name
+        return "file" if kind in (EntryKind.FILE, EntryKind.LARGE_FILE, EntryKind.REFERENCE) else kind.name
 
 
 def _one(kind: ChangeKind, path: str, entry: Entry) -> PathChange:

@@ -1,4 +1,4 @@
-"""What a stored file is, whatever its name: one chunk, or a recipe of many."""
+"""What a stored file is, whatever its name: one chunk, a recipe of many, or a reference."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from artfs.model.tree import OBJECT_KINDS, Entry, EntryKind
 
 
 class FileContent(NamedTuple):
-    """Content of a regular file; `kind` is FILE or LARGE_FILE, `digest` that of its chunk or recipe."""
+    """Content of a regular file; `kind` is FILE, LARGE_FILE or REFERENCE, `digest` that of its chunk, recipe or descriptor."""
 
     kind: EntryKind
     digest: Digest

@@ -29,21 +29,23 @@ NO_XATTRS: Xattrs = {}
 
 
 class EntryKind(IntEnum):
-    """What an entry is. The numbers are stored: never reuse one (5 is kept for references)."""
+    """What an entry is. The numbers are stored: never reuse one."""
 
     FILE = 1  # a file that is one chunk; the digest is the file's own SHA-256
     LARGE_FILE = 2  # a file of many chunks; the digest is its recipe's
     DIRECTORY = 3  # the digest is its tree's
     SYMLINK = 4  # the digest is the target's; the target itself is in the tree
+    REFERENCE = 5  # the digest is that of a chunk which describes bytes somewhere else
 
 
-_FILES = (EntryKind.FILE, EntryKind.LARGE_FILE)
+_FILES = (EntryKind.FILE, EntryKind.LARGE_FILE, EntryKind.REFERENCE)
 _FLAGS = frozenset((*EntryKind, *(kind | _EXECUTABLE for kind in _FILES)))  # what a byte of `kinds` may be
 
 OBJECT_KINDS = {
     EntryKind.FILE: ObjectKind.CHUNK,
     EntryKind.LARGE_FILE: ObjectKind.RECIPE,
     EntryKind.DIRECTORY: ObjectKind.TREE,
+    EntryKind.REFERENCE: ObjectKind.CHUNK,
 }
 
 
@@ -52,7 +54,8 @@ class Entry:
     """One name in a directory.
 
     Args:
-        size_bytes: a file's length, a symlink's target's length, or the sum of all files below a directory.
+        size_bytes: the length of a file, or of what a reference refers to, or of a symlink's target, or the sum of all
+            files below a directory.
         file_count: files and symlinks below a directory; 1 for anything else.
         target: where a symlink points, as written; None for anything else.
         xattrs: extended attributes by name, without the `user.` prefix.

@@ -15,12 +15,14 @@ from artfs.errors import DamagedObject, DamagedPack
 from artfs.model.digest import DIGEST_BYTES, ObjectKind
 from artfs.model.pack import PackedObject, PackHeader
 from artfs.model.recipe import Recipe, decode_recipe
-from artfs.model.tree import OBJECT_KINDS, IndexPage, LeafPage, decode_page
+from artfs.model.tree import EXECUTABLE_FLAG, OBJECT_KINDS, EntryKind, IndexPage, LeafPage, decode_page
 from artfs.registry.resources import Verify
 from artfs.store.pack_file import Bytes, PackReader
 
 NO_OBJECT = 0  # stands for a symbolic link among the kinds of children
+NOT_SAID = -1  # how long a reference's descriptor is: an entry says how long that is which it refers to
 _OBJECT_KINDS = {int(kind): object_kind for kind, object_kind in OBJECT_KINDS.items()}
+_REFERENCES = frozenset((EntryKind.REFERENCE, EntryKind.REFERENCE | EXECUTABLE_FLAG))
 _OBJECT_KIND_OF = bytes(_OBJECT_KINDS.get(flags & 0xF, NO_OBJECT) for flags in range(256))  # by an entry's flags
 
 
@@ -34,7 +36,8 @@ class Parent:
             taken from its last page when that is known.
         kinds: the child's ObjectKind, or NO_OBJECT.
         digests: 32 bytes a child.
-        sizes, counts, files_below: what the parent says of the child; `counts` only for an index's pages.
+        sizes, counts, files_below: what the parent says of the child, a size perhaps NOT_SAID; `counts` only for an
+            index's pages.
         firsts: first names of an index's pages.
     """
 
@@ -127,6 +130,11 @@ def _of_leaf(position: int, page: LeafPage) -> Parent:
     for i, kind in enumerate(kinds):
         if kind == ObjectKind.TREE:
             files_below[i] = page.entry(i).file_count
+    children_sizes = array("q", sizes)
+    if not _REFERENCES.isdisjoint(flags):
+        for i, flag in enumerate(flags):
+            if flag in _REFERENCES:
+                children_sizes[i] = NOT_SAID
     return Parent(
         position,
         ObjectKind.TREE,
@@ -138,7 +146,7 @@ def _of_leaf(position: int, page: LeafPage) -> Parent:
         last_name=page.names[-1] if kinds else "",
         kinds=kinds,
         digests=digests,
-        sizes=array("q", sizes),
+        sizes=children_sizes,
         files_below=files_below,
         counts=array("q"),
         firsts=[],

@@ -126,7 +126,7 @@ class Rebuilding:
         for i, key in enumerate(keys):
             if key[0] != NO_OBJECT and key not in ids:
                 files = parent.files_below[i] if parent.files_below else 1
-                ids[key] = self._lost(project_id, key, parent.sizes[i], files)
+                ids[key] = self._lost(project_id, key, max(0, parent.sizes[i]), files)
         self._tx.run_many(
             "INSERT INTO edges (parent, child) VALUES (?, ?)", ((id_, child) for child in sorted(set(ids.values())))
         )

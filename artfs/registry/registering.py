@@ -12,7 +12,7 @@ from typing import NamedTuple
 from artfs.errors import DamagedPack, ObjectMissing
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.registry.database import Transaction, allocate, rows_in
-from artfs.registry.examine import NO_OBJECT, ExaminedPack, Parent
+from artfs.registry.examine import NO_OBJECT, NOT_SAID, ExaminedPack, Parent
 from artfs.registry.objects import RawKey, Stored, find_ids, find_stored
 from artfs.wire.times import encode_times
 
@@ -165,7 +165,7 @@ class _Registration:
             if stored is None:
                 continue
             if kinds[i] == ObjectKind.CHUNK:
-                agrees = sizes[i] == stored.size_bytes
+                agrees = sizes[i] in (stored.size_bytes, NOT_SAID)
             else:
                 agrees = self._agrees(parent, i, self._summaries[stored.id])
             if not agrees:

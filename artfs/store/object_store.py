@@ -57,7 +57,7 @@ class ObjectStore:
         self._lock = threading.Lock()
         self._client: Any = None
         self._urls: TTLCache[PackName, str] = TTLCache(URLS_MAX, URL_RENEWED_AFTER_S)
-        _obstore()
+        load_obstore()
 
     @property
     def label(self) -> str:
@@ -71,7 +71,7 @@ class ObjectStore:
             data = source.read_bytes()
         with bucket_errors(f"store a pack in {self.label}", missing=self._absent_bucket):
             try:
-                _obstore().put(self._bucket(), self._key(name), data, mode="create", use_multipart=False)
+                load_obstore().put(self._bucket(), self._key(name), data, mode="create", use_multipart=False)
                 return
             except (AlreadyExistsError, PreconditionError):
                 pass
@@ -92,22 +92,22 @@ class ObjectStore:
             return b""
         with bucket_errors(f"read a pack in {self.label}", missing=self._absent_bucket):
             try:
-                return bytes(_obstore().get_range(self._bucket(), self._key(name), start=offset, length=length))
-            except _base_error() as error:
+                return bytes(load_obstore().get_range(self._bucket(), self._key(name), start=offset, length=length))
+            except base_error() as error:
                 if is_beyond_the_end(error):
                     return b""
                 raise
 
     def size_bytes(self, name: PackName) -> int:
         with bucket_errors(f"look at a pack in {self.label}", missing=self._absent_bucket):
-            return int(_obstore().head(self._bucket(), self._key(name))["size"])
+            return int(load_obstore().head(self._bucket(), self._key(name))["size"])
 
     def delete(self, name: PackName) -> None:
         with self._lock:
             self._urls.pop(name, None)
         with bucket_errors(f"delete a pack in {self.label}", missing=self._absent_bucket):
             try:
-                _obstore().delete(self._bucket(), self._key(name))
+                load_obstore().delete(self._bucket(), self._key(name))
             except FileNotFoundError as error:  # some servers say so
                 if absent_bucket(error):
                     raise
@@ -118,7 +118,7 @@ class ObjectStore:
     def files(self, project_uid: bytes | None = None) -> Iterator[StoredFile]:
         below = f"{PACKS}/" if project_uid is None else f"{PACKS}/{project_uid.hex()}/"
         with bucket_errors(f"list {self.label}", missing=self._absent_bucket):
-            for chunk in _obstore().list(self._bucket(), below, chunk_size=_LIST_CHUNK):
+            for chunk in load_obstore().list(self._bucket(), below, chunk_size=_LIST_CHUNK):
                 for found in chunk:
                     place = found["path"].removeprefix(f"{PACKS}/")
                     yield StoredFile(place, name_at(place))
@@ -126,8 +126,8 @@ class ObjectStore:
     def set_aside(self, place: str, mark: str) -> str:
         aside = f"{place.replace('/', '-')}.{mark}"
         with bucket_errors(f"move an object in {self.label}", missing=self._absent_bucket):
-            _obstore().copy(self._bucket(), f"{PACKS}/{place}", f"{QUARANTINE}/{aside}")
-            _obstore().delete(self._bucket(), f"{PACKS}/{place}")
+            load_obstore().copy(self._bucket(), f"{PACKS}/{place}", f"{QUARANTINE}/{aside}")
+            load_obstore().delete(self._bucket(), f"{PACKS}/{place}")
         return aside
 
     def internal_path(self, name: PackName) -> str:
@@ -139,14 +139,14 @@ class ObjectStore:
         if known is not None:
             return known
         with bucket_errors(f"sign a URL of {self.label}", missing=self._absent_bucket):
-            signed: str = _obstore().sign(self._bucket(), "GET", self._key(name), timedelta(seconds=URL_LIFE_S))
+            signed: str = load_obstore().sign(self._bucket(), "GET", self._key(name), timedelta(seconds=URL_LIFE_S))
         with self._lock:
             self._urls[name] = signed
         return signed
 
     def check(self) -> None:
         with bucket_errors(f"list {self.label}", missing=lambda: True):
-            next(iter(_obstore().list(self._bucket(), f"{PACKS}/", chunk_size=1)), None)
+            next(iter(load_obstore().list(self._bucket(), f"{PACKS}/", chunk_size=1)), None)
 
     def _key(self, name: PackName) -> str:
         return f"{PACKS}/{place_of(name)}"
@@ -154,8 +154,8 @@ class ObjectStore:
     def _absent_bucket(self) -> bool:
         """Whether it is the bucket that is not there: the answer to HEAD does not tell. Raises what asking raises."""
         try:
-            next(iter(_obstore().list(self._bucket(), f"{PACKS}/", chunk_size=1)), None)
-        except _base_error() as error:
+            next(iter(load_obstore().list(self._bucket(), f"{PACKS}/", chunk_size=1)), None)
+        except base_error() as error:
             if absent_bucket(error):
                 return True
             raise
@@ -164,7 +164,7 @@ class ObjectStore:
         return False
 
     def _bucket(self) -> S3Store | GCSStore | AzureStore:
-        _claim_process()
+        claim_process()
         with self._lock:
             if self._client is None:
                 self._client = self._parsed.connect(self._timeouts, self._credentials)
@@ -209,7 +209,7 @@ _claimed: list[int] = []
 """The process that obstore's threads are in; one of its own for all stores."""
 
 
-def _claim_process() -> None:
+def claim_process() -> None:
     if not _claimed:
         _claimed.append(os.getpid())
     if _claimed[0] != os.getpid():
@@ -219,17 +219,15 @@ def _claim_process() -> None:
         )
 
 
-def _obstore() -> Any:
+def load_obstore() -> Any:
     try:
         import obstore
     except ImportError:
-        raise MachineNotReady(
-            "packs in a bucket need the package obstore", hint="pip install 'artfs[server]'"
-        ) from None
+        raise MachineNotReady("a bucket needs the package obstore", hint="pip install 'artfs[server]'") from None
     return obstore
 
 
-def _base_error() -> type[Exception]:
+def base_error() -> type[Exception]:
     from obstore.exceptions import BaseError
 
     return BaseError

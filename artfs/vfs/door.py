@@ -21,13 +21,22 @@ class Lane(Enum):
 
     METADATA = "metadata"  # registry queries
     CONTENT = "content"  # reading objects, wherever they are
+    REFERENCES = "references"  # reading what references refer to: others' servers, however slow
     LOCAL = "local"  # reading what is on local disk: never waits for a registry
     FEED = "feed"  # the one call that waits for changes
     STAGING = "staging"  # copying up, fsync, long directory work
     COMMIT = "commit"  # hashing, packing and sealing
 
 
-THREADS = {Lane.METADATA: 4, Lane.CONTENT: 8, Lane.LOCAL: 8, Lane.FEED: 1, Lane.STAGING: 4, Lane.COMMIT: 2}
+THREADS = {
+    Lane.METADATA: 4,
+    Lane.CONTENT: 8,
+    Lane.REFERENCES: 8,
+    Lane.LOCAL: 8,
+    Lane.FEED: 1,
+    Lane.STAGING: 4,
+    Lane.COMMIT: 2,
+}
 
 
 class Door:

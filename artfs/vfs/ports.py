@@ -6,12 +6,13 @@ loop; all others go through `door.Door`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey
+from artfs.model.reference import Reference
 from artfs.model.tree import TreePage
 from artfs.wire.records import ArtifactRecord, ProjectRecord, SealRequest, SealResult, VersionRecord
 from artfs.wire.times import PageTimes
@@ -43,6 +44,24 @@ class DatedPage(NamedTuple):
     created_at_ns: int
 
 
+class OpenReference(Protocol):
+    """What a reference refers to, as one open file sees it: one state of it, never a mix. Fewer bytes only at its end."""
+
+    @property
+    def reference(self) -> Reference: ...
+    def peek(self, offset: int, length: int) -> Bytes | None:
+        """The bytes if they are in memory."""
+
+    def held(self, offset: int, length: int) -> Bytes | None:
+        """The bytes if they are on this machine. Never waits for the source."""
+
+    def read(self, offset: int, length: int) -> Bytes:
+        """Raises ReferenceChanged, ReferenceUnavailable or ReferenceForbidden."""
+
+    def stream(self) -> Iterator[Bytes]:
+        """All of it in order, as `read` reads it."""
+
+
 class ObjectSource(Protocol):
     """Verified objects by digest. Raises ObjectMissing, DamagedObject, StorageFailed or RegistryUnavailable."""
 
@@ -67,6 +86,9 @@ class ObjectSource(Protocol):
     def peek_page(self, project: str, digest: Digest) -> DatedPage | None: ...
     def prepare(self, project: str, keys: Sequence[ObjectKey]) -> None:
         """Learn where `keys` are stored: they are about to be read."""
+
+    def open_reference(self, project: str, content: FileContent) -> OpenReference:
+        """What a REFERENCE refers to; its descriptor is read. Raises ReferenceForbidden too."""
 
 
 class UploadSession(Protocol):

@@ -82,6 +82,7 @@ SERVICES = (
     "projects",
     "artifacts",
     "versions",
+    "deletions",
     "aliases",
     "drafts",
     "shared_drafts",

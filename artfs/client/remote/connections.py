@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import requests
 import urllib3
@@ -32,6 +32,8 @@ READ_TIMEOUT_S = 10.0  # between bytes
 CONNECTIONS_MAX = 16  # kept open; as many requests at once, besides the one that waits for changes
 PIECE_BYTES = 256 << 10  # received at once
 SKIP_BYTES_MAX = 128 << 20  # passed over of an answer that ignores the range
+
+_T = TypeVar("_T")
 
 
 class Unreachable(Exception):
@@ -58,6 +60,7 @@ class Exchange:
         body: bytes, or a file to stream.
         body_bytes_max: an answer that is longer is none.
         cut: offset and length of what is wanted of a 200 answer, which then has the whole.
+        check_peer: called with the address that a connection was made to, before anything is sent; raises to refuse it.
     """
 
     method: str
@@ -67,6 +70,7 @@ class Exchange:
     read_timeout_s: float = READ_TIMEOUT_S
     body_bytes_max: int = 64 << 20
     cut: tuple[int, int] | None = None
+    check_peer: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,9 @@ class Answer:
 class _Guarded:
     """An exchange as the watchdog sees it."""
 
-    def __init__(self, deadline_s: float) -> None:
+    def __init__(self, deadline_s: float, check_peer: Callable[[str], None] | None) -> None:
         self.deadline_s = deadline_s
+        self.check_peer = check_peer
         self.connection: HTTPConnection | None = None
         self.ended = ""  # why the watchdog ended it
 
@@ -107,10 +112,17 @@ def _enrol(connection: HTTPConnection) -> None:
             raise TimeoutError(guarded.ended)
 
 
+def _check_peer(connection: HTTPConnection) -> None:
+    guarded = _current.guarded
+    if guarded is not None and guarded.check_peer is not None:
+        guarded.check_peer(str(connection.sock.getpeername()[0]))
+
+
 class _Connection(HTTPConnection):
     def connect(self) -> None:
         _enrol(self)
         super().connect()
+        _check_peer(self)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         _enrol(self)
@@ -121,6 +133,7 @@ class _TlsConnection(HTTPSConnection):
     def connect(self) -> None:
         _enrol(self)
         super().connect()
+        _check_peer(self)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         _enrol(self)
@@ -174,13 +187,21 @@ class Connections:
 
     def perform(self, exchange: Exchange, deadline_s: float) -> Answer:
         """Raises Unreachable when there is no whole answer before `deadline_s`."""
-        guarded = _Guarded(deadline_s)
+
+        def take(response: requests.Response) -> Answer:
+            return Answer(response.status_code, response.headers, _body(response, exchange, deadline_s, self._clock))
+
+        return self.receive(exchange, deadline_s, take)
+
+    def receive(self, exchange: Exchange, deadline_s: float, take: Callable[[requests.Response], _T]) -> _T:
+        """What `take` makes of the answer, whose body it reads itself, or not. Raises Unreachable, and what `take` raises."""
+        guarded = _Guarded(deadline_s, exchange.check_peer)
         self._watchdog.watch(guarded)
         _current.guarded = guarded
         try:
-            answer = self._perform(exchange, deadline_s)
+            taken = self._receive(exchange, deadline_s, take)
             if not guarded.ended:  # otherwise its head may be cut, and look like one without a length
-                return answer
+                return taken
             failure = Unreachable(guarded.ended)
         except Unreachable as error:
             failure = Unreachable(guarded.ended) if guarded.ended else error
@@ -196,13 +217,19 @@ class Connections:
         self._watchdog.close()
         self._session.close()
 
-    def _perform(self, exchange: Exchange, deadline_s: float) -> Answer:
+    def _receive(self, exchange: Exchange, deadline_s: float, take: Callable[[requests.Response], _T]) -> _T:
         if isinstance(exchange.body, Path):
             with exchange.body.open("rb") as file:
-                return self._send(exchange, file, deadline_s)
-        return self._send(exchange, exchange.body, deadline_s)
+                return self._send(exchange, file, deadline_s, take)
+        return self._send(exchange, exchange.body, deadline_s, take)
 
-    def _send(self, exchange: Exchange, body: bytes | IO[bytes] | None, deadline_s: float) -> Answer:
+    def _send(
+        self,
+        exchange: Exchange,
+        body: bytes | IO[bytes] | None,
+        deadline_s: float,
+        take: Callable[[requests.Response], _T],
+    ) -> _T:
         left_s = max(deadline_s - self._clock(), 0.05)
         response = self._session.request(
             exchange.method,
@@ -214,7 +241,7 @@ class Connections:
             allow_redirects=False,
         )
         try:
-            return Answer(response.status_code, response.headers, _body(response, exchange, deadline_s, self._clock))
+            return take(response)
         finally:
             response.close()
 

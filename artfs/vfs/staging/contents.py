@@ -17,8 +17,8 @@ from pathlib import Path
 import trio
 
 from artfs.model.content import FileContent
-from artfs.model.recipe import Recipe
 from artfs.store.durable import DIRECTORY_MODE, FILE_MODE, sync_directory
+from artfs.vfs.staging.lower import Layout
 from artfs.vfs.staging.turns import Turns
 
 _TEMPORARY = "copying-"
@@ -34,7 +34,7 @@ class OpenInode:
     number: int
     fd: int = -1
     lower: FileContent | None = None
-    recipe: Recipe | None = None
+    layout: Layout = None
     handles: int = 0
     writers: int = 0
     written: bool = False

@@ -15,9 +15,15 @@ from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.recipe import Recipe, decode_recipe
 from artfs.model.tree import EntryKind, IndexPage, LeafPage
 from artfs.vfs.door import Door, Lane
-from artfs.vfs.ports import Bytes, DatedPage, ObjectSource
+from artfs.vfs.ports import Bytes, DatedPage, ObjectSource, OpenReference
+from artfs.vfs.reading import read_reference
 from artfs.vfs.staging.inode import LowerEntry
 from artfs.wire.times import PageTimes
+
+COPY_BYTES = 4 << 20  # of what a reference refers to, held at once
+
+Layout = Recipe | OpenReference | None
+"""The recipe of a LARGE_FILE, what a REFERENCE refers to, nothing for one that is a chunk."""
 
 
 class LowerPage(NamedTuple):
@@ -70,23 +76,27 @@ class Lower:
             dated = await self.root_page(dated.page.digest(i))
         return LowerPage(first, dated.page, dated.times, dated.created_at_ns)
 
-    async def read(self, content: FileContent, recipe: Recipe | None, offset: int, length: int) -> bytes:
-        """Bytes of a file. `recipe` is that of a LARGE_FILE, from `recipe`."""
+    async def read(self, content: FileContent, layout: Layout, offset: int, length: int) -> bytes:
+        """Bytes of a file, whose layout is from `layout`."""
         if offset >= content.size_bytes or length <= 0:
             return b""
-        if recipe is None:
+        if layout is None:
             (data,) = await self._objects([content.key])
             if len(data) != content.size_bytes:
                 raise DamagedObject(f"{content.key} is {len(data)} bytes where {content.size_bytes} belong")
             return bytes(data[offset : offset + length])
         end = min(offset + length, content.size_bytes)
-        spans = list(recipe.spans(offset, length))
+        if not isinstance(layout, Recipe):
+            return bytes(await read_reference(self._door, layout, offset, length))
+        spans = list(layout.spans(offset, length))
         chunks = await self._objects([ObjectKey(ObjectKind.CHUNK, span.digest) for span in spans])
         pieces = zip(spans, chunks, strict=True)
         return b"".join(chunk[max(0, offset - span.start) : end - span.start] for span, chunk in pieces)
 
-    async def recipe(self, content: FileContent) -> Recipe | None:
-        """How a LARGE_FILE is put together; None for any other."""
+    async def layout(self, content: FileContent) -> Layout:
+        """How a file is put together. Raises ReferenceForbidden."""
+        if content.kind is EntryKind.REFERENCE:
+            return await self._door.run(Lane.CONTENT, self._source.open_reference, self._project, content)
         if content.kind is not EntryKind.LARGE_FILE:
             return None
         (data,) = await self._objects([content.key])
@@ -94,7 +104,8 @@ class Lower:
 
     async def copy(self, content: FileContent, fd: int, length: int) -> None:
         """Write the first `length` bytes of a file into the empty file `fd`."""
-        await self._door.run(Lane.STAGING, copy_content, self._source, self._project, content, fd, length)
+        lane = Lane.REFERENCES if content.kind is EntryKind.REFERENCE else Lane.STAGING
+        await self._door.run(lane, copy_content, self._source, self._project, content, fd, length)
 
     async def _objects(self, keys: list[ObjectKey]) -> list[Bytes]:
         held = [self._source.peek(self._project, key) for key in keys]
@@ -108,6 +119,9 @@ def copy_content(source: ObjectSource, project: str, content: FileContent, fd: i
     """`Lower.copy`, in a thread: one chunk in memory at a time. Raises OSError for what the disk does."""
     if length == 0:
         return
+    if content.kind is EntryKind.REFERENCE:
+        _copy_reference(source.open_reference(project, content), fd, length)
+        return
     data = source.read(project, content.key)
     if content.kind is not EntryKind.LARGE_FILE:
         _write_all(fd, data[:length], 0)
@@ -115,6 +129,11 @@ def copy_content(source: ObjectSource, project: str, content: FileContent, fd: i
     for span in checked_recipe(content, data).spans(0, length):
         chunk = source.read(project, ObjectKey(ObjectKind.CHUNK, span.digest))
         _write_all(fd, chunk[: length - span.start], span.start)
+
+
+def _copy_reference(opened: OpenReference, fd: int, length: int) -> None:
+    for offset in range(0, length, COPY_BYTES):
+        _write_all(fd, opened.read(offset, min(COPY_BYTES, length - offset)), offset)
 
 
 def checked_recipe(content: FileContent, data: Bytes) -> Recipe:

@@ -119,7 +119,7 @@ class Writing:
             return
         content = inode.content
         assert content is not None
-        held.recipe = await draft.lower.recipe(content)
+        held.layout = await draft.lower.layout(content)
         held.lower = content
 
     async def _open_to_write(self, draft: Draft, number: int, size: int | None) -> OpenInode:
@@ -148,7 +148,7 @@ class Writing:
         elif held.fd < 0:
             held.fd = draft.files.open(held.number)
         draft.set_unsent(held.number)
-        held.lower = held.recipe = None
+        held.lower = held.layout = None
         held.written = True
 
     def _cut(self, draft: Draft, held: OpenInode, size: int) -> None:

@@ -10,6 +10,7 @@ import errno
 from collections.abc import Sequence
 
 from artfs.errors import ObjectMissing
+from artfs.model.recipe import Recipe
 from artfs.model.tree import EntryKind
 from artfs.vfs.attributes import Caller
 from artfs.vfs.staging.draft import Draft
@@ -20,6 +21,7 @@ from artfs.vfs.staging.table import DraftTable
 _USER = "user."
 _ARTFS = "user.artfs."
 _FILE_DIGEST = "user.artfs.sha256"
+_REFERENCE_URI = "user.artfs.reference"
 _INODE_BYTES_MAX = 64 << 10
 
 
@@ -39,6 +41,8 @@ class DraftXattrs:
         found = await draft.resolver.inode(number)
         if name == _FILE_DIGEST:
             return await _file_digest(draft, found)
+        if name == _REFERENCE_URI:
+            return await _reference_uri(draft, found)
         if found.lower is not None:
             value = found.lower_xattrs.get(name.removeprefix(_USER))
         else:
@@ -121,14 +125,26 @@ async def _file_digest(draft: Draft, inode: Inode) -> bytes:
     content = inode.content
     if content is None:
         raise _no_data(_FILE_DIGEST)
-    if content.kind is not EntryKind.LARGE_FILE:
+    if content.kind is EntryKind.FILE:
         return content.digest.hex().encode()
     try:
-        recipe = await draft.lower.recipe(content)
+        layout = await draft.lower.layout(content)
     except ObjectMissing:  # sent, and not yet stored
         raise _no_data(_FILE_DIGEST) from None
-    assert recipe is not None
-    return recipe.file_digest.hex().encode()
+    assert layout is not None
+    digest = layout.file_digest if isinstance(layout, Recipe) else layout.reference.sha256
+    if digest is None:
+        raise _no_data(_FILE_DIGEST)
+    return digest.hex().encode()
+
+
+async def _reference_uri(draft: Draft, inode: Inode) -> bytes:
+    """What a file that nobody changed refers to."""
+    content = inode.content
+    layout = None if content is None or content.kind is not EntryKind.REFERENCE else await draft.lower.layout(content)
+    if layout is None or isinstance(layout, Recipe):
+        raise _no_data(_REFERENCE_URI)
+    return layout.reference.uri.encode()
 
 
 def _setting(name: str) -> str:

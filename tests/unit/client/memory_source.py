@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from artfs.errors import ObjectMissing
+from artfs.errors import ObjectMissing, ReferenceForbidden
+from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.tree import decode_page
-from artfs.vfs.ports import Bytes, DatedPage
+from artfs.vfs.ports import Bytes, DatedPage, OpenReference
 from artfs.wire.times import PageTimes
 
 ENTERED_NS = 1_700_000_000 * 10**9
@@ -58,3 +59,6 @@ class MemorySource:
 
     def prepare(self, project: str, keys: Sequence[ObjectKey]) -> None:
         pass
+
+    def open_reference(self, project: str, content: FileContent) -> OpenReference:
+        raise ReferenceForbidden("objects in memory follow no references")

@@ -1,0 +1,443 @@
+"""Reading what references refer to: by range, through the cache, every block verified, and never of two states of the source.
+
+A block whose digest the descriptor holds, or whose digest was seen before, is looked for in memory and in the cache as a chunk
+of that digest. What is not there is asked for in one range for neighbouring blocks; whoever wants a block that is on its way
+waits for it. Without digests in the descriptor, the source must go on telling the state (ETag, or a reliable time of change) that
+the descriptor or the first read of this machine names. A source that ignores ranges, or tells no state, is read as one
+stream, all of it, if it is small enough. Owners of mutable things: the memory and the loads in flight have `_lock`; a load
+belongs to the thread that began it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from hashlib import sha256
+from itertools import pairwise, takewhile
+from typing import TYPE_CHECKING
+
+from cachetools import LRUCache
+
+from artfs.client.references.source import Source, Told, shown
+from artfs.errors import ArtfsError, ReferenceChanged, ReferenceUnavailable
+from artfs.model.digest import Digest, ObjectKey, ObjectKind
+from artfs.model.reference import Reference
+from artfs.vfs.ports import Bytes
+
+if TYPE_CHECKING:
+    from artfs.cache.object_cache import ObjectCache
+    from artfs.client.references.seen import SeenBlocks
+
+MEMORY_BYTES = 64 << 20
+RUN_BYTES_MAX = 8 << 20  # asked for at once, when a file is read in order
+WHOLE_BYTES_MAX = 256 << 20  # of a source that is only read as a whole
+WHOLE_WAIT_S = 600.0  # for another thread that reads a source as a whole
+SUBJECTS_MAX = 4096  # descriptors that are remembered while nobody has them open
+
+
+class _WholeOnly(Exception):
+    """The source must be read as one stream: it sends all of it anyway, or does not tell its state."""
+
+
+class _Subject:
+    """One descriptor in one project.
+
+    Attributes:
+        name: what its source is called in `SeenBlocks`.
+        blocks_name: what its blocks are called there: those of one state of it.
+        seen: digests of blocks that the descriptor does not have.
+        validator: the state that is read; None until the first byte came.
+        is_whole_only: ranges are not asked for.
+    """
+
+    def __init__(self, name: bytes, project: str, reference: Reference) -> None:
+        self.name = name
+        self.blocks_name = name
+        self.project = project
+        self.reference = reference
+        self.seen: dict[int, Digest] = {}
+        self.validator: str | None = None
+        self.is_whole_only = False
+        self.streaming = threading.Lock()
+
+    def settle(self, validator: str) -> None:
+        """From now on, this state is read."""
+        self.validator = validator
+        self.blocks_name = sha256(self.name + validator.encode()).digest()[:16]
+        self.is_whole_only = self.is_whole_only or not validator
+
+
+class ReferenceReader:
+    """Blocks of references, for all open files of a client.
+
+    Args:
+        source: what reads a scheme; raises for one that is not followed.
+        cache: objects on local disk; None for memory alone.
+        seen: what is remembered across processes; None for this one alone.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[str], Source],
+        *,
+        cache: ObjectCache | None = None,
+        seen: SeenBlocks | None = None,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        self._source = source
+        self._cache = cache
+        self._seen = seen
+        self._lock = threading.Lock()
+        self._memory: LRUCache[tuple[_Subject, int], Bytes] = LRUCache(
+            memory_bytes, getsizeof=lambda data: len(data) + 200
+        )
+        self._subjects: LRUCache[bytes, _Subject] = LRUCache(SUBJECTS_MAX)
+        self._loading: dict[tuple[_Subject, int], Future[Bytes]] = {}
+        self._fetched_ranges = self._fetched_bytes = 0
+
+    def open(self, project: str, descriptor: Digest, reference: Reference) -> OpenedReference:
+        """One open file. Raises ReferenceForbidden, and InvalidValue for an unknown scheme."""
+        self._source(reference.scheme)
+        name = sha256(f"{project}\0".encode() + descriptor).digest()[:16]
+        with self._lock:
+            subject = self._subjects.get(name)
+            if subject is None:
+                subject = self._subjects[name] = _Subject(name, project, reference)
+        return OpenedReference(self, subject)
+
+    def status(self) -> dict[str, int]:
+        """Numbers for `artfs status`."""
+        with self._lock:
+            return {
+                "blocks": len(self._memory),
+                "bytes": int(self._memory.currsize),
+                "fetched_ranges": self._fetched_ranges,
+                "fetched_bytes": self._fetched_bytes,
+            }
+
+    def peek(self, subject: _Subject, numbers: Sequence[int]) -> list[Bytes] | None:
+        """The blocks if all of them are in memory."""
+        found = self._in_memory(subject, numbers)
+        return [found[number] for number in numbers] if len(found) == len(numbers) else None
+
+    def held(self, subject: _Subject, numbers: Sequence[int]) -> list[Bytes] | None:
+        """The blocks if all of them are on this machine."""
+        found = self._find(subject, numbers)
+        return [found[number] for number in numbers] if len(found) == len(numbers) else None
+
+    def blocks(self, subject: _Subject, numbers: range, ahead: int) -> list[Bytes]:
+        """The blocks, and with what has to be fetched for them up to `ahead` more, which nobody has asked for yet.
+
+        Raises ReferenceChanged, ReferenceUnavailable, ReferenceForbidden.
+        """
+        found = self._find(subject, numbers)
+        absent = [number for number in numbers if number not in found]
+        if absent and absent[-1] == numbers[-1]:
+            absent += self._not_held(subject, range(numbers.stop, min(numbers.stop + ahead, _count(subject))))
+        mine, waiting = self._claim(subject, absent)
+        if mine:
+            found.update(self._load(subject, mine))
+        for number, future in waiting.items():
+            if number in numbers:
+                found[number] = future.result()
+        return [found[number] for number in numbers]
+
+    def fill(self, subject: _Subject, numbers: range) -> None:
+        """Have the blocks in the cache, as far as it keeps them. Raises as `blocks` does."""
+        absent = self.not_cached(subject, numbers)
+        for run in _runs(absent):
+            self.blocks(subject, run, 0)
+
+    def not_cached(self, subject: _Subject, numbers: Sequence[int]) -> list[int]:
+        """Those that are not in the cache on disk."""
+        if self._cache is None or self._source(subject.reference.scheme).is_local:
+            return []
+        digests = self._digests(subject, numbers)
+        keys = {number: ObjectKey(ObjectKind.CHUNK, digest) for number, digest in digests.items()}
+        absent = self._cache.absent(subject.project, list(keys.values())) if keys else set()
+        return [number for number in numbers if number not in keys or keys[number] in absent]
+
+    def _not_held(self, subject: _Subject, numbers: range) -> list[int]:
+        """The first of `numbers` up to one that is held."""
+        not_cached = numbers if self._cache is None else self.not_cached(subject, numbers)
+        in_memory = self._in_memory(subject, numbers)
+        return list(takewhile(lambda number: number in not_cached and number not in in_memory, numbers))
+
+    def _find(self, subject: _Subject, numbers: Sequence[int]) -> dict[int, Bytes]:
+        """Those that are in memory or in the cache."""
+        found = self._in_memory(subject, numbers)
+        absent = [number for number in numbers if number not in found]
+        if not absent or self._cache is None:
+            return found
+        digests = self._digests(subject, absent)
+        if not digests:
+            return found
+        keys = {number: ObjectKey(ObjectKind.CHUNK, digest) for number, digest in digests.items()}
+        cached = self._cache.get(subject.project, list(dict.fromkeys(keys.values())))
+        for number, key in keys.items():
+            data = cached.get(key)
+            if data is not None and len(data) == subject.reference.block_range(number)[1]:
+                found[number] = data
+                self._remember(subject, number, data)
+        return found
+
+    def _in_memory(self, subject: _Subject, numbers: Iterable[int]) -> dict[int, Bytes]:
+        with self._lock:
+            return {n: data for n in numbers if (data := self._memory.get((subject, n))) is not None}
+
+    def _digests(self, subject: _Subject, numbers: Sequence[int]) -> dict[int, Digest]:
+        """What is known of the digests of these blocks."""
+        if subject.reference.blocks:
+            known = ((number, subject.reference.block_digest(number)) for number in numbers)
+            return {number: digest for number, digest in known if digest is not None}
+        if self._seen is not None and len(numbers) and not all(number in subject.seen for number in numbers):
+            self._settled(subject)
+            found = self._seen.digests(subject.blocks_name, min(numbers), max(numbers))
+            subject.seen = {**found, **subject.seen}
+        return {number: subject.seen[number] for number in numbers if number in subject.seen}
+
+    def _remember(self, subject: _Subject, number: int, data: Bytes) -> None:
+        with self._lock:
+            if len(data) + 200 <= self._memory.maxsize:
+                self._memory[subject, number] = data
+
+    def _claim(
+        self, subject: _Subject, numbers: Sequence[int]
+    ) -> tuple[dict[int, Future[Bytes]], dict[int, Future[Bytes]]]:
+        """Which of these blocks the caller is to load, and which others are loading."""
+        mine: dict[int, Future[Bytes]] = {}
+        waiting: dict[int, Future[Bytes]] = {}
+        with self._lock:
+            for number in numbers:
+                loading = self._loading.get((subject, number))
+                if loading is None:
+                    self._loading[subject, number] = mine[number] = Future()
+                else:
+                    waiting[number] = loading
+        return mine, waiting
+
+    def _load(self, subject: _Subject, mine: Mapping[int, Future[Bytes]]) -> dict[int, Bytes]:
+        loaded: dict[int, Bytes] = {}
+        failure: BaseException | None = None
+        try:
+            # Somebody may have loaded them between the look and the claim.
+            loaded.update(self._in_memory(subject, mine))
+            for run in _runs(sorted(number for number in mine if number not in loaded)):
+                loaded.update(self._fetch(subject, run))
+            return loaded
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            with self._lock:
+                for number in mine:
+                    del self._loading[subject, number]
+            for number, future in mine.items():
+                if number in loaded:
+                    future.set_result(loaded[number])
+                else:
+                    future.set_exception(_for_others(failure, subject))
+
+    def _fetch(self, subject: _Subject, run: range) -> dict[int, Bytes]:
+        reference = subject.reference
+        if not subject.is_whole_only:
+            offset, end = reference.block_range(run[0])[0], sum(reference.block_range(run[-1]))
+            try:
+                return self._receive(subject, (offset, end - offset), run)
+            except _WholeOnly:
+                subject.is_whole_only = True
+        return self._fetch_whole(subject, run)
+
+    def _fetch_whole(self, subject: _Subject, run: range) -> dict[int, Bytes]:
+        reference = subject.reference
+        if reference.size_bytes > WHOLE_BYTES_MAX:
+            raise ReferenceUnavailable(
+                f"{shown(reference.uri)} cannot be read in parts, and is too long to be read as a whole",
+                hint="its server ignores ranges, or tells neither ETag nor time: put the file itself into a version",
+            )
+        if not subject.streaming.acquire(timeout=WHOLE_WAIT_S):
+            raise ReferenceUnavailable(f"{shown(reference.uri)} is being read as a whole, too slowly")
+        try:
+            found = self._find(subject, run)
+            return found if len(found) == len(run) else self._receive(subject, None, run)
+        finally:
+            subject.streaming.release()
+
+    def _receive(self, subject: _Subject, span: tuple[int, int] | None, run: range) -> dict[int, Bytes]:
+        """Blocks of `run`; those that come besides, when all of the source does, are kept as well."""
+        reference = subject.reference
+        source = self._source(reference.scheme)
+
+        def take(told: Told, pieces: Iterator[Bytes]) -> dict[int, Bytes]:
+            if span is not None and told.is_whole and len(run) < reference.block_count:
+                self._check(subject, told, in_parts=False)
+                raise _WholeOnly
+            self._check(subject, told, in_parts=not told.is_whole)
+            found: dict[int, Bytes] = {}
+            numbers = range(reference.block_count) if told.is_whole else run
+            for number, data in zip(numbers, _cut(reference, numbers, pieces), strict=True):
+                self._take_block(subject, source, number, data)
+                if number in run:
+                    found[number] = data
+            return found
+
+        expected_bytes = reference.size_bytes if span is None else span[1]
+        etag = "" if reference.blocks else reference.etag
+        found = source.receive(reference.uri, span, etag, expected_bytes, take)
+        with self._lock:
+            self._fetched_ranges += 1
+            self._fetched_bytes += expected_bytes
+        return found
+
+    def _check(self, subject: _Subject, told: Told, *, in_parts: bool) -> None:
+        """Whether the source is in the state that is to be read. Raises ReferenceChanged, _WholeOnly."""
+        reference = subject.reference
+        if told.size_bytes is not None and told.size_bytes != reference.size_bytes:
+            raise _changed(reference, f"it is {told.size_bytes} bytes, not {reference.size_bytes}")
+        if reference.blocks:
+            return
+        if reference.etag:
+            if told.etag != reference.etag:
+                raise _changed(reference, "it has another ETag" if told.etag else "it tells no ETag any more")
+            return
+        if self._settled(subject) is None:
+            if in_parts and not told.validator:
+                raise _WholeOnly
+            validator = told.validator if self._seen is None else self._seen.settle(subject.name, told.validator)
+            subject.settle(validator)
+        if subject.validator and told.validator != subject.validator:
+            raise _changed(reference, "it is in another state than when it was first read here")
+        if not subject.validator and in_parts:
+            raise _WholeOnly
+
+    def _settled(self, subject: _Subject) -> str | None:
+        """The state that is read; None if the next byte settles it."""
+        if subject.validator is None and self._seen is not None and not subject.reference.etag:
+            known = self._seen.validator(subject.name)
+            if known is not None:
+                subject.settle(known)
+        return subject.validator
+
+    def _take_block(self, subject: _Subject, source: Source, number: int, data: bytes) -> None:
+        """Verify a block that came, and keep it. Raises ReferenceChanged."""
+        digest = Digest.of(data)
+        expected = self._digests(subject, [number]).get(number)
+        if expected is None:
+            kept = {number: digest} if self._seen is None else self._seen.keep(subject.blocks_name, {number: digest})
+            expected = subject.seen.setdefault(number, kept[number])
+        if digest != expected:
+            raise _changed(subject.reference, "its bytes are other ones")
+        self._remember(subject, number, data)
+        if self._cache is not None and not source.is_local:
+            self._cache.put(subject.project, {ObjectKey(ObjectKind.CHUNK, digest): data})
+
+
+class OpenedReference:
+    """Implements `OpenReference`: one open file."""
+
+    def __init__(self, reader: ReferenceReader, subject: _Subject) -> None:
+        self._reader = reader
+        self._subject = subject
+        self._last = -2  # the block that was read last
+        self._ahead = 0  # how many behind it were asked for besides
+
+    @property
+    def reference(self) -> Reference:
+        return self._subject.reference
+
+    def peek(self, offset: int, length: int) -> Bytes | None:
+        numbers = self._numbers(offset, length)
+        found = self._reader.peek(self._subject, numbers)
+        return None if found is None else self._joined(found, numbers, offset, length)
+
+    def held(self, offset: int, length: int) -> Bytes | None:
+        numbers = self._numbers(offset, length)
+        found = self._reader.held(self._subject, numbers)
+        return None if found is None else self._joined(found, numbers, offset, length)
+
+    def read(self, offset: int, length: int) -> Bytes:
+        """At most `length` bytes from `offset`. Raises ReferenceChanged, ReferenceUnavailable, ReferenceForbidden."""
+        numbers = self._numbers(offset, length)
+        if not numbers:
+            return b""
+        if not self._last <= numbers[0] <= self._last + self._ahead + 1:
+            self._ahead = 0
+        elif numbers[0] > self._last:
+            self._ahead = min(max(1, 2 * self._ahead), RUN_BYTES_MAX // self.reference.block_bytes - 1)
+        self._last = numbers[-1]
+        found = self._reader.blocks(self._subject, numbers, self._ahead)
+        return self._joined(found, numbers, offset, length)
+
+    def stream(self) -> Iterator[Bytes]:
+        """All of it in order."""
+        step_bytes = max(RUN_BYTES_MAX // 2, self.reference.block_bytes)
+        for offset in range(0, self.reference.size_bytes, step_bytes):
+            yield self.read(offset, step_bytes)
+
+    def prefetch(self) -> int:
+        """Fetch what is not in the cache. Returns how many blocks the cache did not keep."""
+        step = max(1, RUN_BYTES_MAX // self.reference.block_bytes)
+        lost = 0
+        for first in range(0, self.reference.block_count, step):
+            numbers = range(first, min(first + step, self.reference.block_count))
+            self._reader.fill(self._subject, numbers)
+            lost += len(self._reader.not_cached(self._subject, numbers))
+        return lost
+
+    def _numbers(self, offset: int, length: int) -> range:
+        end = min(offset + length, self.reference.size_bytes)
+        block_bytes = self.reference.block_bytes
+        return range(offset // block_bytes, -(-end // block_bytes)) if offset < end else range(0)
+
+    def _joined(self, blocks: Sequence[Bytes], numbers: range, offset: int, length: int) -> Bytes:
+        parts = []
+        for number, data in zip(numbers, blocks, strict=True):
+            start = self.reference.block_range(number)[0]
+            parts.append(memoryview(data)[max(0, offset - start) : offset + length - start])
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _cut(reference: Reference, numbers: Sequence[int], pieces: Iterator[Bytes]) -> Iterator[bytes]:
+    """The blocks `numbers`, neighbours, out of their bytes in pieces. Raises ReferenceChanged if there are fewer or more."""
+    held = bytearray()
+    for number in numbers:
+        length = reference.block_range(number)[1]
+        while len(held) < length:
+            piece = next(pieces, None)
+            if piece is None:
+                raise _changed(reference, "it is shorter")
+            held += piece
+        yield bytes(memoryview(held)[:length])
+        del held[:length]
+    if held or next(pieces, None):
+        raise _changed(reference, "it is longer")
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[range]:
+    """Neighbours together."""
+    if not numbers:
+        return
+    first = numbers[0]
+    for before, number in pairwise(numbers):
+        if number != before + 1:
+            yield range(first, before + 1)
+            first = number
+    yield range(first, numbers[-1] + 1)
+
+
+def _count(subject: _Subject) -> int:
+    return subject.reference.block_count
+
+
+def _changed(reference: Reference, how: str) -> ReferenceChanged:
+    return ReferenceChanged(
+        f"{shown(reference.uri)} is not what it was when it was referred to: {how}", hint="add the reference again"
+    )
+
+
+def _for_others(failure: BaseException | None, subject: _Subject) -> ArtfsError:
+    """What those are told who waited for a block that did not come."""
+    if isinstance(failure, ArtfsError):
+        return failure
+    return ReferenceUnavailable(f"{shown(subject.reference.uri)} could not be read")

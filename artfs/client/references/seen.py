@@ -1,0 +1,136 @@
+"""What this machine has seen of references whose blocks' digests nobody wrote down: so that later bytes are of the same state.
+
+A small SQLite file in the cache directory, shared by all processes of a user. The first digest of a block wins, and the first
+state of a source, so that whoever reads later either gets the same bytes or an error. To lose the file costs fetching again,
+nothing else: a failure is logged once and means that nothing is remembered. Bounded in rows; what was used least lately goes
+first. Owner of the connection: a lock; a wait for another process is bounded by BUSY_MS.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from artfs.model.digest import DIGEST_BYTES, Digest
+
+BLOCKS_MAX = 1_000_000  # about 70 MB
+TRIM_EVERY = 10_000  # rows written by this process
+USED_EVERY_S = 3600
+BUSY_MS = 500
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS sources (
+    name BLOB PRIMARY KEY, validator TEXT NOT NULL, used_at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blocks (
+    name BLOB, number INTEGER, digest BLOB NOT NULL, PRIMARY KEY (name, number)
+) WITHOUT ROWID;
+"""
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class SeenBlocks:
+    """The file at `path`, made when first used. Safe from any thread; open it after forking. A `name` is 16 bytes."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._connection: apsw.Connection | None = None
+        self._is_broken = False
+        self._written = 0
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def validator(self, name: bytes) -> str | None:
+        """The state of the source that was read first; None if none was."""
+
+        def find(db: apsw.Connection) -> str | None:
+            row = db.execute("SELECT validator, used_at FROM sources WHERE name = ?", (name,)).fetchone()
+            now = int(self._clock())
+            if row is not None and now - int(row[1]) > USED_EVERY_S:
+                db.execute("UPDATE sources SET used_at = ? WHERE name = ?", (now, name))
+            return None if row is None else str(row[0])
+
+        return self._use(find)
+
+    def settle(self, name: bytes, validator: str) -> str:
+        """Remember which state is read, unless one is; returns the one that is."""
+
+        def insert(db: apsw.Connection) -> str:
+            db.execute("INSERT OR IGNORE INTO sources VALUES (?, ?, ?)", (name, validator, int(self._clock())))
+            row = db.execute("SELECT validator FROM sources WHERE name = ?", (name,)).fetchone()
+            return validator if row is None else str(row[0])
+
+        settled = self._use(insert)
+        return validator if settled is None else settled
+
+    def digests(self, name: bytes, first: int, last: int) -> dict[int, Digest]:
+        """Of the blocks from `first` to `last`, those that were seen."""
+        sql = "SELECT number, digest FROM blocks WHERE name = ? AND number BETWEEN ? AND ?"
+        rows: list[Any] = self._use(lambda db: db.execute(sql, (name, first, last)).fetchall()) or []
+        return {number: Digest(digest) for number, digest in rows if len(digest) == DIGEST_BYTES}
+
+    def keep(self, name: bytes, digests: Mapping[int, Digest]) -> dict[int, Digest]:
+        """Remember blocks that were not seen yet; returns what is remembered of all of them now."""
+        numbers = sorted(digests)
+
+        def insert(db: apsw.Connection) -> None:
+            with db:
+                rows = ((name, number, bytes(digests[number])) for number in numbers)
+                db.executemany("INSERT OR IGNORE INTO blocks VALUES (?, ?, ?)", rows)
+                self._written += len(numbers)
+                if self._written >= TRIM_EVERY:
+                    self._written = 0
+                    _trim(db)
+
+        self._use(insert)
+        return dict(digests) | self.digests(name, numbers[0], numbers[-1])
+
+    def _use(self, query: Callable[[apsw.Connection], _T]) -> _T | None:
+        with self._lock:
+            if self._is_broken:
+                return None
+            try:
+                if self._connection is None:
+                    self._connection = self._open()
+                return query(self._connection)
+            except apsw.BusyError:
+                return None
+            except (apsw.Error, OSError) as error:
+                _log.warning("what was read of references is not remembered: %s: %s", self._path, error)
+                self._is_broken = True
+                return None
+
+    def _open(self) -> apsw.Connection:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connection = apsw.Connection(str(self._path))
+        connection.set_busy_timeout(BUSY_MS)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(_SCHEMA)
+        return connection
+
+
+def _trim(db: apsw.Connection) -> None:
+    row = db.execute("SELECT count(*) FROM blocks").fetchone()
+    over = (int(row[0]) if row else 0) - BLOCKS_MAX
+    while over > 0:
+        oldest = db.execute("SELECT name FROM sources ORDER BY used_at LIMIT 1").fetchone()
+        if oldest is None:
+            db.execute("DELETE FROM blocks")
+            return
+        db.execute("DELETE FROM blocks WHERE name = ?", oldest)
+        over -= db.changes()
+        db.execute("DELETE FROM sources WHERE name = ?", oldest)
