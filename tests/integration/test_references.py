@@ -14,10 +14,13 @@ import pytest
 
 from artfs.cache.object_cache import ObjectCache
 from artfs.client.client import Client
+from artfs.client.compare import verify
 from artfs.client.files import FileReader
+from artfs.client.get import Getter
 from artfs.client.references.http_source import HttpSource
 from artfs.client.references.policy import Policy
 from artfs.client.references.references import References
+from artfs.client.version_tree import build_tree
 from artfs.errors import InvalidValue, ReferenceChanged, ReferenceForbidden, ReferenceUnavailable, UnsupportedFile
 from artfs.model.content import FileContent
 from artfs.model.tree import Entry, EntryKind
@@ -361,6 +364,37 @@ def test_a_damaged_cache_is_fetched_again(server: Web, reader: Reader) -> None:
     server.requests.clear()
     assert reader.read(entry) == BODY
     assert server.gets()
+
+
+@pytest.mark.parametrize("etag", ["strong", "none"])
+def test_what_was_got_is_known_to_be_what_is_referred_to(
+    server: Web, reader: Reader, tmp_path: Path, etag: str
+) -> None:
+    entry = reader.one(server.put("/a.bin", BODY, etag=etag))
+    session = reader.client.uploads.open("p")
+    root = build_tree([("dir/a.bin", entry)], session.store_page)
+    session.flush()
+    session.close()
+    assert Getter(reader.client.objects, "p").get_tree(root, tmp_path / "got").bytes_written == len(BODY)
+    assert [*verify(reader.client.objects, "p", root, tmp_path / "got")] == []
+    assert Getter(reader.client.objects, "p").get_tree(root, tmp_path / "got").bytes_written == 0
+    (tmp_path / "got/dir/a.bin").write_bytes(OTHER)
+    assert [found.what for found in verify(reader.client.objects, "p", root, tmp_path / "got")] == ["has other content"]
+    assert Getter(reader.client.objects, "p").get_tree(root, tmp_path / "got").bytes_written == len(BODY)
+    assert (tmp_path / "got/dir/a.bin").read_bytes() == BODY
+
+
+def test_a_get_of_a_changed_source_leaves_no_file(server: Web, reader: Reader, tmp_path: Path) -> None:
+    entry = reader.one(server.put("/a.bin", BODY))
+    session = reader.client.uploads.open("p")
+    root = build_tree([("a.bin", entry)], session.store_page)
+    session.flush()
+    session.close()
+    assert bytes(reader.open(entry).read(0, 10)) == BODY[:10]
+    server.put("/a.bin", OTHER)
+    with pytest.raises(ReferenceChanged):
+        Getter(reader.client.objects, "p").get_tree(root, tmp_path / "got")
+    assert [*(tmp_path / "got").iterdir()] == []
 
 
 def test_files_and_directories(reader: Reader, tmp_path: Path) -> None:
