@@ -15,7 +15,7 @@ from typing import Protocol
 
 import trio
 
-from artfs.errors import AccessDenied, RunNotFound
+from artfs.errors import AccessDenied, NotFound
 from artfs.model.lineage import EdgeKind, RunRef, VersionRef
 from artfs.vfs.catalog import CATALOG_TIMEOUT_S
 from artfs.vfs.door import Door, Lane
@@ -101,7 +101,7 @@ class Uses:
         used = list(self._of(run).used)
         try:
             await self._door.run(Lane.METADATA, self._record_used, run, used)
-        except (AccessDenied, RunNotFound) as error:
+        except (AccessDenied, NotFound) as error:
             _log.info("a commit of run %s is noted by the run itself: %s", run, error)
             return False
         return True

@@ -82,7 +82,8 @@ class _FaultyRegistry:
     def __init__(self, inner: Registry, faults: Faults) -> None:
         self._inner = inner
         self._faults = faults
-        for name in ("projects", "artifacts", "versions", "aliases", "drafts", "objects", "changes"):
+        services = ("projects", "artifacts", "versions", "aliases", "drafts", "objects", "changes", "runs", "lineage")
+        for name in services:
             setattr(self, name, _Service(name, lambda name=name: getattr(inner, name), faults))  # type: ignore[misc]  # bound now
 
     @property

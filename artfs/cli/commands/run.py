@@ -119,14 +119,16 @@ def _run(
     from artfs.assemble import creator, mount_records
     from artfs.cli.noting import RunNotes
     from artfs.cli.run_start import attend, start_run, written_down
+    from artfs.cli.standard_input import version_read_from
     from artfs.cli.supervising import supervision
     from artfs.fuse.observing import observe
 
     registry, records, name = session.registry, mount_records(session.config), session.config.registry
     run = start_run(registry, wanted.project, _new_run(wanted, creator()))
     say(f"run {run} started")
+    read = version_read_from(records, name)
     with written_down(records, run, registry.identity, name) as running:
-        notes = RunNotes(registry, run, lambda: observe(records, running, name))
+        notes = RunNotes(registry, run, lambda: observe(records, running, name), besides=[read] if read else [])
         for mountpoint in attend(records, running, name):
             say(f"the mount at {mountpoint} does not answer: what is read there is not noted")
         try:
