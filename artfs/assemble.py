@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artfs.config import CacheMode, Config
+from artfs.config import CacheMode, Config, load_config
 from artfs.errors import InvalidValue
 from artfs.store.durable import DIRECTORY_MODE, reported
 
@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     from artfs.vfs.ports import Catalog, ObjectSource
     from artfs.vfs.staging_port import StagingArea
     from artfs.vfs.view import View
+    from artfs.wire.deletions import Collected
     from artfs.wire.service import Registry
+
+
+def configured(settings: Mapping[str, str | None]) -> Config:
+    """The configuration of this process; `settings` given in code win over all others. Raises InvalidValue."""
+    return load_config(settings, os.environ)
 
 
 def open_registry(config: Config) -> Registry:
@@ -157,6 +163,15 @@ def repair_own_registry(config: Config) -> RepairReport:
     from artfs.registry.repair import repair
 
     return repair(config.registry_dir, store=_other_store(config))
+
+
+def collect_own_registry(config: Config, *, dry_run: bool) -> Collected:
+    """What `artfs gc` does, or would do."""
+    registry = open_own_registry(config)
+    try:
+        return registry.collection.plan() if dry_run else registry.collection.collect()
+    finally:
+        registry.close()
 
 
 def reencrypt_own_packs(config: Config, progress: Callable[[int], None]) -> int:

@@ -20,13 +20,15 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from artfs.errors import InvalidValue, StorageFailed
+from artfs.errors import InvalidName, InvalidValue, StorageFailed
+from artfs.model.names import check_name
 from artfs.model.sizes import parse_size
 
 DEFAULT_CACHE_SIZE = "10GiB"
+DEFAULT_PROJECT = "uncategorized"
 _SETTINGS = (
     *("registry", "data_dir", "cache_dir", "cache_size", "cache", "state_dir", "runtime_dir", "log_level"),
-    *("database", "storage", "encryption_keys", "ca_file", "reference_schemes", "reference_hosts"),
+    *("database", "storage", "encryption_keys", "ca_file", "reference_schemes", "reference_hosts", "project"),
 )
 DATABASE_FILE = "registry.db"
 _REFERENCE_SCHEMES = ("https", "http", "s3", "file")
@@ -60,6 +62,7 @@ class Config:
         reference_schemes: which references are followed; `file` only where `has_own_files`.
         reference_hosts: of http(s) references: `public` for every host whose addresses are all public, `*` for any, or
             patterns such as `*.corp.example` and `localhost:9000`.
+        project: where runs and artifacts go that name no project.
         sources: where each setting came from, by name.
     """
 
@@ -77,6 +80,7 @@ class Config:
     ca_file: str
     reference_schemes: tuple[str, ...]
     reference_hosts: tuple[str, ...]
+    project: str
     config_file: Path
     sources: Mapping[str, str]
 
@@ -164,6 +168,7 @@ def load_config(overrides: Mapping[str, str | None], environ: Mapping[str, str])
         ca_file=values["ca_file"],
         reference_schemes=_checked(_schemes, "reference_schemes", values, sources),
         reference_hosts=_checked(_hosts, "reference_hosts", values, sources),
+        project=_checked(_project, "project", values, sources),
         config_file=config_file,
         sources=sources,
     )
@@ -200,6 +205,7 @@ def _defaults(environ: Mapping[str, str]) -> dict[str, str]:
         "ca_file": "",
         "reference_schemes": "https,http,s3,file",
         "reference_hosts": "public",
+        "project": DEFAULT_PROJECT,
     }
 
 
@@ -246,6 +252,13 @@ def set_in_file(path: Path, name: str, value: str) -> None:
 
 def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
+
+
+def _project(text: str) -> str:
+    try:
+        return check_name("project", text)
+    except InvalidName as error:
+        raise InvalidValue(error.message, hint=error.hint) from None
 
 
 def _storage(text: str) -> str:

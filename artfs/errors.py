@@ -14,7 +14,7 @@ becomes for its reader (an errno, an exit code, an HTTP status) is decided at th
     │   └── UserNotFound  TokenNotFound  RunNotFound  SweepNotFound
     ├── Conflict              the registry's state does not allow it
     │   ├── AlreadyExists  NotEmpty  TypeMismatch  StillAliased  DraftClosed  Busy  FileChanged
-    │   └── PathConflict  LineageCycle  ReferenceChanged
+    │   └── PathConflict  LineageCycle  ReferenceChanged  DirectoryDiffers
     ├── AccessDenied
     │   ├── NotAuthenticated  no token, or one that is not valid
     │   └── ReferenceForbidden  configuration does not let it be followed
@@ -184,6 +184,20 @@ class ReferenceChanged(Conflict):
     """What a reference points to is not what it was when the reference was added."""
 
     code = "reference-changed"
+
+
+class DirectoryDiffers(Conflict):
+    """A directory is not what a version says: paths of it are missing, changed or extra there.
+
+    Args:
+        differing: a sentence for each path, the first of them if there are very many.
+    """
+
+    code = "directory-differs"
+
+    def __init__(self, message: str, *, hint: str = "", differing: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.differing = differing
 
 
 class AccessDenied(ArtfsError):

@@ -37,6 +37,7 @@ EXIT_CODES: dict[str, int] = {
     "path-conflict": 4,
     "lineage-cycle": 4,
     "reference-changed": 4,
+    "directory-differs": 4,
     "access-denied": 5,
     "not-authenticated": 5,
     "reference-forbidden": 5,

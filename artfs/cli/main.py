@@ -28,6 +28,8 @@ COMMANDS = {
     "runs": "List runs, or show one with what it used and logged.",
     "lineage": "Show what a version was made from, and what from it.",
     "stage": "Open a staging directory, empty or drafted from a version.",
+    "ttl": "Show or set when a version expires.",
+    "gc": "Delete what expired and what nothing holds.",
     "rm": "Delete versions, artifacts or projects.",
     "serve": "Serve the registry to a team, over HTTP.",
     "login": "Remember the token for a server.",

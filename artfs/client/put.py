@@ -14,14 +14,15 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
+from typing import Protocol, TypeGuard
 
 import msgspec
 
 from artfs.client.client import Client
-from artfs.client.scan import End, Source, Step, Totals, find_problem, look, scan, user_xattrs, walk
+from artfs.client.scan import AnyStep, End, Ready, Source, Totals, find_problem, look, scan, user_xattrs, walk
 from artfs.client.source_file import read_small
 from artfs.client.upload import UploadSession
 from artfs.errors import ArtfsError, ArtifactNotFound, RegistryUnavailable, TypeMismatch, UnsupportedFile
@@ -41,6 +42,15 @@ GROUP_BYTES = 4 << 20  # about this, times AHEAD_GROUPS, is in memory
 _log = logging.getLogger(__name__)
 
 
+class Plan(Protocol):
+    """What becomes a version."""
+
+    @property
+    def totals(self) -> Totals: ...
+    def steps(self) -> Iterator[AnyStep]:
+        """What goes into the version, in the order of a tree, what is in a directory between its Source and an End."""
+
+
 @dataclass(frozen=True, slots=True)
 class PutPlan:
     """What is to be put: a directory, or the one file of the version."""
@@ -48,8 +58,7 @@ class PutPlan:
     source: Source
     totals: Totals
 
-    def steps(self) -> Iterator[Step]:
-        """What goes into the version, in order."""
+    def steps(self) -> Iterator[AnyStep]:
         return walk(self.source.path) if self.source.is_directory else iter((self.source,))
 
 
@@ -110,31 +119,64 @@ def put(
 
     Raises UnsupportedFile naming everything that a version cannot hold, FileChanged, StorageFailed, TypeMismatch.
     """
-    check_name("project", project)
-    check_name("artifact", request.artifact)
-    for alias in request.aliases:
-        check_alias(alias)
-    plan = plan_put(source)
+    _check_names(project, request)
+    return put_plan(client, project, plan_put(source), request, xattrs=xattrs, report=report)
+
+
+def put_plan(
+    client: Client,
+    project: str,
+    plan: Plan,
+    request: SealRequest,
+    *,
+    xattrs: bool = False,
+    report: Report = lambda _: None,
+) -> PutResult:
+    """The same for what a plan says, wherever its files are."""
+    _check_names(project, request)
+    return store(client, project, request, lambda session: store_plan(session, plan, xattrs=xattrs, report=report))
+
+
+def store(client: Client, project: str, request: SealRequest, fill: Callable[[UploadSession], Digest]) -> PutResult:
+    """Make a version of what `fill` stores, whose root it returns. Whatever it raises, nothing was stored."""
     client.registry.projects.create(project, exist_ok=True)
-    _check_type(client, project, request)
+    check_type(client, project, request)
+    with upload_session(client, project) as session:
+        result = session.seal(msgspec.structs.replace(request, root=fill(session)))
+    return PutResult(result.version, result.created, session.sent.stored_bytes, session.sent.object_count)
+
+
+def store_plan(session: UploadSession, plan: Plan, *, xattrs: bool = False, report: Report = lambda _: None) -> Digest:
+    """Everything of the plan is stored durably in the session's draft, and this is its root."""
+    with ThreadPoolExecutor(READING_THREADS, "artfs-read") as readers:
+        try:
+            return _Put(session, plan, xattrs=xattrs, report=report).run(readers)
+        finally:
+            readers.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def upload_session(client: Client, project: str) -> Iterator[UploadSession]:
+    """A session that the block ends. When it fails, the draft is abandoned, unless the registry is not available."""
     session = client.uploads.open(project)
     try:
-        with ThreadPoolExecutor(READING_THREADS, "artfs-read") as readers:
-            try:
-                root = _Put(session, plan, xattrs=xattrs, report=report).run(readers)
-            finally:
-                readers.shutdown(wait=False, cancel_futures=True)
-        result = session.seal(msgspec.structs.replace(request, root=root))
+        yield session
     except RegistryUnavailable:
         session.close()  # what was sent is kept for a day: putting again sends the rest
         raise
     except BaseException:
         _abandon(session)
         raise
-    return PutResult(result.version, result.created, session.stored_bytes, session.object_count)
 
 
-def _check_type(client: Client, project: str, request: SealRequest) -> None:
+def _check_names(project: str, request: SealRequest) -> None:
+    check_name("project", project)
+    check_name("artifact", request.artifact)
+    for alias in request.aliases:
+        check_alias(alias)
+
+
+def check_type(client: Client, project: str, request: SealRequest) -> None:
     """The seal would refuse a wrong type too, but only after everything was sent."""
     try:
         there = client.registry.artifacts.get(project, request.artifact).type
@@ -157,20 +199,21 @@ def _abandon(session: UploadSession) -> None:
 class _Directory:
     """A directory under way."""
 
-    def __init__(self, source: Source, session: UploadSession) -> None:
-        self.source = source
+    def __init__(self, source: Source | None, session: UploadSession) -> None:
+        self.source = source  # None for the root
         self.builder = DirectoryBuilder(session.store_page)
 
 
 class _Put:
     """One put under way, driven by the thread that calls `run`."""
 
-    def __init__(self, session: UploadSession, plan: PutPlan, *, xattrs: bool, report: Report) -> None:
+    def __init__(self, session: UploadSession, plan: Plan, *, xattrs: bool, report: Report) -> None:
         self._session = session
         self._plan = plan
+        self._totals = plan.totals
         self._xattrs = xattrs
         self._report = report
-        self._open = [_Directory(plan.source, session)]
+        self._open = [_Directory(None, session)]
         self._done_files = 0
         self._done_bytes = 0
 
@@ -186,10 +229,15 @@ class _Put:
         self._tell()
         return digest
 
-    def _take(self, step: Step, small: _Small | None) -> None:
+    def _take(self, step: AnyStep, small: _Small | None) -> None:
         if isinstance(step, End):
             done = self._open.pop()
+            assert done.source is not None
             self._add(self._directory_entry(done.source, done.builder.finish()))
+        elif isinstance(step, Ready):
+            self._done_files += 1
+            self._session.add_small(step.entry.digest, step.data)
+            self._add(step.entry)
         elif step.is_directory:
             self._open.append(_Directory(step, self._session))
         elif step.target is not None:
@@ -226,19 +274,23 @@ class _Put:
         self._tell()
 
     def _tell(self) -> None:
-        totals = self._plan.totals
+        totals = self._totals
         self._report(
             PutProgress(
-                self._done_files, self._done_bytes, totals.file_count, totals.size_bytes, self._session.stored_bytes
+                self._done_files,
+                self._done_bytes,
+                totals.file_count,
+                totals.size_bytes,
+                self._session.sent.stored_bytes,
             )
         )
 
 
 _Small = tuple[Digest, bytes]
-_Group = list[Step]
+_Group = list[AnyStep]
 
 
-def _read_ahead(steps: Iterable[Step], readers: ThreadPoolExecutor) -> Iterator[tuple[_Group, list[_Small | None]]]:
+def _read_ahead(steps: Iterable[AnyStep], readers: ThreadPoolExecutor) -> Iterator[tuple[_Group, list[_Small | None]]]:
     """The steps in order, a group at a time, with what the small files among them hold."""
     groups = _groups(steps)
     ahead: deque[tuple[_Group, Future[list[_Small | None]]]] = deque()
@@ -251,7 +303,7 @@ def _read_ahead(steps: Iterable[Step], readers: ThreadPoolExecutor) -> Iterator[
         yield group, reading.result()
 
 
-def _groups(steps: Iterable[Step]) -> Iterator[_Group]:
+def _groups(steps: Iterable[AnyStep]) -> Iterator[_Group]:
     group: _Group = []
     size_bytes = 0
     for step in steps:
@@ -269,6 +321,6 @@ def _read_group(group: _Group) -> list[_Small | None]:
     return [read_small(step.path) if _is_small(step) else None for step in group]
 
 
-def _is_small(step: Step) -> TypeGuard[Source]:
+def _is_small(step: AnyStep) -> TypeGuard[Source]:
     """Whether it is a file that is read whole."""
     return isinstance(step, Source) and stat.S_ISREG(step.mode) and step.size_bytes <= WHOLE_FILE_BYTES_MAX

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from artfs.errors import FileChanged, InvalidName, StorageFailed, UnsupportedFile
 from artfs.model.links import leaves_version
 from artfs.model.names import check_file_name
-from artfs.model.tree import NO_XATTRS, Xattrs
+from artfs.model.tree import NO_XATTRS, Entry, Xattrs
 
 PROBLEMS_NAMED_MAX = 20
 USER_PREFIX = "user."
@@ -52,7 +52,15 @@ class End(NamedTuple):
     """The walk leaves the directory that it entered last."""
 
 
+class Ready(NamedTuple):
+    """An entry that needs no reading; `data` is the chunk that it names."""
+
+    entry: Entry
+    data: bytes
+
+
 Step = Source | End
+AnyStep = Step | Ready
 
 
 @dataclass(slots=True)

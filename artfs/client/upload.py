@@ -12,6 +12,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from artfs.client.packing import Packer
 from artfs.client.source_file import READ_ATTEMPTS, changed, chunks_of, opened, read_small, signature
@@ -26,8 +27,17 @@ from artfs.wire.service import Registry
 
 THREADS = 3  # hash, cut and compress, for all sessions together
 
+_T = TypeVar("_T")
+
 Progress = Callable[[int], None]
 """Told how many more bytes were read."""
+
+
+class Sent(NamedTuple):
+    """How many objects, and their compressed bytes."""
+
+    object_count: int
+    stored_bytes: int
 
 
 class Uploads:
@@ -59,14 +69,9 @@ class UploadSession:
         self._packer = Packer(registry, project, clock_ns, threads)
 
     @property
-    def stored_bytes(self) -> int:
-        """Compressed bytes of the objects that had to be sent so far."""
-        return self._packer.stored_bytes
-
-    @property
-    def object_count(self) -> int:
-        """How many objects had to be sent so far."""
-        return self._packer.object_count
+    def sent(self) -> Sent:
+        """What had to be sent so far."""
+        return Sent(self._packer.object_count, self._packer.stored_bytes)
 
     def add_file(self, source: Path | str, progress: Progress = lambda _: None) -> FileContent:
         """Hash, cut and send a file. Raises FileChanged if it changed meanwhile, StorageFailed if it cannot be read."""
@@ -111,8 +116,12 @@ class UploadSession:
 
     def seal(self, request: SealRequest) -> SealResult:
         """Flush and seal; the session is over when this returns, and goes on when it raises."""
+        return self.end(lambda draft: self._registry.drafts.seal(draft, request))
+
+    def end(self, call: Callable[[str], _T]) -> _T:
+        """Flush, and end the session by a call that ends its draft, whose id it is given."""
         self._packer.flush()
-        result = self._registry.drafts.seal(self._packer.lease.draft.id, request)
+        result = call(self._packer.lease.draft.id)
         self._packer.close()
         return result
 

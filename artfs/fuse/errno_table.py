@@ -38,6 +38,7 @@ ERRNOS = {
     "path-conflict": errno.EEXIST,
     "lineage-cycle": errno.ELOOP,
     "reference-changed": errno.ESTALE,
+    "directory-differs": errno.EIO,
     "access-denied": errno.EACCES,
     "not-authenticated": errno.EACCES,
     "reference-forbidden": errno.EACCES,

@@ -44,6 +44,7 @@ STATUSES: dict[str, int] = {
     "path-conflict": 409,
     "lineage-cycle": 409,
     "reference-changed": 409,
+    "directory-differs": 409,
     "access-denied": 403,
     "not-authenticated": 401,
     "reference-forbidden": 403,

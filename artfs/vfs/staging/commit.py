@@ -106,6 +106,7 @@ class Committer:
             description=settings.description,
             metadata=settings.metadata,
             created_by=self._created_by,
+            ttl_s=settings.ttl_s,
             run=run,
         )
 

@@ -1,0 +1,1 @@
+"""What `import artfs` offers to scripts: artifacts, runs and sweeps, by the names and shapes of the W&B library."""

@@ -1,0 +1,91 @@
+"""Copies of files that were added to an artifact and are not logged yet, so that what happens to the originals does not matter.
+
+They are in a directory of this process below the data directory, which goes with the process; those of killed ones are removed by
+whoever comes next.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import threading
+import weakref
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from artfs.errors import FileChanged
+from artfs.store.durable import DIRECTORY_MODE, reported
+
+COPY_ATTEMPTS = 3
+_FICLONE = 0x40049409  # ioctl: share the blocks of another file, where the file system can
+
+
+class Scratch:
+    """A place for files of one artifact, made when first needed. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._root: Path | None = None
+        self._count = 0
+
+    def new_path(self) -> Path:
+        """Where no file is yet. Raises StorageFailed."""
+        with self._lock:
+            if self._root is None:
+                self._root = _make_root()
+                weakref.finalize(self, _remove, self._root, os.getpid())
+            self._count += 1
+            return self._root / str(self._count)
+
+    def copy(self, source: str) -> Path:
+        """A copy of a regular file, of one moment. Raises FileChanged, StorageFull, StorageFailed, UnsupportedFile."""
+        from artfs.client.source_file import opened, signature
+
+        path = self.new_path()
+        for _ in range(COPY_ATTEMPTS):
+            with opened(source) as (fd, before), reported("write", path):
+                with open(fd, "rb", closefd=False) as original, path.open("wb") as copy:
+                    _copy(original, copy)
+                if signature(fd) == before:
+                    return path
+        raise FileChanged(f"{source} changed while it was copied", hint="add it when nobody writes to it")
+
+
+def _copy(original: BinaryIO, copy: BinaryIO) -> None:
+    try:
+        fcntl.ioctl(copy.fileno(), _FICLONE, original.fileno())
+    except OSError:
+        original.seek(0)
+        shutil.copyfileobj(original, copy, 1 << 20)
+
+
+def _make_root() -> Path:
+    from artfs.assemble import configured
+    from artfs.fuse.mount_records import process_started_ticks
+
+    above = configured({}).data_dir / "adding"
+    with reported("create", above):
+        above.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        _sweep(above)
+        root = above / f"{os.getpid()}-{process_started_ticks(os.getpid())}-{os.urandom(4).hex()}"
+        root.mkdir(mode=DIRECTORY_MODE)
+    return root
+
+
+def _sweep(above: Path) -> None:
+    """Remove what processes left behind that were killed."""
+    from artfs.fuse.mount_records import process_started_ticks
+
+    for name in os.listdir(above):
+        pid, _, rest = name.partition("-")
+        ticks = rest.partition("-")[0]
+        if pid.isdigit() and ticks.isdigit() and process_started_ticks(int(pid)) != int(ticks):
+            shutil.rmtree(above / name, ignore_errors=True)
+
+
+def _remove(root: Path, pid: int) -> None:
+    if os.getpid() == pid:  # a forked child has what its parent has
+        with suppress(OSError):
+            shutil.rmtree(root)
