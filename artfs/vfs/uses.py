@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
@@ -115,6 +115,13 @@ class Uses:
         version = VersionRef(result.version.project, result.version.artifact, result.version.number)
         if result.created or version not in self._of(run).used:  # storing again what one read is no making
             self._of(run).logged[version] = None
+
+    def status(self) -> dict[str, Any]:
+        """What `artfs status` shows; JSON-encodable."""
+        return {
+            "told_apart": self._inodes.told_apart,
+            "runs": {str(run): {"used": len(of.used), "logged": len(of.logged)} for run, of in self._runs.items()},
+        }
 
     def of(self, run: RunRef) -> RunUses:
         """What a run did so far."""
