@@ -49,6 +49,7 @@ class ArtifactFacts:
 
     @property
     def project(self) -> str:
+        """The name of its project."""
         return self._version.project
 
     @property
@@ -58,10 +59,12 @@ class ArtifactFacts:
 
     @property
     def type(self) -> str:
+        """Such as `dataset` or `model`: that of all versions of the artifact."""
         return self._type
 
     @property
     def size(self) -> int:
+        """The bytes of all files."""
         return self._version.size_bytes
 
     @property
@@ -71,6 +74,7 @@ class ArtifactFacts:
 
     @property
     def created_at(self) -> str:
+        """When it was logged, ISO 8601 in UTC."""
         return iso_time(self._version.created_at_ns)
 
     @property

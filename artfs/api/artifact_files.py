@@ -39,7 +39,11 @@ class ArtifactFiles(ArtifactProperties):
         return self._version.file_count
 
     def files(self, names: list[str] | None = None) -> Listing[ManifestEntry]:
-        """All files, or those of these paths that are there."""
+        """The files.
+
+        Args:
+            names: paths, of which those that are there are given; by default all.
+        """
         manifest = self.manifest
         if names is None:
             return Listing(_pages(manifest.walk()))
@@ -108,7 +112,7 @@ class ArtifactFiles(ArtifactProperties):
         return entry
 
     def get_path(self, path: str) -> ManifestEntry:
-        """The same as `get_entry`."""
+        """The same as `get_entry`: the file at `path`. Raises PathNotFound."""
         return self.get_entry(path)
 
     def get(self, name: str) -> Any:

@@ -25,6 +25,7 @@ class ArtifactProperties(ArtifactFacts):
 
     @property
     def description(self) -> str:
+        """What the version is, in words. It can be set."""
         return self._edit.description
 
     @description.setter
@@ -98,7 +99,7 @@ class ArtifactProperties(ArtifactFacts):
         return self._sealed is None
 
     def wait(self, timeout: float | None = None) -> Self:
-        """Return at once: `log_artifact` returns when the version is sealed."""
+        """Return at once, whatever `timeout` says: `log_artifact` returns when the version is sealed."""
         return self
 
     def _load(self, version: VersionRecord) -> None:

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 
 class Project:
-    """A space of artifacts and runs. Times are ISO 8601 in UTC."""
+    """A space of artifacts and runs.
+
+    Attributes:
+        name: what it is called.
+        entity: the caller's name on the server, or on this machine if there is none.
+        created_at: ISO 8601 in UTC.
+        visibility: `private`, `public` or `open`.
+    """
 
     def __init__(self, session: Session, record: ProjectRecord) -> None:
         self._session = session
@@ -38,7 +45,12 @@ class Project:
 
 
 class ArtifactType:
-    """What artifacts of a project are, such as `dataset`."""
+    """What artifacts of a project are, such as `dataset`.
+
+    Attributes:
+        project: the name of the project.
+        name: the type.
+    """
 
     def __init__(self, session: Session, project: str, name: str) -> None:
         self._session = session
@@ -54,7 +66,15 @@ class ArtifactType:
 
 
 class ArtifactCollection:
-    """An artifact with all its versions."""
+    """An artifact with all its versions.
+
+    Attributes:
+        project: the name of the project.
+        name: what it is called there.
+        type: that of all its versions.
+        description: of the artifact; versions have their own.
+        created_at: ISO 8601 in UTC.
+    """
 
     def __init__(self, session: Session, record: ArtifactRecord) -> None:
         self._session = session

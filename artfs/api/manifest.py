@@ -129,7 +129,10 @@ class ManifestEntry:
         return str(path)
 
     def open(self) -> BinaryIO:
-        """Its content, for reading; nothing is written to disk. What is read is fetched as it is read."""
+        """Its content, for reading; nothing is written to disk. What is read is fetched as it is read.
+
+        Raises InvalidValue for a symbolic link.
+        """
         entry = self._found.entry
         if entry.kind is EntryKind.SYMLINK:
             raise InvalidValue(f"{self.path!r} is a symbolic link to {entry.target!r}", hint="open what it points to")

@@ -67,7 +67,15 @@ class Api:
         return self._session.entity
 
     def artifact(self, name: str, type: str | None = None) -> Artifact:
-        """A version. Raises NotFound errors saying what there is not, TypeMismatch if it is not of this type."""
+        """A version.
+
+        Args:
+            name: `project/name:alias`, `name:v3`; see above for what may be left out.
+            type: what it must be of.
+
+        Raises ProjectNotFound, ArtifactNotFound, AliasNotFound, VersionNotFound, InvalidName, and TypeMismatch if it is of
+        another type.
+        """
         path = VersionPath.parse(name, self._project)
         now = self._session
         version = now.registry.versions.resolve(path.project, path.artifact, path.selector)
@@ -76,7 +84,14 @@ class Api:
         return Artifact.of(Sealed(now, version))
 
     def artifact_versions(self, type_name: str, name: str) -> Listing[Artifact]:
-        """All versions of an artifact of that type, newest first. Raises ArtifactNotFound, also for one of another type."""
+        """All versions of an artifact, newest first.
+
+        Args:
+            type_name: its type.
+            name: `project/name`, or `name` in the project of `overrides`.
+
+        Raises ArtifactNotFound, also if the artifact is of another type.
+        """
         project, artifact = artifact_path(name, self._project)
         now = self._session
         found = now.registry.artifacts.get(project, artifact).type
@@ -87,23 +102,45 @@ class Api:
         return artifact_versions(now, project, artifact)
 
     def artifacts(self, type_name: str, name: str) -> Listing[Artifact]:
-        """The same as `artifact_versions`."""
+        """The same as `artifact_versions`, with its `type_name` and `name`."""
         return self.artifact_versions(type_name, name)
 
     def artifact_types(self, project: str | None = None) -> Listing[ArtifactType]:
-        """The types that artifacts of a project have, by name."""
+        """The types that artifacts of a project have, by name.
+
+        Args:
+            project: the default is that of `overrides`.
+        """
         return artifact_types(self._session, project_path(project, self._project))
 
     def artifact_type(self, type_name: str, project: str | None = None) -> ArtifactType:
-        """One of them, also if no artifact has it yet."""
+        """One of them, also if no artifact has it yet.
+
+        Args:
+            type_name: such as `dataset`.
+            project: the default is that of `overrides`.
+
+        Raises InvalidName.
+        """
         return ArtifactType(self._session, project_path(project, self._project), check_name("type", type_name))
 
     def artifact_collections(self, project_name: str, type_name: str) -> Listing[ArtifactCollection]:
-        """The artifacts of a type, by name."""
+        """The artifacts of a type, by name.
+
+        Args:
+            project_name: the project, also with an entity before it.
+            type_name: such as `dataset`.
+        """
         return artifact_collections(self._session, project_path(project_name, self._project), type_name)
 
     def run(self, path: str) -> RecordedRun:
-        """A run by `project/id`, also with an entity before it. Raises RunNotFound."""
+        """A run.
+
+        Args:
+            path: `project/id`, also with an entity before it, or `id` in the project of `overrides`.
+
+        Raises RunNotFound, InvalidName.
+        """
         ref = run_path(path, self._project)
         now = self._session
         return RecordedRun(now, now.registry.runs.get(ref.project, ref.id))
@@ -136,13 +173,23 @@ class Api:
         return Listing(pages())
 
     def sweep(self, path: str) -> Sweep:
-        """A sweep by `project/id`, also with an entity before it. Raises SweepNotFound."""
+        """A sweep.
+
+        Args:
+            path: `project/id`, also with an entity before it, or `id` in the project of `overrides`.
+
+        Raises SweepNotFound, InvalidName.
+        """
         ref = run_path(path, self._project)
         now = self._session
         return Sweep(now, now.registry.sweeps.get(ref.project, ref.id))
 
     def projects(self, entity: str | None = None) -> Listing[Project]:
-        """The projects that the caller may read, by name."""
+        """The projects that the caller may read, by name.
+
+        Args:
+            entity: accepted, and stands for the server.
+        """
         now = self._session
 
         def ask(last: ProjectRecord | None) -> list[ProjectRecord]:

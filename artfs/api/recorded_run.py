@@ -30,6 +30,7 @@ class RecordedRun(RunFacts):
 
     @property
     def exit_code(self) -> int | None:
+        """Of its process; None while it runs, and if nobody knows."""
         return self._record.exit_code
 
     @property

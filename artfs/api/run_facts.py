@@ -27,6 +27,7 @@ class RunFacts:
 
     @property
     def id(self) -> str:
+        """What names it in its project."""
         return self._record.id
 
     @property
@@ -41,6 +42,7 @@ class RunFacts:
 
     @property
     def project(self) -> str:
+        """The name of its project."""
         return self._record.project
 
     @property
@@ -55,6 +57,7 @@ class RunFacts:
 
     @property
     def job_type(self) -> str:
+        """What it is for, such as `train`; empty if nobody said."""
         return self._record.job_type
 
     @property
@@ -64,6 +67,7 @@ class RunFacts:
 
     @property
     def created_at(self) -> str:
+        """When it was started, ISO 8601 in UTC."""
         return iso_time(self._record.created_at_ns)
 
     @property

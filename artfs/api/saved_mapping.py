@@ -44,14 +44,21 @@ class SavedMapping(Mapping[str, Any]):
         self.update({name: value})
 
     def update(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
-        """Set keys, in one step. Without any, does nothing: what was set is kept already."""
+        """Set keys, in one step. Without any, does nothing: what was set is kept already.
+
+        Args:
+            values: by key.
+            more: further ones.
+
+        Raises InvalidValue for what is no JSON.
+        """
         given = self._normal({**(values or {}), **more})
         if given:
             self._keep(given)
             self._values.update(given)
 
     def setdefaults(self, values: Mapping[str, Any]) -> None:
-        """Set those keys that are not there."""
+        """Set those keys of `values` that are not there."""
         self.update({key: value for key, value in values.items() if key not in self._values})
 
     def as_dict(self) -> dict[str, Any]:
@@ -59,7 +66,7 @@ class SavedMapping(Mapping[str, Any]):
         return dict(self._values)
 
     def note(self, values: Mapping[str, Any]) -> None:
-        """Know that the registry has these now, or will have them."""
+        """Know that the registry has these `values` now, or will have them."""
         self._values.update(values)
 
     def __repr__(self) -> str:

@@ -26,6 +26,7 @@ class Sweep:
 
     @property
     def id(self) -> str:
+        """What names it in its project."""
         return self._record.id
 
     @property
@@ -35,6 +36,7 @@ class Sweep:
 
     @property
     def project(self) -> str:
+        """The name of its project."""
         return self._record.project
 
     @property
@@ -54,6 +56,7 @@ class Sweep:
 
     @property
     def created_at(self) -> str:
+        """ISO 8601 in UTC."""
         return iso_time(self._record.created_at_ns)
 
     @property

@@ -99,9 +99,7 @@ def _create(layout: Layout, random_bytes: Callable[[int], bytes]) -> None:
     with reported("create the registry", layout.root):
         layout.root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         expected = {"packs", "spool", "registry.db", "maintenance.lock", "records", "quarantine"}
-        strange = [
-            name for name in os.listdir(layout.root) if name not in expected and not name.startswith(f".{_MARKER}")
-        ]
+        strange = [name for name in os.listdir(layout.root) if name not in expected and not _is_marker_draft(name)]
         if strange and not layout.marker.exists():
             raise StorageFailed(
                 f"{layout.root} is not a registry: it holds {sorted(strange)[0]}",
@@ -110,6 +108,11 @@ def _create(layout: Layout, random_bytes: Callable[[int], bytes]) -> None:
         for directory in (layout.packs, layout.spool, layout.records):
             directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         write_marker(layout, Marker(REGISTRY_FORMAT, random_bytes(IDENTITY_BYTES).hex()))
+
+
+def _is_marker_draft(name: str) -> bool:
+    """Whether it is what another process, which makes this registry too, is about to name the marker, or left behind."""
+    return name.startswith(".") and name.lstrip(".").startswith(_MARKER)
 
 
 def write_marker(layout: Layout, marker: Marker) -> None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from artfs.cli.context import Session, json_option, pass_session
+from artfs.cli.current_run import current_run
 from artfs.cli.output import counted, echo_json, version_json
 from artfs.cli.progress import meter
 from artfs.cli.refs import ArtifactName, artifact_name
+from artfs.model.durations import parse_ttl_s
 from artfs.model.metadata import parse_metadata
 from artfs.model.names import check_alias
 from artfs.model.sizes import format_size
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 Examples:
   artfs put -n vision/bikes -t dataset ./bikes
   artfs put -n vision/net -t model net.pt --alias best --metadata '{"f1": 1}'
+  artfs put -n vision/nightly ./out --ttl 30d
   artfs put -n vision/raw --reference s3://bucket/raw/ --reference-as README https://host/readme.txt""",
 )
 @click.argument("path", type=click.Path(exists=True, path_type=Path), required=False)
@@ -38,6 +41,9 @@ Examples:
 )
 @click.option("-d", "--description", metavar="TEXT", help="What this version is.")
 @click.option("--metadata", metavar="JSON", help="A JSON object to keep with the version.")
+@click.option(
+    "--ttl", metavar="AGE", help="Delete the version after so long, such as 30d, unless an alias names it then."
+)
 @click.option(
     "--reference", "uris", multiple=True, metavar="URI", help="Refer to an https:, s3: or file: URI, uncopied."
 )
@@ -67,6 +73,7 @@ def command(
     named: tuple[tuple[str, str], ...],
     checksum: bool,
     max_objects: int,
+    ttl: str | None,
     xattrs: bool,
     quiet: bool,
     as_json: bool,
@@ -82,6 +89,7 @@ def command(
     target = artifact_name(name)
     for alias in aliases:
         check_alias(alias)
+    run = current_run(session)
     request = SealRequest(
         artifact=target.artifact,
         root=NO_ROOT,
@@ -90,6 +98,8 @@ def command(
         description=description,
         metadata=None if metadata is None else parse_metadata(metadata),
         created_by=creator(),
+        ttl_s=None if ttl is None else parse_ttl_s(ttl),
+        run="" if run is None else str(run),
     )
     referred = [*(Referred(uri) for uri in uris), *(Referred(uri, at) for at, uri in named)]
     if (path is None) == (not referred):
