@@ -304,7 +304,7 @@ def test_an_artifact_that_is_deleted_whole_leaves_open_ones_open_and_finished_on
     contribute(registry, done, ONE, "vision/r1")
     finish(registry, done, ONE, ONE)
     contribute(registry, begun, TWO)
-    registry.deletions.delete("vision", Removal(artifacts=["data"]))
+    registry.versions.remove("vision", Removal(artifacts=["data"]))
     assert registry.lineage.of_run("vision", "r1").logged == []
     assert registry.shared_drafts.open("vision", "data", "done").id != done.id
     assert has_all(registry, content_of(TWO))
@@ -316,9 +316,9 @@ def test_a_whole_project_goes_with_its_runs_once_none_is_open(registry: Registry
     shared = registry.shared_drafts.open("vision", "data", "night")
     contribute(registry, shared, ONE, "vision/r1")
     with pytest.raises(NotEmpty):
-        registry.deletions.delete("vision", Removal(whole_project=True))
+        registry.versions.remove("vision", Removal(whole_project=True))
     finish(registry, shared, ONE, ONE)
-    registry.deletions.delete("vision", Removal(whole_project=True))
+    registry.versions.remove("vision", Removal(whole_project=True))
     registry.projects.create("vision")
     assert registry.runs.list("vision") == []
     assert registry.shared_drafts.open("vision", "data", "night").id != shared.id
