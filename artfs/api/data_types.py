@@ -180,7 +180,7 @@ class Table:
         return name if name.endswith(_TABLE_SUFFIX) else name + _TABLE_SUFFIX
 
     def write(self, file: BinaryIO) -> None:
-        """Write it as JSON. The same cells give the same bytes."""
+        """Write it to a `file` as JSON. The same cells give the same bytes."""
         types = {str(name): kind for name, kind in zip(self._columns, self._types, strict=True)}
         head = {"_type": "table", "column_types": typed_dict(types), "columns": self._columns}
         tail = {"log_mode": _LOG_MODE, "ncols": len(self._columns), "nrows": len(self._rows)}
@@ -219,6 +219,9 @@ class PartitionedTable:
 
     Args:
         parts_path: the directory in the artifact.
+
+    Attributes:
+        parts_path: as it was given.
 
     Raises:
         InvalidName: `parts_path` cannot be a path in an artifact.
@@ -279,7 +282,7 @@ class PartitionedTable:
         return name if name.endswith(_PARTITIONED_SUFFIX) else name + _PARTITIONED_SUFFIX
 
     def write(self, file: BinaryIO) -> None:
-        """Write it as JSON."""
+        """Write it to a `file` as JSON."""
         file.write(_json({"_type": "partitioned-table", "parts_path": self.parts_path}))
 
 
