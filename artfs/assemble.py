@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from artfs.vfs.ports import Catalog, ObjectSource
     from artfs.vfs.staging_port import StagingArea
     from artfs.vfs.view import View
+    from artfs.wire.deletions import Collected
     from artfs.wire.service import Registry
 
 
@@ -162,6 +163,15 @@ def repair_own_registry(config: Config) -> RepairReport:
     from artfs.registry.repair import repair
 
     return repair(config.registry_dir, store=_other_store(config))
+
+
+def collect_own_registry(config: Config, *, dry_run: bool) -> Collected:
+    """What `artfs gc` does, or would do."""
+    registry = open_own_registry(config)
+    try:
+        return registry.collection.plan() if dry_run else registry.collection.collect()
+    finally:
+        registry.close()
 
 
 def reencrypt_own_packs(config: Config, progress: Callable[[int], None]) -> int:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
+from artfs.api.adding_references import resolve_references
 from artfs.api.artifact_facts import Sealed
 from artfs.api.artifact_files import ArtifactFiles
 from artfs.api.draft_content import DraftContent, HeldFile, HeldLink, Leaf, stamp_of
@@ -133,6 +134,33 @@ class Artifact(ArtifactFiles):
             else:
                 leaf = self._held_below(root, path, source, policy)
                 self._content.put(above + path, leaf, overwrite=overwrite)
+
+    def add_reference(
+        self,
+        uri: str,
+        name: str | None = None,
+        checksum: bool = True,
+        max_objects: int | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> list[str]:
+        """Refer to what is at a URI (`https://`, `s3://`, `file://`) without copying it, and return the paths that it gets.
+
+        Args:
+            uri: one thing, or a directory or prefix: then to everything below it.
+            name: the path of the one thing, or the directory for all; the default is the last part of the URI, or the root.
+            checksum: note digests of all bytes, so that what was changed is noticed for certain. That reads them, unless the
+                source tells a strong ETag. Without it, length and ETag (of a file: its time) are noted.
+            max_objects: raise InvalidValue if there are more than these.
+
+        Raises ReferenceForbidden for what configuration does not allow, ReferenceUnavailable, ReferenceChanged, InvalidValue.
+        """
+        self._check_open()
+        paths = []
+        for path, entry in resolve_references(uri, name, checksum=checksum, max_objects=max_objects):
+            self._content.put(path, entry, overwrite=overwrite)
+            paths.append(path)
+        return paths
 
     @contextmanager
     def new_file(

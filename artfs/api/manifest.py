@@ -15,10 +15,12 @@ from artfs.client.trees import Found, TreeReader
 from artfs.errors import InvalidValue, PathNotFound
 from artfs.model.content import FileContent
 from artfs.model.names import split_path
+from artfs.model.reference import decode_reference
 from artfs.model.tree import EntryKind
 
 if TYPE_CHECKING:
     from artfs.api.session import Session
+    from artfs.model.reference import Reference
     from artfs.wire.records import VersionRecord
 
 READ_AHEAD_BYTES = 1 << 20
@@ -95,19 +97,22 @@ class ManifestEntry:
 
     @cached_property
     def digest(self) -> str:
-        """`sha256:` and the hexadecimal SHA-256 of the file itself."""
-        entry = self._found.entry
-        if entry.kind in (EntryKind.FILE, EntryKind.LARGE_FILE):
-            return self._files.file_digest(FileContent.of(entry)).text
-        return entry.digest.text
+        """`sha256:` and the hexadecimal SHA-256 of the file itself; the ETag of a reference that was added without checksum."""
+        entry, reference = self._found.entry, self._reference
+        if reference is not None:
+            return reference.etag if reference.sha256 is None else reference.sha256.text
+        if entry.kind is EntryKind.SYMLINK:
+            return entry.digest.text
+        return self._files.file_digest(FileContent.of(entry)).text
 
-    @property
+    @cached_property
     def ref(self) -> str | None:
-        """Where a reference points to; None for what is stored."""
-        return None
+        """The URI of a reference; None for what is stored."""
+        reference = self._reference
+        return None if reference is None else reference.uri
 
     def ref_target(self) -> str:
-        """Where a reference points to. Raises InvalidValue for what is stored."""
+        """The URI of a reference. Raises InvalidValue for what is stored."""
         if self.ref is None:
             raise InvalidValue(f"{self.path!r} is a file, not a reference", hint="download() gives its content")
         return self.ref
@@ -132,6 +137,14 @@ class ManifestEntry:
         if entry.kind is EntryKind.SYMLINK:
             raise InvalidValue(f"{self.path!r} is a symbolic link to {entry.target!r}", hint="open what it points to")
         return io.BufferedReader(_Content(self._files, FileContent.of(entry)), READ_AHEAD_BYTES)
+
+    @cached_property
+    def _reference(self) -> Reference | None:
+        entry = self._found.entry
+        if entry.kind is not EntryKind.REFERENCE:
+            return None
+        key = FileContent.of(entry).key
+        return decode_reference(bytes(self._session.client.objects.read(self._version.project, key)))
 
     def __repr__(self) -> str:
         return f"<ManifestEntry {self.path!r}>"

@@ -84,4 +84,5 @@ def version_json(record: VersionRecord) -> dict[str, Any]:
         "metadata": record.metadata,
         "created_at": iso_time(record.created_at_ns),
         "created_by": record.created_by,
+        "expires_at": None if record.expires_at_ns is None else iso_time(record.expires_at_ns),
     }

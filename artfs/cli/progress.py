@@ -37,6 +37,7 @@ class Plain:
     """One line to stderr every few seconds: for logs and pipes."""
 
     title: str
+    noun: str = "files"
     started_s: float = field(default_factory=time.monotonic)
     said_s: float = field(default_factory=time.monotonic)
 
@@ -46,7 +47,9 @@ class Plain:
             self.said_s = now
             rate = format_size(int(size_bytes / (now - self.started_s)))
             of_total = f" of {format_size(total_bytes)}" if total_bytes else ""
-            click.echo(f"{self.title}: {phase}: {files} files, {format_size(size_bytes)}{of_total}, {rate}/s", err=True)
+            click.echo(
+                f"{self.title}: {phase}: {files} {self.noun}, {format_size(size_bytes)}{of_total}, {rate}/s", err=True
+            )
 
 
 class Bar:
@@ -69,8 +72,8 @@ class Bar:
 
 
 @contextmanager
-def meter(title: str, *, quiet: bool = False) -> Iterator[Meter]:
-    """The meter that suits where stderr goes."""
+def meter(title: str, *, quiet: bool = False, noun: str = "files") -> Iterator[Meter]:
+    """The meter that suits where stderr goes; `noun` is what is counted."""
     if quiet:
         yield Silent()
     elif sys.stderr.isatty():
@@ -89,11 +92,11 @@ def meter(title: str, *, quiet: bool = False) -> Iterator[Meter]:
             BarColumn(bar_width=20),
             DownloadColumn(binary_units=True),
             TransferSpeedColumn(),
-            TextColumn("{task.fields[files]} files"),
+            TextColumn(f"{{task.fields[files]}} {noun}"),
             TimeElapsedColumn(),
             console=Console(stderr=True),
             transient=True,
         ) as progress:
             yield Bar(progress, title)
     else:
-        yield Plain(title)
+        yield Plain(title, noun)

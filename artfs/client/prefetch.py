@@ -1,4 +1,4 @@
-"""Fetching a version, or parts of one, into the cache before it is read, and pinning it there.
+"""Fetching a version, or parts of one, into the cache before it is read, and pinning it there. Of a reference, its descriptor.
 
 Decides in which order and how much at once: trees are walked in their own order, in which objects were packed, and what is not
 held is read in large batches by a few threads. What is held already is skipped, so an interrupted run goes on where it was.
@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from artfs.cache.object_cache import ObjectCache
 from artfs.client.trees import TreeReader
 from artfs.errors import StorageFull
-from artfs.model.digest import Digest, ObjectKey, ObjectKind
+from artfs.model.digest import DIGEST_BYTES, Digest, ObjectKey, ObjectKind
 from artfs.model.recipe import decode_recipe
+from artfs.model.reference import block_bytes_for
 from artfs.model.sizes import format_size
-from artfs.model.tree import EntryKind, IndexPage, TreePage, decode_page
+from artfs.model.tree import Entry, EntryKind, IndexPage, TreePage, decode_page
 from artfs.vfs.ports import Bytes, ObjectSource
 
 THREADS = 4
@@ -26,6 +27,7 @@ BATCH_KEYS = 2048
 BATCHES_WAITING = THREADS + 2
 PAGES_AT_ONCE = 64
 RECIPES_AT_ONCE = 64
+DESCRIPTOR_BYTES = 256  # of a reference, about, besides the digests of blocks
 RECORD_BYTES = 80  # what an object takes in the cache besides its own bytes, about
 PINNED_SHARE_MAX = 0.75  # of the cache's limit; the rest is for what is not pinned, and for moving segments
 
@@ -86,7 +88,7 @@ class VersionObjects:
             entry = TreeReader(self._source, self._project).lookup(directory, (name,)).entry
             if entry.kind is not EntryKind.DIRECTORY:
                 if entry.key is not None:
-                    yield from self._files([(entry.key, entry.size_bytes)])
+                    yield from self._files([(entry.key, _stored_bytes(entry))])
                 return
             directory = entry.digest
         yield from self._tree(directory)
@@ -115,7 +117,7 @@ class VersionObjects:
                 entries = [page.entry(i) for i in range(len(page))]
                 below.extend(entry.digest for entry in entries if entry.kind is EntryKind.DIRECTORY)
                 files = (entry for entry in entries if entry.kind is not EntryKind.DIRECTORY)
-                yield from self._files([(entry.key, entry.size_bytes) for entry in files if entry.key is not None])
+                yield from self._files([(entry.key, _stored_bytes(entry)) for entry in files if entry.key is not None])
             stack.extend(reversed(below))
 
     def _read_pages(self, digests: list[Digest]) -> Iterator[tuple[ObjectKey, Bytes, TreePage]]:
@@ -214,6 +216,13 @@ def plan_pin(cache: ObjectCache, name: str, project: str, objects: VersionObject
     info = cache.info()
     room_bytes = max(0, int(info.limit_bytes * PINNED_SHARE_MAX) - info.pinned_bytes)
     return PinPlan(name, len(seen), size_bytes, new_bytes, room_bytes)
+
+
+def _stored_bytes(entry: Entry) -> int:
+    """How long an entry's object is; of a reference's descriptor, about."""
+    if entry.kind is not EntryKind.REFERENCE:
+        return entry.size_bytes
+    return DESCRIPTOR_BYTES + DIGEST_BYTES * (entry.size_bytes // block_bytes_for(entry.size_bytes))
 
 
 def _mark(key: ObjectKey) -> int:

@@ -134,12 +134,16 @@ def put_plan(
 ) -> PutResult:
     """The same for what a plan says, wherever its files are."""
     _check_names(project, request)
+    return store(client, project, request, lambda session: store_plan(session, plan, xattrs=xattrs, report=report))
+
+
+def store(client: Client, project: str, request: SealRequest, fill: Callable[[UploadSession], Digest]) -> PutResult:
+    """Make a version of what `fill` stores, whose root it returns. Whatever it raises, nothing was stored."""
     client.registry.projects.create(project, exist_ok=True)
     check_type(client, project, request)
     with upload_session(client, project) as session:
-        root = store_plan(session, plan, xattrs=xattrs, report=report)
-        result = session.seal(msgspec.structs.replace(request, root=root))
-    return PutResult(result.version, result.created, session.stored_bytes, session.object_count)
+        result = session.seal(msgspec.structs.replace(request, root=fill(session)))
+    return PutResult(result.version, result.created, session.sent.stored_bytes, session.sent.object_count)
 
 
 def store_plan(session: UploadSession, plan: Plan, *, xattrs: bool = False, report: Report = lambda _: None) -> Digest:
@@ -273,7 +277,11 @@ class _Put:
         totals = self._totals
         self._report(
             PutProgress(
-                self._done_files, self._done_bytes, totals.file_count, totals.size_bytes, self._session.stored_bytes
+                self._done_files,
+                self._done_bytes,
+                totals.file_count,
+                totals.size_bytes,
+                self._session.sent.stored_bytes,
             )
         )
 

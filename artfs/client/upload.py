@@ -12,7 +12,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from artfs.client.packing import Packer
 from artfs.client.source_file import READ_ATTEMPTS, changed, chunks_of, opened, read_small, signature
@@ -31,6 +31,13 @@ _T = TypeVar("_T")
 
 Progress = Callable[[int], None]
 """Told how many more bytes were read."""
+
+
+class Sent(NamedTuple):
+    """How many objects, and their compressed bytes."""
+
+    object_count: int
+    stored_bytes: int
 
 
 class Uploads:
@@ -62,14 +69,9 @@ class UploadSession:
         self._packer = Packer(registry, project, clock_ns, threads)
 
     @property
-    def stored_bytes(self) -> int:
-        """Compressed bytes of the objects that had to be sent so far."""
-        return self._packer.stored_bytes
-
-    @property
-    def object_count(self) -> int:
-        """How many objects had to be sent so far."""
-        return self._packer.object_count
+    def sent(self) -> Sent:
+        """What had to be sent so far."""
+        return Sent(self._packer.object_count, self._packer.stored_bytes)
 
     def add_file(self, source: Path | str, progress: Progress = lambda _: None) -> FileContent:
         """Hash, cut and send a file. Raises FileChanged if it changed meanwhile, StorageFailed if it cannot be read."""

@@ -22,14 +22,14 @@ ANSWER_BYTES_MAX = 64 << 20
 ANSWER_S = 5.0
 
 
-def ask(record: MountRecord, request: str, timeout_s: float = ANSWER_S) -> dict[str, Any]:
-    """The answer of a mount's process to `request` (`status`). Raises Unavailable if it gives none in time."""
+def ask(record: MountRecord, request: str, timeout_s: float = ANSWER_S, **details: str) -> dict[str, Any]:
+    """The answer of a mount's process to `request` (`status`, `track`). Raises Unavailable if it gives none in time."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
             with short_address(Path(record.socket)) as address:
                 connection.connect(address)
-            connection.sendall(msgspec.json.encode({"request": request}) + b"\n")
+            connection.sendall(msgspec.json.encode({"request": request, **details}) + b"\n")
             line = _read_line(connection)
         answer: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
     except (OSError, msgspec.DecodeError) as error:

@@ -1,10 +1,10 @@
-"""The mount's side of its control socket: answers `status` to processes of the same user. The client's side is `control`."""
+"""The mount's side of its control socket: answers processes of the same user. The client's side is `control`."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import trio
 
+from artfs.errors import ArtfsError
 from artfs.fuse.control import REQUEST_BYTES_MAX, short_address
 
 CONNECTIONS_MAX = 16
@@ -19,8 +20,8 @@ REQUEST_S = 5.0
 
 _log = logging.getLogger(__name__)
 
-Answers = Mapping[str, Callable[[], Mapping[str, Any]]]
-"""What to call for each request. Called on the event loop; must not block."""
+Answers = Mapping[str, Callable[[Mapping[str, str]], Awaitable[Mapping[str, Any]]]]
+"""What to call with each request, whole. Called on the event loop; must not block it. An ArtfsError is told to who asks."""
 
 
 async def serve_control(
@@ -50,19 +51,25 @@ async def _answer(stream: trio.SocketStream, answers: Answers, limit: trio.Capac
         async with limit, stream:
             with trio.move_on_after(REQUEST_S):
                 request = await _read_request(stream)
-                await stream.send_all(msgspec.json.encode(_answer_to(request, answers)) + b"\n")
+                await stream.send_all(msgspec.json.encode(await _answer_to(request, answers)) + b"\n")
     except (OSError, trio.BrokenResourceError):
         pass  # whoever asked has gone
     except Exception:
         _log.exception("a request on the control socket failed")
 
 
-def _answer_to(request: str, answers: Answers) -> Mapping[str, Any]:
-    answer = answers.get(request)
-    return answer() if answer is not None else {"error": f"unknown request {request!r}"}
+async def _answer_to(request: Mapping[str, str], answers: Answers) -> Mapping[str, Any]:
+    name = request.get("request", "")
+    answer = answers.get(name)
+    if answer is None:
+        return {"error": f"unknown request {name!r}"}
+    try:
+        return await answer(request)
+    except ArtfsError as error:
+        return {"error": str(error)}
 
 
-async def _read_request(stream: trio.SocketStream) -> str:
+async def _read_request(stream: trio.SocketStream) -> Mapping[str, str]:
     data = bytearray()
     while not data.endswith(b"\n") and len(data) < REQUEST_BYTES_MAX:
         part = await stream.receive_some(4096)
@@ -70,6 +77,6 @@ async def _read_request(stream: trio.SocketStream) -> str:
             break
         data += part
     try:
-        return str(msgspec.json.decode(data, type=dict[str, str]).get("request", ""))
+        return msgspec.json.decode(data, type=dict[str, str])
     except msgspec.DecodeError:
-        return ""
+        return {}

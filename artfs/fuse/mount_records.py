@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from artfs.errors import StorageFailed
+from artfs.fuse.running_runs import RunningRuns, read_process
 
 
 class MountRecord(msgspec.Struct, frozen=True):
@@ -36,7 +37,7 @@ class MountRecord(msgspec.Struct, frozen=True):
 
 
 class MountRecords:
-    """The records of all mounts of this user.
+    """The records of all mounts of this user; `runs` are those of the runs that they attend to.
 
     Args:
         state_dir: for the records and logs; kept.
@@ -45,6 +46,7 @@ class MountRecords:
 
     def __init__(self, state_dir: Path, runtime_dir: Path) -> None:
         self._records = state_dir / "mounts"
+        self.runs = RunningRuns(state_dir)
         self._logs = state_dir / "logs"
         self._sockets = runtime_dir
 
@@ -101,12 +103,8 @@ class MountRecords:
 
 def process_started_ticks(pid: int) -> int | None:
     """When process `pid` was started, in clock ticks since boot; None if there is none, or only a zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in ("Z", "X") else int(fields[19])
+    found = read_process(pid)
+    return None if found is None else found.started_ticks
 
 
 def end_process(record: MountRecord, number: signal.Signals) -> None:

@@ -136,7 +136,8 @@ class FuseOperations(pyfuse3.Operations):
         flags: int,
         ctx: pyfuse3.RequestContext,
     ) -> None:
-        await self._names.rename(parent_inode_old, text(name_old), parent_inode_new, text(name_new), flags)
+        names = (parent_inode_old, text(name_old), parent_inode_new, text(name_new))
+        await self._names.rename(*names, flags, caller(ctx))
 
     # attributes
 

@@ -33,6 +33,8 @@ from artfs.fuse.kernel_caches import PyfuseCaches
 from artfs.fuse.mount_options import MountOptions
 from artfs.fuse.mount_records import MountRecord, MountRecords, process_started_ticks
 from artfs.fuse.operations import FuseOperations
+from artfs.fuse.running_runs import Ancestry
+from artfs.fuse.tracking import TRACK, Tracking
 from artfs.vfs.door import Door
 from artfs.vfs.filesystem import Filesystem
 from artfs.vfs.view import View
@@ -96,15 +98,29 @@ async def _serve(request: MountRequest, backend: Backend, ready: Callable[[], No
     view = View(os.getuid(), os.getgid(), started_at_ns, options.read_only, pinned_at)
     door, kernel = Door(), PyfuseCaches()
     staging = None if options.read_only else backend.open_staging(view, door, kernel)
+    ancestry = Ancestry()
     filesystem = Filesystem(
-        backend.registry, backend.source, view, door=door, staging=staging, kernel=kernel, known=backend.known
+        backend.registry,
+        backend.source,
+        view,
+        door=door,
+        staging=staging,
+        kernel=kernel,
+        known=backend.known,
+        processes=ancestry,
     )
+    tracking = Tracking(request.records.runs, backend.registry, ancestry, filesystem.uses)
     operations = FuseOperations(filesystem)
     _mount(operations, request)
     record = _record(request, started_at_ns)
-    answers = {"status": lambda: _status(record, filesystem, backend, operations)}
+
+    async def status(_: Mapping[str, str]) -> Mapping[str, Any]:
+        return _status(record, filesystem, backend, operations)
+
+    answers = {"status": status, TRACK: tracking.track}
     try:
         request.records.write(record)
+        await tracking.begin()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_unmount_on_signal, request.mountpoint)
             await nursery.start(serve_control, Path(record.socket), answers)
@@ -118,6 +134,7 @@ async def _serve(request: MountRequest, backend: Backend, ready: Callable[[], No
     finally:
         began, kernel.mounted = kernel.mounted, False
         pyfuse3.close(unmount=not began)
+        tracking.end()
         if staging is not None:
             with trio.move_on_after(CLOSE_S, shield=True):
                 await staging.close()

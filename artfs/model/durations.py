@@ -10,6 +10,14 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 *
 _DURATION = re.compile(r"([1-9][0-9]{0,6})\s*([smhdwy])\Z")
 
 
+NEVER = "never"
+
+
+def parse_ttl_s(text: str) -> int:
+    """Seconds that something is to live; 0 for ever, written `never`. Raises InvalidValue."""
+    return 0 if text.strip() == NEVER else parse_duration_s(text)
+
+
 def parse_duration_s(text: str) -> int:
     """Seconds. Raises InvalidValue."""
     match = _DURATION.match(text.strip())

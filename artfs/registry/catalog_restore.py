@@ -108,8 +108,8 @@ def _enter_artifact(
 def _enter_version(tx: Transaction, project: str, artifact: str, artifact_id: int, version: SavedVersion) -> None:
     seq = append_change(tx, "version", project, artifact, f"v{version.number}")
     tx.run(
-        "INSERT INTO versions (id, artifact_id, number, root, description, metadata, created_at, created_by, seq)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO versions (id, artifact_id, number, root, description, metadata, created_at, created_by, seq,"
+        " expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             allocate(tx, "versions"),
             artifact_id,
@@ -120,6 +120,7 @@ def _enter_version(tx: Transaction, project: str, artifact: str, artifact_id: in
             version.created_at_ns,
             version.created_by,
             seq,
+            version.expires_at_ns,
         ),
     )
 

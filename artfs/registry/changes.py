@@ -9,6 +9,7 @@ well, which is shown as a change of the project, to nobody else.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from artfs.registry.database import Database, Transaction, allocate
 from artfs.wire.records import Change
@@ -26,6 +27,17 @@ def append_change(tx: Transaction, kind: str, project: str, artifact: str = "", 
         (seq, kind, project, artifact, name),
     )
     return seq
+
+
+def append_version_changes(tx: Transaction, project: str, names: Sequence[tuple[str, str]]) -> None:
+    """Note a change of each version: pairs of artifact and version name."""
+    if not names:
+        return
+    first = allocate(tx, "change", len(names))
+    tx.run_many(
+        "INSERT INTO changes (seq, kind, project, artifact, name) VALUES (?, 'version', ?, ?, ?)",
+        ((first + i, project, artifact, name) for i, (artifact, name) in enumerate(names)),
+    )
 
 
 def append_farewell(tx: Transaction, project: str, user: str = "") -> None:

@@ -16,6 +16,7 @@ from artfs.registry.guard import Guard
 from artfs.registry.guarded_access import GuardedAccess
 from artfs.registry.guarded_runs import GuardedLineage, GuardedRuns, GuardedSharedDrafts, GuardedSweeps
 from artfs.registry.sql_registry import SqlRegistry
+from artfs.wire.deletions import Removal, RemovalPlan
 from artfs.wire.records import (
     ArtifactRecord,
     Change,
@@ -137,6 +138,20 @@ class GuardedVersions:
         return self._inner.delete(project, artifact, numbers, delete_aliases=delete_aliases)
 
 
+class GuardedDeletions:
+    def __init__(self, registry: SqlRegistry, guard: Guard) -> None:
+        self._inner = registry.deletions
+        self._guard = guard
+
+    def plan(self, project: str, removal: Removal) -> RemovalPlan:
+        self._guard.require(Operation.READ, project)
+        return self._inner.plan(project, removal)
+
+    def delete(self, project: str, removal: Removal, *, clean: bool = True) -> RemovalPlan:
+        self._guard.require(Operation.ADMINISTER if removal.whole_project else Operation.DELETE, project)
+        return self._inner.delete(project, removal, clean=clean)
+
+
 class GuardedAliases:
     def __init__(self, registry: SqlRegistry, guard: Guard) -> None:
         self._inner = registry.aliases
@@ -254,6 +269,7 @@ class GuardedRegistry:
         self.projects = GuardedProjects(registry, guard)
         self.artifacts = GuardedArtifacts(registry, guard)
         self.versions = GuardedVersions(registry, guard)
+        self.deletions = GuardedDeletions(registry, guard)
         self.aliases = GuardedAliases(registry, guard)
         self.drafts = GuardedDrafts(registry, guard)
         self.shared_drafts = GuardedSharedDrafts(registry, guard)

@@ -80,6 +80,11 @@ def walk(tx: Transaction, now_ns: int, *, candidates: Iterable[int] = (), condem
     return Toll(int(row[0]), int(row[1]))
 
 
+def remove_condemned(tx: Transaction) -> None:
+    """Delete the versions that `walk` was told no longer count."""
+    tx.run("DELETE FROM versions WHERE id IN (SELECT id FROM condemned)")
+
+
 def remove_doomed(tx: Transaction) -> None:
     """Delete what `walk` found, and mark the packs that now hold bytes nothing may keep.
 

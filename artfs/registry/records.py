@@ -16,7 +16,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ class SavedVersion(msgspec.Struct, frozen=True):
     metadata: dict[str, Any]
     created_at_ns: int
     created_by: str
+    expires_at_ns: int | None = None
 
 
 class Records:
@@ -117,8 +118,9 @@ class Records:
                 self._save_project(tx, project)
             for project, artifact in sorted(artifacts):
                 self._save_artifact(tx, project, artifact)
+            ids = {pair: _artifact_id(tx, *pair) for pair in artifacts}
             for project, artifact, number in sorted(versions):
-                self._save_version(tx, project, artifact, number)
+                self._save_version(tx, project, artifact, ids[project, artifact], number)
 
     def _save_project(self, tx: Transaction, name: str) -> None:
         project = peek_project(tx, name)
@@ -145,11 +147,9 @@ class Records:
         )
         _write(directory / ARTIFACT_FILE, saved)
 
-    def _save_version(self, tx: Transaction, project_name: str, artifact_name: str, number: int) -> None:
-        project = peek_project(tx, project_name)
-        artifact = None if project is None else peek_artifact(tx, project, artifact_name)
-        row = None if artifact is None else peek_version(tx, artifact, number)
-        path = self._root / project_name / artifact_name / f"v{number}.json"
+    def _save_version(self, tx: Transaction, project: str, artifact: str, artifact_id: int | None, number: int) -> None:
+        row = None if artifact_id is None else peek_version(tx, artifact_id, number)
+        path = self._root / project / artifact / f"v{number}.json"
         if row is None:
             path.unlink(missing_ok=True)
         else:
@@ -199,14 +199,18 @@ _Saved = SavedProject | SavedArtifact | SavedVersion
 
 def _saved_version(row: Row) -> SavedVersion:
     number, root, description, metadata, _, _, created_at_ns, created_by = row[:8]
-    return SavedVersion(number, root, description, msgspec.json.decode(metadata), created_at_ns, created_by)
+    return SavedVersion(number, root, description, msgspec.json.decode(metadata), created_at_ns, created_by, row[10])
 
 
 def _write(path: Path, saved: _Saved) -> None:
     if not path.parent.is_dir():
         path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         sync_directory(path.parent.parent)
-    write_file(path, msgspec.json.format(msgspec.json.encode(saved), indent=2) + b"\n")
+    data = msgspec.json.format(msgspec.json.encode(saved), indent=2) + b"\n"
+    with suppress(FileNotFoundError):
+        if path.read_bytes() == data:
+            return
+    write_file(path, data)
 
 
 def _read(path: Path, type_: type[Any]) -> Any:
@@ -214,6 +218,14 @@ def _read(path: Path, type_: type[Any]) -> Any:
         return msgspec.json.decode(path.read_bytes(), type=type_)
     except (OSError, msgspec.DecodeError, ValueError):
         return None
+
+
+def _artifact_id(tx: Transaction, project: str, artifact: str) -> int | None:
+    row = tx.row(
+        "SELECT a.id FROM artifacts a JOIN projects p ON p.id = a.project_id WHERE p.name = ? AND a.name = ?",
+        (project, artifact),
+    )
+    return None if row is None else int(row[0])
 
 
 def _retired(tx: Transaction, project: Project) -> dict[str, int]:

@@ -258,7 +258,7 @@ def _find_writers(tx: Transaction, shared: _Shared, draft: str, now_ns: int) -> 
 
 def _exists(tx: Transaction, shared: _Shared, version: int) -> bool:
     artifact = peek_artifact(tx, shared.project, shared.artifact)
-    return artifact is not None and peek_version(tx, artifact, version) is not None
+    return artifact is not None and peek_version(tx, artifact.id, version) is not None
 
 
 def _finished(tx: Transaction, shared: _Shared, version: int) -> SealResult:

@@ -7,6 +7,8 @@ from pathlib import Path
 from artfs.registry.aliases import Aliases
 from artfs.registry.catalog import Artifacts, Projects
 from artfs.registry.changes import ChangeLog
+from artfs.registry.collection import Collection
+from artfs.registry.deletion import Deletions
 from artfs.registry.drafts import Drafts
 from artfs.registry.lineage import Lineage
 from artfs.registry.maintenance import Maintenance
@@ -33,7 +35,9 @@ class SqlRegistry:
         maintenance = Maintenance(resources)
         self.projects = Projects(resources, maintenance)
         self.artifacts = Artifacts(resources)
-        self.versions = Versions(resources, maintenance)
+        self.deletions = Deletions(resources, maintenance, self.projects)
+        self.collection = Collection(resources, maintenance, self.deletions)
+        self.versions = Versions(resources, self.deletions)
         self.aliases = Aliases(resources)
         self.drafts = Drafts(resources, maintenance)
         self.shared_drafts = SharedDrafts(resources, maintenance)

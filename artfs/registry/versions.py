@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from artfs.errors import AliasNotFound, InvalidValue, StillAliased, VersionNotFound
+from artfs.errors import AliasNotFound, InvalidValue, VersionNotFound
 from artfs.model.digest import Digest
 from artfs.model.names import check_alias, parse_version, version_name
 from artfs.registry.aliases import aliases_at, aliases_now, move_alias, remove_alias
 from artfs.registry.catalog import Artifact, Project, find_artifact, find_project, page_limit
 from artfs.registry.changes import append_change
 from artfs.registry.database import Row, Transaction
-from artfs.registry.liveness import remove_doomed, walk
-from artfs.registry.maintenance import Maintenance
+from artfs.registry.deletion import Deletions
 from artfs.registry.resources import Resources
+from artfs.wire.deletions import Removal
 from artfs.wire.records import DEFAULT_TYPE, DeletionPlan, VersionChange, VersionRecord
 
 METADATA_BYTES_MAX = 16 << 20
@@ -88,8 +88,8 @@ def version_record(project: Project, artifact: Artifact, row: Row, aliases: dict
     )
 
 
-def peek_version(tx: Transaction, artifact: Artifact, number: int) -> Row | None:
-    return tx.row(f"{_VERSION} AND v.number = ?", (artifact.id, number))
+def peek_version(tx: Transaction, artifact_id: int, number: int) -> Row | None:
+    return tx.row(f"{_VERSION} AND v.number = ?", (artifact_id, number))
 
 
 def all_versions(tx: Transaction, artifact_id: int, after: int = -1, limit: int | None = None) -> list[Row]:
@@ -103,7 +103,7 @@ def newest_version(tx: Transaction, artifact: Artifact) -> Row | None:
 
 def find_version(tx: Transaction, project: Project, artifact: Artifact, number: int) -> Row:
     """Raises VersionNotFound."""
-    row = peek_version(tx, artifact, number)
+    row = peek_version(tx, artifact.id, number)
     if row is None:
         raise VersionNotFound(
             f"there is no {project.name}/{artifact.name}:{version_name(number)}",
@@ -112,21 +112,13 @@ def find_version(tx: Transaction, project: Project, artifact: Artifact, number: 
     return row
 
 
-class _Doom(NamedTuple):
-    """A plan, and the rows it is about."""
-
-    plan: DeletionPlan
-    artifact_id: int
-    version_ids: list[int]
-
-
 class Versions:
     """The `Versions` service."""
 
-    def __init__(self, resources: Resources, maintenance: Maintenance) -> None:
+    def __init__(self, resources: Resources, deletions: Deletions) -> None:
         self._resources = resources
         self._database = resources.database
-        self._maintenance = maintenance
+        self._deletions = deletions
 
     def list(self, project: str, artifact: str, *, after: int = -1, limit: int | None = None) -> list[VersionRecord]:
         with self._database.read() as tx:
@@ -183,35 +175,10 @@ class Versions:
         return record
 
     def plan_delete(self, project: str, artifact: str, numbers: Sequence[int]) -> DeletionPlan:
-        with self._database.read() as tx:
-            return self._plan(tx, project, artifact, numbers).plan
+        return self._deletions.plan(project, Removal({artifact: list(numbers)})).of_one(artifact)
 
     def delete(
         self, project: str, artifact: str, numbers: Sequence[int], *, delete_aliases: bool = False
     ) -> DeletionPlan:
-        with self._database.write() as tx:
-            plan, artifact_id, ids = self._plan(tx, project, artifact, numbers)
-            if plan.aliases and not delete_aliases:
-                raise StillAliased(
-                    f"{project}/{artifact} has aliases on what is to be deleted: {', '.join(plan.aliases)}",
-                    hint="move or remove them first, or delete them along",
-                )
-            for alias in plan.aliases:
-                remove_alias(tx, project, artifact, artifact_id, alias)
-            tx.run_many("DELETE FROM versions WHERE id = ?", ((id_,) for id_ in ids))
-            for number in plan.numbers:
-                append_change(tx, "version", project, artifact, version_name(number))
-            remove_doomed(tx)
-        self._resources.after_change()
-        self._maintenance.clean_packs()
-        return plan
-
-    def _plan(self, tx: Transaction, project: str, artifact: str, numbers: Sequence[int]) -> _Doom:
-        """What would be deleted; afterwards the table `doomed` is filled."""
-        found = find_project(tx, project)
-        of = find_artifact(tx, found, artifact)
-        distinct = sorted(set(numbers))
-        ids = [find_version(tx, found, of, number)[8] for number in distinct]
-        toll = walk(tx, self._resources.clock(), condemned=ids)
-        aliases = [alias for alias, number in aliases_now(tx, of.id).items() if number in set(distinct)]
-        return _Doom(DeletionPlan(project, artifact, distinct, aliases, *toll), of.id, ids)
+        removal = Removal({artifact: list(numbers)}, delete_aliases=delete_aliases)
+        return self._deletions.delete(project, removal).of_one(artifact)

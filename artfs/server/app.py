@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_address
 
 from starlette.applications import Starlette
@@ -15,7 +16,16 @@ from starlette.routing import Route
 from artfs.errors import ArtfsError, NotAuthenticated, NotFound, Unavailable
 from artfs.registry.guarded import GuardedRegistry
 from artfs.registry.sql_registry import SqlRegistry
-from artfs.server import access_routes, catalog_routes, change_routes, metrics, object_routes, pack_routes, run_routes
+from artfs.server import (
+    access_routes,
+    catalog_routes,
+    change_routes,
+    deletion_routes,
+    metrics,
+    object_routes,
+    pack_routes,
+    run_routes,
+)
 from artfs.server.access_log import RequestLog
 from artfs.server.bodies import drain, read_json
 from artfs.server.errors import error_response, json_response, on_artfs_error, on_http_error
@@ -29,6 +39,7 @@ from artfs.wire.runs import NewRun, NewSweep, RunChange
 OPERATIONS: tuple[Operation, ...] = (
     *access_routes.OPERATIONS,
     *catalog_routes.OPERATIONS,
+    *deletion_routes.OPERATIONS,
     *object_routes.OPERATIONS,
     *pack_routes.OPERATIONS,
     *change_routes.OPERATIONS,
@@ -45,9 +56,14 @@ def create_app(open_registry: Callable[[], SqlRegistry], settings: ServerSetting
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         service = app.state.service = Service(open_registry(), settings)
+        collecting = asyncio.create_task(service.collect_regularly())
         try:
             yield
         finally:
+            service.stopping = True
+            collecting.cancel()
+            with suppress(asyncio.CancelledError):
+                await collecting
             service.close()
 
     routes = [Route(path, _endpoint(path, by_method), methods=[*by_method]) for path, by_method in _by_path().items()]

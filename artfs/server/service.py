@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, TypeVarTuple
@@ -18,6 +20,8 @@ from artfs.server.errors import json_response
 from artfs.server.settings import ServerSettings
 from artfs.server.spool import clean_spool
 from artfs.wire.records import Identity
+
+_log = logging.getLogger(__name__)
 
 READY_LIFE_S = 1.0
 STOP_CHECK_S = 1.0  # how soon a waiting request notices that the server stops
@@ -53,6 +57,16 @@ class Service:
         """Whose request it is, and the registry as they may use it. Raises NotAuthenticated, TooManyRequests."""
         identity = await self._authenticator.identify(request)
         return identity, GuardedRegistry(self.registry, identity)
+
+    async def collect_regularly(self) -> None:
+        """Delete what expired, now and then, until cancelled. Of all workers of all servers one at a time does."""
+        every_s = self.settings.collect_every_s
+        while every_s:
+            await asyncio.sleep(every_s)
+            try:
+                await anyio.to_thread.run_sync(self.registry.collection.try_round, every_s, lambda: self.stopping)
+            except Exception:
+                _log.exception("collecting what expired failed; it is tried again")
 
     async def check_ready(self) -> None:
         """Raises ArtfsError unless database and storage answer."""

@@ -31,6 +31,7 @@ class ServerSettings:
         guess_delay_s, guess_delay_s_max: what the next one has to wait, doubled with every further one, and the most.
         guess_memory_s: how long wrong tokens are remembered.
         token_life_s: how long a checked token is believed without being looked up again; so long a revoked one may work.
+        collect_every_s: how often one of all workers of all servers deletes what expired; 0 for never.
         token_memory_s: how long a token that was valid is not made to wait for others' guesses.
     """
 
@@ -57,3 +58,4 @@ class ServerSettings:
     guess_memory_s: float = 600.0
     token_life_s: float = 2.0
     token_memory_s: float = 3600.0
+    collect_every_s: float = 60.0

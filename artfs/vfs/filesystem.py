@@ -26,6 +26,7 @@ from artfs.vfs.reading import ContentReader
 from artfs.vfs.staging_port import StagedXattrs, StagingArea
 from artfs.vfs.tree_nodes import TreeNodes
 from artfs.vfs.tree_pages import TreePages
+from artfs.vfs.uses import NoRuns, Processes, Uses
 from artfs.vfs.version_xattrs import VersionXattrs
 from artfs.vfs.view import View
 from artfs.wire.service import Registry
@@ -38,6 +39,7 @@ class Filesystem:
         staging: drafts; None for a mount without `.staging`.
         kernel: what is to be told of changes that come from elsewhere.
         known: what the client remembers of the catalog; None for a registry on this machine, which is quickly asked.
+        processes: which of them belong to runs.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Filesystem:
         staging: StagingArea | None = None,
         kernel: KernelCaches | None = None,
         known: Catalog | None = None,
+        processes: Processes | None = None,
     ) -> None:
         self.view = view
         self.staging = staging
@@ -59,9 +62,10 @@ class Filesystem:
         catalog = CatalogNodes(CatalogParts(registry, door, inodes, view, staging, known))
         self._reader = ContentReader(source, pages, door)
         self._watcher = AliasWatcher(registry, door, inodes, kernel or NoKernel(), waits=known is not None)
-        self.names = Names(catalog, tree, inodes, staging, view, self._watcher.moved_here)
+        self.uses = uses = Uses(inodes, processes or NoRuns(), registry, door)
+        self.names = Names(catalog, tree, inodes, staging, view, self._watcher.moved_here, uses)
         self.attributes = NodeAttributes(registry, tree, inodes, staging, view, door)
-        self.handles = Handles(catalog, tree, self._reader, inodes, staging, view)
+        self.handles = Handles(catalog, tree, self._reader, inodes, staging, view, uses)
         self.xattrs = Xattrs(VersionXattrs(registry, door, inodes, tree, self._reader, view), staging, view)
 
     def background_tasks(self) -> dict[str, Callable[[], Awaitable[None]]]:

@@ -21,6 +21,7 @@ from artfs.vfs.ports import Bytes
 from artfs.vfs.reading import ContentReader, OpenFile
 from artfs.vfs.staging_port import StagedHandles, StagingArea
 from artfs.vfs.tree_nodes import TreeNodes
+from artfs.vfs.uses import Uses
 from artfs.vfs.view import View
 
 _CHANGING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
@@ -45,6 +46,7 @@ class Handles:
         inodes: Inodes,
         staging: StagingArea | None,
         view: View,
+        uses: Uses,
     ) -> None:
         self._catalog = catalog
         self._tree = tree
@@ -52,6 +54,7 @@ class Handles:
         self._inodes = inodes
         self._staging = staging
         self._view = view
+        self._uses = uses
         self._numbers = count(1)
         self._files: dict[int, OpenFile] = {}
         self._directories: dict[int, OpenDirectory] = {}
@@ -61,7 +64,7 @@ class Handles:
         if inode & STAGED_BIT:
             if flags & _CHANGING:
                 self._view.require_writable()
-            return await self._area().open(inode, flags, caller)
+            return await self._open_staged(inode, flags, caller)
         if is_node(inode):
             raise OSError(errno.EISDIR, "a directory")
         if flags & _CHANGING:
@@ -72,6 +75,7 @@ class Handles:
             raise OSError(errno.EISDIR, "a directory")
         if entry.kind is EntryKind.SYMLINK:
             raise OSError(errno.ELOOP, "a symbolic link")
+        self._uses.note_used(found.leaf.key.origin, caller.pid)
         return self._keep(self._files, OpenFile(found.leaf.key, found.position, FileContent.of(entry)))
 
     async def create(self, parent: int, name: str, mode: int, flags: int, caller: Caller) -> tuple[int, Attributes]:
@@ -128,6 +132,16 @@ class Handles:
 
     def status(self) -> dict[str, int]:
         return {"files": len(self._files), "directories": len(self._directories)}
+
+    async def _open_staged(self, inode: int, flags: int, caller: Caller) -> int:
+        area = self._area()
+        origin = None
+        if self._uses.run_of(caller.pid) is not None and not flags & os.O_TRUNC:
+            origin = await area.origin(inode)
+        handle = await area.open(inode, flags, caller)
+        if origin is not None:
+            self._uses.note_used(origin, caller.pid)
+        return handle
 
     def _keep(self, table: dict[int, _T], opened: _T) -> int:
         handle = next(self._numbers)

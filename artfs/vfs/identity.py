@@ -1,8 +1,9 @@
 """From what a file is to its inode number.
 
 A file's identity is everything that its readers can see of it except its name: project, kind, executable bit, digest,
-extended attributes and mtime. The same file in v1, v2 and `best` is one identity, so one inode. A directory's identity is its
-place, the parent's inode and its name: directories are never shared. Pure.
+extended attributes and mtime. The same file in v1, v2 and `best` is one identity, so one inode; where versions are told apart,
+the version belongs to it too (and `best` is another name of one). A directory's identity is its place, the parent's inode
+and its name: directories are never shared. Pure.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
+from artfs.model.lineage import VersionRef
 from artfs.model.tree import Xattrs
 from artfs.vfs.entry_table import NUMBER_BITS, NUMBER_MASK
 
@@ -46,17 +48,19 @@ class Salt(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def file_salt(project: str, flags: int, mtime_ns: int) -> Salt:
+def file_salt(project: str, flags: int, mtime_ns: int, origin: VersionRef | None = None) -> Salt:
     """The salt of files without extended attributes. `flags` are the kind and the executable bit."""
-    data = sha256(f"{project}\0{flags}\0{mtime_ns}".encode()).digest()
+    version = "" if origin is None else f"\0{origin}"
+    data = sha256(f"{project}\0{flags}\0{mtime_ns}{version}".encode()).digest()
     return Salt(_first_word(data), data)
 
 
-def salt_with_xattrs(project: str, flags: int, mtime_ns: int, xattrs: Xattrs) -> Salt:
+def salt_with_xattrs(project: str, flags: int, mtime_ns: int, xattrs: Xattrs, origin: VersionRef | None = None) -> Salt:
     """The salt of any file or symbolic link; without attributes it is `file_salt`'s."""
+    plain = file_salt(project, flags, mtime_ns, origin)
     if not xattrs:
-        return file_salt(project, flags, mtime_ns)
-    hasher = sha256(file_salt(project, flags, mtime_ns).data)
+        return plain
+    hasher = sha256(plain.data)
     for name in sorted(xattrs):
         for part in (name.encode(), xattrs[name]):
             hasher.update(struct.pack(">Q", len(part)) + part)

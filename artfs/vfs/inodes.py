@@ -6,18 +6,25 @@ Owner: the event loop.
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
+from artfs.model.lineage import VersionRef
 from artfs.vfs.attributes import ROOT_INODE
 from artfs.vfs.entry_table import EntryPlace, EntryTable
 from artfs.vfs.identity import NODE_BIT, Identity
-from artfs.vfs.nodes import Node, NodeTable, RootNode
+from artfs.vfs.nodes import Node, NodeTable, RootNode, VersionNode
 from artfs.vfs.page_numbers import PageNumbers
 
 
 class Inodes:
-    """Lookup counts of everything that is not staged."""
+    """Lookup counts of everything that is not staged.
+
+    Attributes:
+        told_apart: files of different versions are different inodes from now on, so that an open one tells its version.
+    """
 
     def __init__(self, root: RootNode) -> None:
+        self.told_apart = False
         self.nodes = NodeTable(root)
         self.pages = PageNumbers()
         self.entries = EntryTable(self.pages)
@@ -25,6 +32,8 @@ class Inodes:
 
     def count_node(self, node: Node, parent: int) -> int:
         """Count one lookup of a catalog directory or version root; return its inode number."""
+        if self.told_apart and isinstance(node, VersionNode):
+            node = replace(node, told_apart=True)
         number = self.nodes.count_lookup(node)
         self._parents[number] = parent
         return number
@@ -45,6 +54,15 @@ class Inodes:
     def parent(self, number: int) -> int:
         """The directory above a directory."""
         return self._parents.get(number, ROOT_INODE)
+
+    def origin(self, directory: int) -> VersionRef | None:
+        """The version that a directory is in, where versions are told apart. Raises OSError ESTALE."""
+        if not self.told_apart:
+            return None
+        while not is_node(directory):
+            directory = self.parent(directory)
+        node = self.nodes.get(directory)
+        return node.ref if isinstance(node, VersionNode) else None
 
     def forget(self, number: int, count: int) -> None:
         if is_node(number):

@@ -18,6 +18,7 @@ from artfs.vfs.inodes import Inodes, is_node
 from artfs.vfs.nodes import ArtifactNode, Node, StagingNode, VersionNode
 from artfs.vfs.staging_port import DraftPlace, StagingArea, VersionFile
 from artfs.vfs.tree_nodes import TreeNodes
+from artfs.vfs.uses import Uses
 from artfs.vfs.view import View
 
 RENAME_EXCHANGE = 2
@@ -38,6 +39,7 @@ class Names:
         staging: StagingArea | None,
         view: View,
         moved: Callable[[int], None],
+        uses: Uses,
     ) -> None:
         self._catalog = catalog
         self._tree = tree
@@ -45,6 +47,7 @@ class Names:
         self._staging = staging
         self._view = view
         self._moved = moved
+        self._uses = uses
 
     async def lookup(self, parent: int, name: str) -> Attributes:
         """Attributes with inode 0 for a name that will never exist. Raises FileNotFoundError."""
@@ -92,9 +95,11 @@ class Names:
         if found.entry.kind is EntryKind.DIRECTORY:
             raise PermissionError(errno.EPERM, "directories cannot be linked")
         source = VersionFile(found.leaf.key.project, found.entry, found.mtime_ns)
-        return await area.nodes.link_version_file(source, parent, name, caller)
+        linked = await area.nodes.link_version_file(source, parent, name, caller)
+        self._uses.note_used(found.leaf.key.origin, caller.pid)
+        return linked
 
-    async def rename(self, parent: int, name: str, new_parent: int, new_name: str, flags: int) -> None:
+    async def rename(self, parent: int, name: str, new_parent: int, new_name: str, flags: int, caller: Caller) -> None:
         """`flags` are those of renameat2(2)."""
         self._view.require_writable()
         if parent & STAGED_BIT and new_parent & STAGED_BIT:
@@ -104,23 +109,24 @@ class Names:
         if source is None or target is None:
             raise OSError(errno.EXDEV, "drafts are renamed whole, and what is in them stays in them")
         if isinstance(source, StagingNode):
-            return await self._rename_draft(source, name, target, new_parent, new_name, flags)
+            return await self._rename_draft((source, name), target, (new_parent, new_name), flags, caller)
         if source != target or flags & RENAME_EXCHANGE:
             raise PermissionError(errno.EPERM, "only aliases within their artifact, and drafts, can be renamed")
         await self._catalog.rename_alias(parent, name, new_name, flags)
         self._moved(parent)
 
     async def _rename_draft(
-        self, source: StagingNode, name: str, target: Node, new_parent: int, new_name: str, flags: int
+        self, old: tuple[StagingNode, str], target: Node, new: tuple[int, str], flags: int, caller: Caller
     ) -> None:
+        (source, name), (new_parent, new_name) = old, new
         draft = DraftPlace(source.project, source.artifact, name)
         if not isinstance(target, StagingNode | ArtifactNode):
             raise PermissionError(errno.EPERM, "a draft is renamed to an alias, in an artifact's directory")
         if source.project != target.project:
             raise OSError(errno.EXDEV, "the target is in another project")
         if isinstance(target, StagingNode):
-            new = DraftPlace(target.project, target.artifact, new_name)
-            return await self._area().drafts.rename(draft, new, flags)
+            place = DraftPlace(target.project, target.artifact, new_name)
+            return await self._area().drafts.rename(draft, place, flags)
         if flags & ~RENAME_NOREPLACE:
             raise OSError(errno.EINVAL, "a commit cannot exchange")
         try:
@@ -129,10 +135,18 @@ class Names:
             raise OSError(errno.EINVAL, str(error)) from None
         if flags & RENAME_NOREPLACE and await self._catalog.exists(new_parent, new_name):
             raise FileExistsError(errno.EEXIST, f"{new_name!r} exists")
+        await self._commit(draft, target, new, caller)
+
+    async def _commit(self, draft: DraftPlace, target: ArtifactNode, new: tuple[int, str], caller: Caller) -> None:
+        new_parent, alias = new
+        run = self._uses.run_of(caller.pid)
+        noted = run if run is not None and await self._uses.before_commit(run) else None
         try:
-            await self._area().drafts.commit(draft, target.artifact, new_name)
+            result = await self._area().drafts.commit(draft, target.artifact, alias, noted)
         finally:
             self._moved(new_parent)
+        if run is not None:
+            self._uses.note_logged(run, result)
 
     def _is_tree(self, inode: int) -> bool:
         return not is_node(inode) or isinstance(self._inodes.nodes.get(inode), VersionNode)

@@ -10,6 +10,7 @@ import errno
 from dataclasses import dataclass
 
 from artfs.model.digest import Digest
+from artfs.model.lineage import VersionRef
 from artfs.model.names import version_name
 from artfs.vfs.attributes import ROOT_INODE
 from artfs.vfs.entry_table import NUMBER_MASK
@@ -46,7 +47,10 @@ class StagingNode:
 
 @dataclass(frozen=True, slots=True)
 class VersionNode:
-    """A version's root directory, reached as `name`: an alias or the version's own name."""
+    """A version's root directory, reached as `name`: an alias or the version's own name.
+
+    With `told_apart`, files in it are not those of other versions; so nor is the directory that of before.
+    """
 
     project: str
     artifact: str
@@ -54,10 +58,15 @@ class VersionNode:
     number: int
     root: Digest
     created_at_ns: int
+    told_apart: bool = False
 
     @property
     def page(self) -> PageKey:
         return PageKey(self.project, self.root)
+
+    @property
+    def ref(self) -> VersionRef:
+        return VersionRef(self.project, self.artifact, self.number)
 
     @property
     def version(self) -> str:

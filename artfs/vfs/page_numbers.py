@@ -11,13 +11,20 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from artfs.model.digest import Digest
+from artfs.model.lineage import VersionRef
 
 
 class PageKey(NamedTuple):
-    """A tree page of a project."""
+    """A tree page of a project; where versions are told apart, of one version of it."""
 
     project: str
     digest: Digest
+    origin: VersionRef | None = None
+
+    @property
+    def shared(self) -> PageKey:
+        """The page, whichever version it was reached through."""
+        return self if self.origin is None else PageKey(self.project, self.digest)
 
 
 class PageNumbers:

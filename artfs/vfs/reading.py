@@ -47,7 +47,7 @@ class OpenFile:
 
     def __init__(self, page: PageKey, position: int, content: FileContent) -> None:
         self.project = page.project
-        self.page = page
+        self.page = page.shared
         self.position = position
         self.content = content
         self.next_offset = 0  # where a reader in order goes on

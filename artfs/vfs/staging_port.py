@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from artfs.model.lineage import RunRef, VersionRef
 from artfs.model.tree import Entry
 from artfs.vfs.attributes import AttributeChange, Attributes, Caller
 from artfs.vfs.kernel import DirectoryBuffer
@@ -58,8 +59,10 @@ class Drafts(Protocol):
     async def rename(self, old: DraftPlace, new: DraftPlace, flags: int) -> None:
         """Give a draft another name, or another artifact of the same project."""
 
-    async def commit(self, place: DraftPlace, artifact: str, alias: str) -> SealResult:
+    async def commit(self, place: DraftPlace, artifact: str, alias: str, run: RunRef | None = None) -> SealResult:
         """Seal the draft as a version of `artifact` of its project and move `alias`; the draft is gone afterwards.
+
+        `run` is noted as having logged the version.
 
         When it raises, the draft is still there, complete.
         """
@@ -110,6 +113,9 @@ class StagedXattrs(Protocol):
 
 class StagedHandles(Protocol):
     """Open files and directories inside drafts; handles carry STAGED_BIT."""
+
+    async def origin(self, inode: int) -> VersionRef | None:
+        """The version that the draft was made of, if the file still has a version's content."""
 
     async def open(self, inode: int, flags: int, caller: Caller) -> int: ...
     async def create(self, parent: int, name: str, mode: int, flags: int, caller: Caller) -> tuple[int, Attributes]: ...

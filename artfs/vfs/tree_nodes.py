@@ -71,15 +71,16 @@ class TreeNodes:
 
     async def root_page(self, inode: int) -> tuple[PageKey, Referrer]:
         """The root page of a directory's tree, and what refers to it. Raises OSError ENOTDIR."""
+        origin = self._inodes.origin(inode)
         if is_node(inode):
             node = self._inodes.nodes.get(inode)
             if isinstance(node, VersionNode):
-                return node.page, node
+                return node.page._replace(origin=origin), node
             raise OSError(errno.EINVAL, "not a directory of a version")
         found = await self.found(inode)
         if found.entry.kind is not EntryKind.DIRECTORY:
             raise OSError(errno.ENOTDIR, "not a directory")
-        return PageKey(found.leaf.key.project, found.entry.digest), found.leaf.key
+        return PageKey(found.leaf.key.project, found.entry.digest, origin), found.leaf.key
 
     async def lookup(self, parent: int, name: str) -> Attributes:
         """Inode 0, to be kept for ever, if there is no such name."""
@@ -186,7 +187,7 @@ class _EntryFiller:
         mtime_ns = self._times[i]
         if self._shared != (flags, mtime_ns):
             _describe(attributes, flags, self._leaf, i)
-            self._salt_word, self._salt = file_salt(self._leaf.key.project, flags, mtime_ns)
+            self._salt_word, self._salt = file_salt(self._leaf.key.project, flags, mtime_ns, self._leaf.key.origin)
             self._shared = (flags, mtime_ns)
         attributes.size_bytes = size = self._sizes[i]
         attributes.block_count = (size + BLOCK_BYTES - 1) // BLOCK_BYTES
@@ -200,14 +201,14 @@ class _EntryFiller:
 
     def _fill_special(self, attributes: Attributes, flags: int, i: int) -> None:
         """Anything but a file without extended attributes."""
-        page = self._leaf.page
+        page, key = self._leaf.page, self._leaf.key
         mtime_ns = _describe(attributes, flags, self._leaf, i)
         self._shared = (-1, -1)
         if flags & _KIND_MASK == EntryKind.DIRECTORY:
             identity = directory_identity(self._parent, page.names[i])
             attributes.inode = self._inodes.count_directory(identity, self._parent, self._page_number, i)
             return
-        salt = salt_with_xattrs(self._leaf.key.project, flags, mtime_ns, page.xattrs(i))
+        salt = salt_with_xattrs(key.project, flags, mtime_ns, page.xattrs(i), key.origin)
         number, fingerprint = salt.identity(page.digest(i))
         attributes.inode = self._count_lookup(number, fingerprint, self._page_number, i)
 

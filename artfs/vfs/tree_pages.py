@@ -67,11 +67,11 @@ class TreePages:
 
     async def load(self, key: PageKey, referrer: Referrer) -> DatedPage:
         """Raises OSError ESTALE if the page went with its version, ObjectMissing or DamagedObject if it is damaged."""
-        page = self._source.peek_page(*key)
+        page = self._source.peek_page(key.project, key.digest)
         if page is not None:
             return page
         try:
-            return await self._fetch(key)
+            return await self._fetch(key.shared)
         except ObjectMissing as missing:
             await self.check_alive(key.project, referrer)
             raise missing from None
@@ -87,7 +87,7 @@ class TreePages:
         dated = await self.load(key, referrer)
         while isinstance(dated.page, IndexPage):
             i = dated.page.page_of(name)
-            referrer, key = key, PageKey(root.project, dated.page.digest(i))
+            referrer, key = key, PageKey(root.project, dated.page.digest(i), root.origin)
             dated = await self.load(key, referrer)
         leaf = Leaf.of(key, dated.page, dated, first)
         position = dated.page.find(name)
@@ -102,23 +102,23 @@ class TreePages:
         while isinstance(dated.page, IndexPage):
             i, start = dated.page.page_at(ordinal - first)
             first += start
-            referrer, key = key, PageKey(root.project, dated.page.digest(i))
+            referrer, key = key, PageKey(root.project, dated.page.digest(i), root.origin)
             dated = await self.load(key, referrer)
         return Leaf.of(key, dated.page, dated, first)
 
     async def _fetch(self, key: PageKey) -> DatedPage:
         while (flight := self._flights.get(key)) is not None:
             await flight.wait()
-            page = self._source.peek_page(*key)
+            page = self._source.peek_page(key.project, key.digest)
             if page is not None:
                 return page
         flight = self._flights[key] = trio.Event()
         try:
             if self._source.has_cache:
-                held = await self._door.run(Lane.LOCAL, self._source.held_page, *key)
+                held = await self._door.run(Lane.LOCAL, self._source.held_page, key.project, key.digest)
                 if held is not None:
                     return held
-            return await self._door.run(Lane.CONTENT, self._source.page, *key)
+            return await self._door.run(Lane.CONTENT, self._source.page, key.project, key.digest)
         finally:
             del self._flights[key]
             flight.set()

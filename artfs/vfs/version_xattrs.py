@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import msgspec
 
 from artfs.errors import InvalidValue
 from artfs.model.content import FileContent
+from artfs.model.durations import NEVER, parse_ttl_s
 from artfs.model.metadata import parse_metadata
 from artfs.model.names import LATEST, check_alias
 from artfs.model.tree import EntryKind
@@ -40,8 +42,9 @@ _ANSWERS: dict[str, Callable[[VersionRecord], str]] = {
     "metadata": lambda record: msgspec.json.encode(record.metadata).decode(),
     "state": lambda record: SEALED,
     "created_by": lambda record: record.created_by,
+    "expires_at": lambda record: _expiry(record.expires_at_ns),
 }
-_REMOVED = {"description": b"", "metadata": b"{}", "aliases": b""}
+_REMOVED = {"description": b"", "metadata": b"{}", "aliases": b"", "ttl": NEVER.encode()}
 
 
 class VersionXattrs:
@@ -75,7 +78,7 @@ class VersionXattrs:
         return [USER + name for name in (await self._tree.found(inode)).entry.xattrs]
 
     async def set(self, inode: int, name: str, value: bytes) -> None:
-        """Description, metadata, type and aliases of a version. Raises InvalidValue, TypeMismatch, OSError."""
+        """Description, metadata, type, aliases and time to live of a version. Raises InvalidValue, TypeMismatch, OSError."""
         self._view.require_writable()
         if not name.startswith(USER):
             raise OSError(errno.ENOTSUP, f"{name} cannot be kept; only user attributes can")
@@ -85,16 +88,20 @@ class VersionXattrs:
             PREFIX + "metadata": self._set_metadata,
             PREFIX + "type": self._set_type,
             PREFIX + "aliases": self._set_aliases,
+            PREFIX + "ttl": self._set_ttl,
         }.get(name)
         if setter is None:
             raise _immutable(name)
         await self._door.run(Lane.METADATA, setter, node, _text(name, value))
 
     async def remove(self, inode: int, name: str) -> None:
-        """Empty a description, metadata or the aliases. Raises OSError EROFS or EPERM for what always is."""
+        """Empty a description, metadata or the aliases, or let a version live for ever.
+
+        Raises OSError EROFS or EPERM for what always is.
+        """
         self._view.require_writable()
         node = self._settable(inode)
-        if name not in [PREFIX + answer for answer in _ANSWERS]:
+        if name not in [PREFIX + known for known in (*_ANSWERS, *_REMOVED)]:
             raise _no_data(name)
         emptied = _REMOVED.get(name.removeprefix(PREFIX))
         if emptied is None:
@@ -137,6 +144,10 @@ class VersionXattrs:
         change = VersionChange(metadata=parse_metadata(text))
         self._registry.versions.update(node.project, node.artifact, node.number, change)
 
+    def _set_ttl(self, node: VersionNode, text: str) -> None:
+        change = VersionChange(ttl_s=parse_ttl_s(text))
+        self._registry.versions.update(node.project, node.artifact, node.number, change)
+
     def _set_type(self, node: VersionNode, text: str) -> None:
         self._registry.artifacts.update(node.project, node.artifact, type=text.strip())
 
@@ -147,6 +158,13 @@ class VersionXattrs:
         held = {alias for alias, number in current.items() if number == node.number} - {LATEST}
         change = VersionChange(added_aliases=sorted(wanted - held), removed_aliases=sorted(held - wanted))
         self._registry.versions.update(node.project, node.artifact, node.number, change)
+
+
+def _expiry(expires_at_ns: int | None) -> str:
+    """`2030-01-31T12:00:00Z`, or `never`."""
+    if expires_at_ns is None:
+        return NEVER
+    return datetime.fromtimestamp(expires_at_ns // 10**9, UTC).isoformat().replace("+00:00", "Z")
 
 
 def parse_aliases(text: str) -> list[str]:

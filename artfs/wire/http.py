@@ -9,6 +9,8 @@ import msgspec
 from artfs.model.access import Role, Scope, Visibility
 from artfs.model.digest import Digest, ObjectKey
 from artfs.model.lineage import EdgeKind, VersionRef
+from artfs.model.names import LABEL_CHARACTERS_MAX
+from artfs.wire.deletions import Removal
 from artfs.wire.records import Change, Location, SealRequest, Text
 from artfs.wire.runs import HISTORY_ROWS_MAX, HistoryRow, Part
 from artfs.wire.service import EDGES_MAX, KEYS_MAX
@@ -85,6 +87,27 @@ class Deletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     numbers: list[Number]
     delete_aliases: bool = False
     dry_run: bool = False
+
+
+class ProjectDeletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What of a project to delete together; with `dry_run` only the plan is made.
+
+    `versions` are numbers by artifact; `artifacts` go with all their versions; `whole_project` is everything. With `clean` false
+    the bytes are gone only after another call.
+    """
+
+    versions: Annotated[
+        dict[str, list[Number]], msgspec.Meta(extra_json_schema={"propertyNames": {"pattern": NAME_PATTERN}})
+    ] = {}
+    artifacts: list[Name] = []
+    whole_project: bool = False
+    delete_aliases: bool = False
+    dry_run: bool = False
+    clean: bool = True
+
+    @property
+    def removal(self) -> Removal:
+        return Removal(self.versions, self.artifacts, self.whole_project, self.delete_aliases)
 
 
 class AliasRecord(msgspec.Struct, frozen=True):
@@ -212,7 +235,7 @@ class NewEdges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NewSharedDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    group: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^[ -~]{1,128}$"})]
+    group: Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": LABEL_CHARACTERS_MAX})]
 
 
 class Contribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,6 +13,7 @@ from typing import Protocol
 from artfs.model.access import Role, Scope, Visibility
 from artfs.model.digest import Digest, ObjectKey
 from artfs.model.lineage import Direction, EdgeKind, VersionRef
+from artfs.wire.deletions import Removal, RemovalPlan
 from artfs.wire.records import (
     ArtifactRecord,
     Change,
@@ -99,6 +100,24 @@ class Versions(Protocol):
         self, project: str, artifact: str, numbers: Sequence[int], *, delete_aliases: bool = False
     ) -> DeletionPlan:
         """Delete versions and, before returning, every stored byte that nothing else holds. Raises StillAliased."""
+
+
+class Deletions(Protocol):
+    """Deleting much together, of one project."""
+
+    def plan(self, project: str, removal: Removal) -> RemovalPlan:
+        """What a removal would do. Raises ArtifactNotFound and VersionNotFound."""
+
+    def delete(self, project: str, removal: Removal, *, clean: bool = True) -> RemovalPlan:
+        """Delete it and, before returning, every stored byte that nothing else holds. Raises StillAliased, NotEmpty.
+
+        Many versions are deleted in several transactions, between which others commit. What somebody else deletes meanwhile is
+        passed over; what is committed meanwhile to an artifact that goes, goes. A call that fails has deleted whole versions
+        or none; repeating it goes on.
+
+        Args:
+            clean: False for one of several calls, of which the last one cleans: bytes are gone when that returns.
+        """
 
 
 class Aliases(Protocol):
@@ -288,8 +307,10 @@ class Access(Protocol):
 
 
 class Tracking(Protocol):
-    """What produced versions, and what they became part of."""
+    """Runs, what they made alone and together, and what was made from it."""
 
+    @property
+    def shared_drafts(self) -> SharedDrafts: ...
     @property
     def runs(self) -> Runs: ...
     @property
@@ -316,11 +337,11 @@ class Registry(Tracking, Protocol):
     @property
     def versions(self) -> Versions: ...
     @property
+    def deletions(self) -> Deletions: ...
+    @property
     def aliases(self) -> Aliases: ...
     @property
     def drafts(self) -> Drafts: ...
-    @property
-    def shared_drafts(self) -> SharedDrafts: ...
     @property
     def objects(self) -> Objects: ...
     @property

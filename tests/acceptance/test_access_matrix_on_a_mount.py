@@ -12,7 +12,7 @@ import pytest
 from artfs.model.access import Role, Visibility
 from artfs.registry.embedded import EmbeddedRegistry
 from tests.acceptance.team import Server, Team
-from tests.access_matrix import CALLERS, Caller, Kind, Outcome, expected
+from tests.access_stage import CALLERS, Caller, Kind, Outcome, expected
 from tests.contract.uploading import commit, content_of
 
 pytestmark = [pytest.mark.fuse, pytest.mark.serial]

@@ -14,7 +14,8 @@ from artfs.model.access import Role, Scope, Visibility
 from artfs.registry.embedded import EmbeddedRegistry
 from tests.acceptance.team import Server, Team
 from tests.acceptance.user import wait_until
-from tests.access_matrix import ACTIONS, CALLERS, CONTENT, Caller, Stage, expected
+from tests.access_matrix import ACTIONS
+from tests.access_stage import CALLERS, CONTENT, Caller, Stage, expected
 
 TIMEOUT_S = 60
 

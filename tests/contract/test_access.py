@@ -19,7 +19,8 @@ from artfs.registry.sql_registry import SqlRegistry
 from artfs.wire import service
 from artfs.wire.records import SealRequest
 from artfs.wire.service import Registry
-from tests.access_matrix import ACTIONS, CALLERS, CONTENT, Action, Caller, Stage, expected
+from tests.access_matrix import ACTIONS, Action
+from tests.access_stage import CALLERS, CONTENT, Caller, Stage, expected
 from tests.contract.uploading import commit, content_of, send, write_pack
 from tests.registries import OWN_REGISTRIES, own_registry
 

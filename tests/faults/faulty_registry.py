@@ -78,11 +78,27 @@ class _Service:
         return call
 
 
+SERVICES = (
+    "projects",
+    "artifacts",
+    "versions",
+    "deletions",
+    "aliases",
+    "drafts",
+    "shared_drafts",
+    "runs",
+    "sweeps",
+    "lineage",
+    "objects",
+    "changes",
+)
+
+
 class _FaultyRegistry:
     def __init__(self, inner: Registry, faults: Faults) -> None:
         self._inner = inner
         self._faults = faults
-        for name in ("projects", "artifacts", "versions", "aliases", "drafts", "objects", "changes"):
+        for name in SERVICES:
             setattr(self, name, _Service(name, lambda name=name: getattr(inner, name), faults))  # type: ignore[misc]  # bound now
 
     @property

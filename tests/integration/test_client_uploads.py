@@ -95,7 +95,7 @@ def test_equal_contents_are_packed_once(client: Client, session: UploadSession, 
     contents |= {f"s{i}": session.add_file(_file(tmp_path / f"s{i}", b"same")) for i in range(5)}
     _seal(session, contents)
     keys = [key for pack in _packs(client) for key in pack]
-    assert len(keys) == len(set(keys)) == session.object_count
+    assert len(keys) == len(set(keys)) == session.sent.object_count
 
 
 def test_content_goes_into_one_pack_and_structure_into_another_in_the_order_it_came(
@@ -123,7 +123,7 @@ def test_what_the_project_has_is_not_sent_again(client: Client, tmp_path: Path) 
     for expected_new in (True, False):
         session = client.uploads.open("vision")
         _seal(session, {"f": session.add_file(_file(tmp_path / "f", data))})
-        assert (session.object_count > 0, session.stored_bytes > 0) == (expected_new, expected_new)
+        assert (session.sent.object_count > 0, session.sent.stored_bytes > 0) == (expected_new, expected_new)
 
 
 def test_several_threads_add_files_at_once(client: Client, session: UploadSession, tmp_path: Path) -> None:

@@ -11,11 +11,20 @@ import pytest
 from artfs.client.objects import ObjectReader
 from artfs.client.remembered.answer_file import AnswerFile
 from artfs.client.remembered.registry import RememberingRegistry
-from artfs.errors import AccessDenied, AliasNotFound, ArtifactNotFound, NotFound, ProjectNotFound, RegistryUnavailable
+from artfs.errors import (
+    AccessDenied,
+    AliasNotFound,
+    ArtifactNotFound,
+    NotFound,
+    ProjectNotFound,
+    RegistryUnavailable,
+    RunNotFound,
+)
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.vfs.ports import NotRemembered
-from artfs.wire.records import VersionChange
-from tests.contract.uploading import commit
+from artfs.wire.records import SealRequest, VersionChange
+from artfs.wire.runs import NewRun
+from tests.contract.uploading import commit, content_of, send
 from tests.faults.faulty_registry import DEAD, DENYING, Faults, faulty
 
 CURRENT_S = 30.0
@@ -185,6 +194,32 @@ def test_own_writes_are_seen_at_once(world: World) -> None:
         world.far.versions.resolve("vision", "bikes", "best")
     world.far.versions.update("vision", "bikes", 1, VersionChange(description="said"))
     assert world.far.versions.resolve("vision", "bikes", "v1").description == "said"
+
+
+def test_a_version_that_was_finished_here_is_seen_at_once(world: World) -> None:
+    world.follow()
+    assert world.latest() == 0
+    for opened_here in (True, False):
+        opener = world.far if opened_here else world.registry
+        shared = opener.shared_drafts.open("vision", "bikes", f"group-{opened_here}")
+        content = content_of({"f": b"part %d" % opened_here})
+        draft = world.far.drafts.open("vision")
+        send(world.far, draft, content)
+        world.far.shared_drafts.finish(shared.id, draft.id, SealRequest("bikes", content.root), [])
+        assert world.latest() == (1 if opened_here else 2)
+
+
+def test_runs_are_asked_for_each_time_and_what_fails_is_noticed(world: World) -> None:
+    world.registry.runs.start("vision", NewRun("r1"))
+    assert [run.id for run in world.far.runs.list("vision")] == ["r1"]
+    world.registry.runs.delete("vision", "r1")
+    with pytest.raises(RunNotFound):
+        world.far.runs.get("vision", "r1")
+    assert world.far.status()["reachable"]
+    world.faults.set(DEAD)
+    with pytest.raises(RegistryUnavailable):
+        world.far.lineage.graph("vision", "bikes", 0)
+    assert not world.far.status()["reachable"]
 
 
 def test_after_an_own_write_nothing_older_is_told_even_out_of_reach(world: World) -> None:

@@ -28,6 +28,10 @@ KNOWN = {
     "user": "bob",
     "draft": "d" * 32,
     "pack": "a" * 32,
+    "version": "v0",
+    "run": "r1",
+    "sweep": "s1",
+    "shared": "e" * 32,
     "digest": CONTENT.root.hex(),
 }
 WITHOUT_CALLER = {
@@ -85,7 +89,11 @@ def bob(place: Place) -> Iterator[Caller]:
 def real(bob: Caller) -> dict[str, str]:
     """What stands for the ids that only a running server gives."""
     pack = upload(bob, "vision", "bikes", CONTENT)
-    return {KNOWN["pack"]: pack, KNOWN["draft"]: Draft.open(bob, "vision").id}
+    shared = bob.ok("POST", "/v1/projects/vision/artifacts/bikes/shared-drafts", {"group": "night"})["id"]
+    bob.ok("POST", "/v1/projects/vision/sweeps", {"id": "s1"})
+    bob.ok("POST", "/v1/projects/vision/runs", {"id": "r1", "sweep": "s1"})
+    bob.ok("POST", "/v1/projects/vision/runs/r1/edges", {"kind": "logged", "versions": ["vision/bikes:v0"]})
+    return {KNOWN["pack"]: pack, KNOWN["draft"]: Draft.open(bob, "vision").id, KNOWN["shared"]: shared}
 
 
 SCHEMA = schemathesis.openapi.from_dict(document(KNOWN), config=SchemathesisConfig.from_dict(CONFIG))

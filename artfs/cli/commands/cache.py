@@ -9,7 +9,7 @@ import click
 
 from artfs.cli.context import Session, json_option, pass_session
 from artfs.cli.exit_codes import EXIT_CODES, OK
-from artfs.cli.output import echo_json
+from artfs.cli.output import counted, echo_json
 from artfs.cli.pinning import pin, pins, unpin
 from artfs.cli.progress import meter
 from artfs.model.sizes import format_size, parse_size
@@ -74,19 +74,18 @@ def info(session: Session, as_json: bool) -> None:
 @json_option
 @pass_session
 def cleanup(session: Session, size: str, dry_run: bool, as_json: bool) -> None:
-    """Limit the cache to SIZE now, removing what was not used for longest."""
+    """Keep the most recently used SIZE of the cache, and what is pinned; remove the rest now."""
     limit_bytes = parse_size(size)
     with closing(_open(session)) as cache:
         plan = cache.plan_cleanup(limit_bytes)
+        count, freed_bytes, kept_bytes = plan.object_count, plan.freed_bytes, plan.kept_bytes
         if not dry_run:
-            cache.cleanup(plan)
+            count, freed_bytes, kept_bytes = cache.cleanup(plan)
     if as_json:
-        echo_json({"freed_bytes": plan.freed_bytes, "kept_bytes": plan.kept_bytes, "objects": plan.object_count})
+        echo_json({"freed_bytes": freed_bytes, "kept_bytes": kept_bytes, "objects": count})
         return
     verb = "would free" if dry_run else "freed"
-    click.echo(
-        f"{verb} {format_size(plan.freed_bytes)} in {plan.object_count} objects; {format_size(plan.kept_bytes)} kept"
-    )
+    click.echo(f"{verb} {format_size(freed_bytes)} in {counted(count, 'object')}; {format_size(kept_bytes)} kept")
 
 
 @command.command("verify")

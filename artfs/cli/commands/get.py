@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from artfs.cli.context import Session, json_option, pass_session
+from artfs.cli.current_run import note_used
 from artfs.cli.output import counted, echo_json
 from artfs.cli.progress import meter
 from artfs.cli.refs import resolve_version
@@ -50,6 +51,7 @@ def command(session: Session, ref: str, root: Path | None, quiet: bool, as_json:
             result = getter.get_tree(tree if found is None else found.entry.digest, target)
         else:
             result = getter.get_entry(found, target)
+    note_used(session, version)
     if as_json:
         echo_json({"version": version.name, "root": str(target), **asdict(result)})
         return

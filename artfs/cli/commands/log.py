@@ -22,6 +22,7 @@ def command(session: Session, artifact: str, limit: int | None, as_json: bool) -
     if as_json:
         echo_json([version_json(v) for v in versions])
         return
+    any_expire = any(v.expires_at_ns is not None for v in versions)
     rows = (
         (
             v.name,
@@ -31,8 +32,11 @@ def command(session: Session, artifact: str, limit: int | None, as_json: bool) -
             str(v.file_count),
             v.digest.hex()[:12],
             v.created_by,
+            *([local_time(v.expires_at_ns) if v.expires_at_ns is not None else ""] if any_expire else []),
             v.description.partition("\n")[0],
         )
         for v in versions
     )
-    echo_table(("version", "aliases", "created", "size", "files", "digest", "by", "description"), rows, right=(3, 4))
+    expires = ["expires"] if any_expire else []
+    header = ("version", "aliases", "created", "size", "files", "digest", "by", *expires, "description")
+    echo_table(header, rows, right=(3, 4))

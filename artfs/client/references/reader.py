@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from hashlib import sha256
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
@@ -143,20 +143,26 @@ class ReferenceReader:
                 found[number] = future.result()
         return [found[number] for number in numbers]
 
-    def _not_held(self, subject: _Subject, numbers: range) -> list[int]:
-        """The first of `numbers` up to one that is held."""
+    def fill(self, subject: _Subject, numbers: range) -> None:
+        """Have the blocks in the cache, as far as it keeps them. Raises as `blocks` does."""
+        absent = self.not_cached(subject, numbers)
+        for run in _runs(absent):
+            self.blocks(subject, run, 0)
+
+    def not_cached(self, subject: _Subject, numbers: Sequence[int]) -> list[int]:
+        """Those that are not in the cache on disk."""
+        if self._cache is None or self._source(subject.reference.scheme).is_local:
+            return []
         digests = self._digests(subject, numbers)
         keys = {number: ObjectKey(ObjectKind.CHUNK, digest) for number, digest in digests.items()}
-        held = set(keys.values())
-        if keys and self._cache is not None:
-            held -= self._cache.absent(subject.project, list(keys.values()))
-        wanted: list[int] = []
-        for number in numbers:
-            in_cache = self._cache is not None and number in keys and keys[number] in held
-            if in_cache or self.peek(subject, [number]) is not None:
-                break
-            wanted.append(number)
-        return wanted
+        absent = self._cache.absent(subject.project, list(keys.values())) if keys else set()
+        return [number for number in numbers if number not in keys or keys[number] in absent]
+
+    def _not_held(self, subject: _Subject, numbers: range) -> list[int]:
+        """The first of `numbers` up to one that is held."""
+        not_cached = numbers if self._cache is None else self.not_cached(subject, numbers)
+        in_memory = self._in_memory(subject, numbers)
+        return list(takewhile(lambda number: number in not_cached and number not in in_memory, numbers))
 
     def _find(self, subject: _Subject, numbers: Sequence[int]) -> dict[int, Bytes]:
         """Those that are in memory or in the cache."""
@@ -368,6 +374,16 @@ class OpenedReference:
         step_bytes = max(RUN_BYTES_MAX // 2, self.reference.block_bytes)
         for offset in range(0, self.reference.size_bytes, step_bytes):
             yield self.read(offset, step_bytes)
+
+    def prefetch(self) -> int:
+        """Fetch what is not in the cache. Returns how many blocks the cache did not keep."""
+        step = max(1, RUN_BYTES_MAX // self.reference.block_bytes)
+        lost = 0
+        for first in range(0, self.reference.block_count, step):
+            numbers = range(first, min(first + step, self.reference.block_count))
+            self._reader.fill(self._subject, numbers)
+            lost += len(self._reader.not_cached(self._subject, numbers))
+        return lost
 
     def _numbers(self, offset: int, length: int) -> range:
         end = min(offset + length, self.reference.size_bytes)

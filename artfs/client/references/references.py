@@ -65,20 +65,28 @@ class References:
             self._cache.close()
 
     def resolve(
-        self, uri: str, *, checksum: bool = True, max_objects: int = OBJECTS_MAX
+        self, uri: str, name: str | None = None, *, checksum: bool = True, max_objects: int = OBJECTS_MAX
     ) -> list[tuple[str, Reference]]:
         """What `uri` stands for, each with its path: one thing with its name, or everything below a directory or prefix.
 
-        The path of one thing is empty if its URI has no last part.
-
         Args:
+            name: the path of what `uri` stands for, or the directory for all that is below it; None for its own name, or
+                for no directory.
             checksum: of what has no strong ETag, and of files, read all and note the SHA-256 of every block. Otherwise
                 only length and ETag are noted (of a file: its mtime), and no bytes are read.
             max_objects: raises InvalidValue if there are more.
 
         Raises InvalidValue, InvalidName, ReferenceForbidden, ReferenceUnavailable, ReferenceChanged, UnsupportedFile.
         """
-        return [(found.path, reference) for found, reference in self._resolve(uri, checksum, max_objects)]
+        parts = split_path(name) if name else ()
+        source = self.source(uri.partition(":")[0])
+        resolved: list[tuple[str, Reference]] = []
+        for found in source.locate(uri, max_objects):
+            path = "/".join(parts if parts and not found.is_below else (*parts, found.path))
+            if not path:
+                raise InvalidValue(f"{shown(uri)} has no name of its own", hint="say what to call it in the version")
+            resolved.append((path, _describe(source, found, checksum)))
+        return resolved
 
     def add(
         self,
@@ -89,27 +97,12 @@ class References:
         checksum: bool = True,
         max_objects: int = OBJECTS_MAX,
     ) -> list[tuple[str, Entry]]:
-        """Store descriptors of what `uri` stands for; returns paths in the version, and the entry for each.
+        """Send descriptors of what `uri` stands for; returns paths in the version, and the entry for each.
 
-        Args:
-            name: the path of what `uri` stands for, or the directory for all that is below it; None for its own name, or
-                for no directory.
-
-        See `resolve` for the other arguments, and for what is raised.
+        For the other arguments, and for what is raised, see `resolve`.
         """
-        parts = split_path(name) if name else ()
-        entries: list[tuple[str, Entry]] = []
-        for found, reference in self._resolve(uri, checksum, max_objects):
-            whole = "/".join(parts if parts and not found.is_below else (*parts, found.path))
-            if not whole:
-                raise InvalidValue(f"{shown(uri)} has no name of its own", hint="say what to call it in the version")
-            entries.append((whole, store_reference(session, whole.rpartition("/")[2], reference)))
-        return entries
-
-    def _resolve(self, uri: str, checksum: bool, max_objects: int) -> Iterator[tuple[Located, Reference]]:
-        source = self.source(uri.partition(":")[0])
-        for found in source.locate(uri, max_objects):
-            yield found, _describe(source, found, checksum)
+        resolved = self.resolve(uri, name, checksum=checksum, max_objects=max_objects)
+        return [(path, store_reference(session, path, reference)) for path, reference in resolved]
 
     def source(self, scheme: str) -> Source:
         """What reads a scheme. Raises ReferenceForbidden, and InvalidValue for one that is not known."""
@@ -135,12 +128,12 @@ class References:
         return HttpSource(self._policy, ca_file=self._ca_file)
 
 
-def store_reference(session: UploadSession, name: str, reference: Reference, *, executable: bool = False) -> Entry:
-    """Send a descriptor; the entry that holds it."""
+def store_reference(session: UploadSession, path: str, reference: Reference) -> Entry:
+    """Send a descriptor; the entry that holds it, named as the last part of `path`."""
     data = encode_reference(reference)
     digest = Digest.of(data)
     session.add_small(digest, data)
-    return Entry(name, EntryKind.REFERENCE, digest, reference.size_bytes, executable)
+    return Entry(path.rpartition("/")[2], EntryKind.REFERENCE, digest, reference.size_bytes)
 
 
 def _describe(source: Source, located: Located, checksum: bool) -> Reference:

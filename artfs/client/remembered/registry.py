@@ -22,6 +22,7 @@ from artfs.client.remembered.runs import NoticedLineage, NoticedRuns, NoticedSha
 from artfs.errors import RegistryUnavailable
 from artfs.model.access import Visibility
 from artfs.model.digest import ObjectKey
+from artfs.wire.deletions import Removal, RemovalPlan
 from artfs.wire.records import (
     ArtifactRecord,
     Change,
@@ -65,6 +66,7 @@ class RememberingRegistry:
         self.projects = RememberedProjects(parts)
         self.artifacts = RememberedArtifacts(parts)
         self.versions = RememberedVersions(parts)
+        self.deletions = RememberedDeletions(parts)
         self.aliases = RememberedAliases(parts)
         self.drafts = NoticedDrafts(parts)
         self.shared_drafts = NoticedSharedDrafts(parts)
@@ -203,6 +205,20 @@ class RememberedVersions:
     ) -> DeletionPlan:
         with self._parts.changing("version", project, artifact):
             return self._inner.delete(project, artifact, numbers, delete_aliases=delete_aliases)
+
+
+class RememberedDeletions:
+    def __init__(self, parts: RegistryParts) -> None:
+        self._parts = parts
+        self._inner = parts.inner.deletions
+
+    def plan(self, project: str, removal: Removal) -> RemovalPlan:
+        with self._parts.noticing():
+            return self._inner.plan(project, removal)
+
+    def delete(self, project: str, removal: Removal, *, clean: bool = True) -> RemovalPlan:
+        with self._parts.changing("project", project):
+            return self._inner.delete(project, removal, clean=clean)
 
 
 class RememberedAliases:

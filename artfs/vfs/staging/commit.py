@@ -15,6 +15,7 @@ import trio
 from artfs.errors import ArtfsError, Busy, ObjectMissing
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest
+from artfs.model.lineage import RunRef
 from artfs.model.tree import TreePage
 from artfs.vfs.door import Door, Lane
 from artfs.vfs.ports import ObjectSource
@@ -48,15 +49,19 @@ class Committer:
         self._door = door
         self._created_by = created_by
 
-    async def commit(self, draft: Draft, artifact: str, alias: str) -> SealResult:
-        """Seal the draft; when it returns, nothing in the draft may be changed any more, and the caller removes it."""
+    async def commit(self, draft: Draft, artifact: str, alias: str, run: RunRef | None = None) -> SealResult:
+        """Seal the draft; when it returns, nothing in the draft may be changed any more, and the caller removes it.
+
+        Args:
+            run: whose process commits.
+        """
         draft.check_writable()
         draft.sealing = True
         try:
             await self._wait_for_writers(draft)
             async with draft.changing:
                 pass  # a change that began before has ended
-            result = await self._seal(draft, artifact, alias)
+            result = await self._seal(draft, artifact, alias, "" if run is None else str(run))
         except BaseException as error:
             draft.sealing = False
             if isinstance(error, ArtfsError | OSError):
@@ -75,14 +80,14 @@ class Committer:
             names = ", ".join(sorted(_names(draft, number) for number in numbers[:3]))
             raise Busy(f"still open for writing: {names}", hint="close it, then rename again")
 
-    async def _seal(self, draft: Draft, artifact: str, alias: str) -> SealResult:
+    async def _seal(self, draft: Draft, artifact: str, alias: str, run: str) -> SealResult:
         upload = self._ingest.of(draft)
         async with upload.sending:
             await self._door.run(Lane.COMMIT, self._check, draft)
             try:
                 await self._send_all(draft, upload)
                 root = await self._door.run(Lane.COMMIT, self._build, upload)
-                request = self._request(draft, artifact, alias, root)
+                request = self._request(draft, artifact, [alias], root, run)
                 result = await self._door.run(Lane.COMMIT, self._ingest.open_session(upload).seal, request)
             except BaseException:
                 with trio.CancelScope(shield=True):
@@ -91,16 +96,18 @@ class Committer:
             upload.session = None
             return result
 
-    def _request(self, draft: Draft, artifact: str, alias: str, root: Digest) -> SealRequest:
+    def _request(self, draft: Draft, artifact: str, aliases: list[str], root: Digest, run: str) -> SealRequest:
         settings = read_settings(draft.index)
         return SealRequest(
             artifact=artifact,
             root=root,
-            aliases=list(dict.fromkeys((alias, *settings.aliases))),
+            aliases=list(dict.fromkeys((*aliases, *settings.aliases))),
             type=settings.type,
             description=settings.description,
             metadata=settings.metadata,
             created_by=self._created_by,
+            ttl_s=settings.ttl_s,
+            run=run,
         )
 
     async def _send_all(self, draft: Draft, upload: DraftUpload) -> None:

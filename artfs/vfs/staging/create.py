@@ -7,6 +7,7 @@ from pathlib import Path
 
 from artfs.errors import AlreadyExists, InvalidName
 from artfs.model.digest import Digest
+from artfs.model.lineage import VersionRef
 from artfs.model.tree import LeafPage
 from artfs.store.durable import storage_error
 from artfs.vfs.ports import ObjectSource
@@ -53,4 +54,5 @@ def _base(version: VersionRecord, source: ObjectSource) -> Base:
     dated = source.page(version.project, Digest(version.root))
     page = dated.page
     links = link_count(page) if isinstance(page, LeafPage) else 1  # as every directory of several pages
-    return Base(Digest(version.root), page.entry_count, links, dated.created_at_ns, version.name)
+    ref = VersionRef(version.project, version.artifact, version.number)
+    return Base(Digest(version.root), page.entry_count, links, dated.created_at_ns, str(ref))

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from artfs.errors import Busy
+from artfs.errors import Busy, InvalidName
 from artfs.model.digest import Digest
+from artfs.model.lineage import VersionRef
 from artfs.vfs.attributes import BLOCK_BYTES, Attributes
 from artfs.vfs.door import Door
 from artfs.vfs.ports import ObjectSource
@@ -63,6 +64,7 @@ class Draft:
         sealing: a commit is under way; nothing may be changed.
         gone: committed or removed; every inode is stale.
         error: why the last commit failed, in words.
+        base: the version that it was made of, as far as is known.
     """
 
     def __init__(self, place: DraftPlace, slot: int, directory: Path, lock: DraftLock, resources: Resources) -> None:
@@ -84,6 +86,7 @@ class Draft:
         self._forgotten: set[int] = set()
         row = self.index.fetch("SELECT value FROM meta WHERE key = 'error'", ())
         self.error = "" if row is None else str(row[0])
+        self.base = _base_of(self.index)
 
     def recover(self) -> None:
         """After adoption: finish what the last process could not."""
@@ -181,6 +184,14 @@ class Draft:
             self.index.execute("DELETE FROM inode WHERE number = ? AND link_count = 0", (number,))
             self.index.execute("DELETE FROM xattr WHERE inode = ?", (number,))
         self.files.remove(number)
+
+
+def _base_of(index: DraftIndex) -> VersionRef | None:
+    row = index.fetch("SELECT value FROM meta WHERE key = 'base'", ())
+    try:
+        return None if row is None else VersionRef.parse(str(row[0]))
+    except InvalidName:
+        return None  # an earlier artfs kept only the number
 
 
 def fill_draft(owner: tuple[int, int], mode: int, base: Base | None, now_ns: int) -> Callable[[Path], None]:

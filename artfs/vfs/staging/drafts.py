@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from artfs.model.lineage import RunRef
 from artfs.vfs.attributes import Attributes, Caller
 from artfs.vfs.door import Lane
 from artfs.vfs.staging.commit import Committer
@@ -87,9 +88,9 @@ class DraftDirectory:
             draft.move(lambda: layout.rename(old, new), new, layout.directory(new))
             self._table.move(old, new)
 
-    async def commit(self, place: DraftPlace, artifact: str, alias: str) -> SealResult:
+    async def commit(self, place: DraftPlace, artifact: str, alias: str, run: RunRef | None = None) -> SealResult:
         draft = await self._table.adopt(place)
-        result = await self._committer.commit(draft, artifact, alias)
+        result = await self._committer.commit(draft, artifact, alias, run)
         await self._end(draft, abandon=False)
         return result
 

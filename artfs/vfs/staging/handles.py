@@ -10,11 +10,13 @@ import errno
 import os
 from dataclasses import dataclass
 
+from artfs.model.lineage import VersionRef
 from artfs.vfs.attributes import STAGED_BIT, Attributes, Caller
 from artfs.vfs.door import Door, Lane
 from artfs.vfs.kernel import DirectoryBuffer
 from artfs.vfs.staging.contents import OpenInode
 from artfs.vfs.staging.draft import Draft
+from artfs.vfs.staging.inode import ContentState
 from artfs.vfs.staging.listing import fill
 from artfs.vfs.staging.nodes import free_name
 from artfs.vfs.staging.table import DraftTable
@@ -40,6 +42,13 @@ class DraftHandles:
         self._door = door
         self._handles: dict[int, _Handle] = {}
         self._last = STAGED_BIT
+
+    async def origin(self, inode: int) -> VersionRef | None:
+        draft = await self._table.of(inode)
+        if draft.base is None or draft.gone:
+            return None
+        found = await draft.resolver.inode(draft.number(inode))
+        return draft.base if found.content_state == ContentState.LOWER else None
 
     async def open(self, inode: int, flags: int, caller: Caller) -> int:
         draft = await self._table.of(inode)

@@ -1,15 +1,17 @@
-"""What a draft says about the version it is to become: description, metadata, type, aliases, set through xattrs of its root."""
+"""What a draft says about the version it is to become: description, metadata, type, aliases, time to live,
+set through xattrs of its root."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+from artfs.model.durations import parse_ttl_s
 from artfs.model.metadata import parse_metadata
 from artfs.model.names import check_alias, check_name
 from artfs.vfs.staging.index import DraftIndex
 
-SETTABLE = ("description", "metadata", "type", "aliases")
+SETTABLE = ("description", "metadata", "type", "aliases", "ttl")
 _PREFIX = "version."
 
 
@@ -21,6 +23,7 @@ class VersionSettings:
     metadata: dict[str, Any] | None = None
     type: str | None = None
     aliases: tuple[str, ...] = ()
+    ttl_s: int | None = None
 
 
 def checked_setting(name: str, text: str) -> str:
@@ -29,6 +32,8 @@ def checked_setting(name: str, text: str) -> str:
         parse_metadata(text)
     elif name == "type":
         check_name("type", text)
+    elif name == "ttl":
+        parse_ttl_s(text)
     elif name == "aliases":
         return ",".join(check_alias(alias) for alias in split_aliases(text))
     return text
@@ -46,6 +51,7 @@ def read_settings(index: DraftIndex) -> VersionSettings:
         metadata=None if metadata is None else parse_metadata(metadata),
         type=found["type"],
         aliases=tuple(split_aliases(found["aliases"] or "")),
+        ttl_s=None if found["ttl"] is None else parse_ttl_s(found["ttl"]),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from artfs.errors import InvalidValue
-from artfs.model.durations import parse_duration_s
+from artfs.model.durations import parse_duration_s, parse_ttl_s
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,10 @@ def test_a_number_and_a_unit_are_a_duration(text: str, seconds: int) -> None:
 def test_anything_else_is_not(text: str) -> None:
     with pytest.raises(InvalidValue):
         parse_duration_s(text)
+
+
+def test_a_time_to_live_may_be_for_ever() -> None:
+    assert (parse_ttl_s("never"), parse_ttl_s("30d")) == (0, 2_592_000)
+    for text in ("0", "for ever", ""):
+        with pytest.raises(InvalidValue):
+            parse_ttl_s(text)

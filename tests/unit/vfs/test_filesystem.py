@@ -126,8 +126,8 @@ async def test_nothing_in_a_version_can_be_changed(world: World) -> None:
             names.link(file, parent, "x", NOBODY),
             names.unlink(parent, "x"),
             names.remove_directory(parent, "x"),
-            names.rename(parent, "x", root, "y", 0),
-            names.rename(ROOT_INODE, "p", parent, "y", 0),
+            names.rename(parent, "x", root, "y", 0, NOBODY),
+            names.rename(ROOT_INODE, "p", parent, "y", 0, NOBODY),
             handles.create(parent, "x", 0o644, os.O_RDWR, NOBODY),
             world.fs.attributes.change(parent, AttributeChange(mode=0o777), None, NOBODY),
         ):
