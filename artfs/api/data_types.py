@@ -22,6 +22,7 @@ from artfs.api.value_types import (
     TypesDiffer,
     ValueType,
     array_place,
+    fits_as_it_is,
     from_json,
     type_of,
     typed_dict,
@@ -191,6 +192,8 @@ class Table:
 
     def _fitted(self, where: str, name: str | int, kind: ValueType, value: Any) -> tuple[Any, ValueType]:
         """The cell that keeps `value`, and the type of the column with it."""
+        if fits_as_it_is(value, kind):
+            return value, kind
         try:
             mixed = kind.kind == ANY
             kept = cell(value, mixed=mixed)
@@ -208,7 +211,8 @@ class Table:
             found = kind
             try:
                 for row in rows if kind.kind not in (ANY, FOREIGN) else ():
-                    found = found.merged(type_of(row[place], mixed=True))
+                    if not fits_as_it_is(row[place], found):
+                        found = found.merged(type_of(row[place], mixed=True))
             except TypesDiffer:
                 found = ValueType(ANY)
             self._types[place] = MISSING.merged(found)
