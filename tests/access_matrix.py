@@ -153,19 +153,22 @@ VERSIONS = [
         ),
         lambda stage, caller: stage.new_version(),
     ),
-    _read("deletions.plan", lambda registry, project: registry.deletions.plan(project, Removal({"bikes": [0]}))),
+    _read(
+        "versions.plan_removal",
+        lambda registry, project: registry.versions.plan_removal(project, Removal({"bikes": [0]})),
+    ),
     Action(
-        "deletions.delete",
+        "versions.remove",
         Kind.DELETE,
-        lambda registry, caller, stage, artifact: registry.deletions.delete(
+        lambda registry, caller, stage, artifact: registry.versions.remove(
             stage.project, Removal(artifacts=[artifact])
         ),
         lambda stage, caller: stage.new_version(),
     ),
     Action(
-        "deletions.delete",
+        "versions.remove",
         Kind.GOVERN,
-        lambda registry, caller, stage, project: registry.deletions.delete(project, Removal(whole_project=True)),
+        lambda registry, caller, stage, project: registry.versions.remove(project, Removal(whole_project=True)),
         lambda stage, caller: stage.new_project(),
         "whole project",
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +15,7 @@ from artfs.api.artifact_files import ArtifactFiles
 from artfs.api.draft_content import DraftContent, HeldFile, HeldLink, Leaf, stamp_of
 from artfs.api.scratch import Scratch
 from artfs.api.version_edit import VersionEdit
-from artfs.client.scan import Source, look
+from artfs.client.scan import Source, find_problem, look
 from artfs.errors import InvalidValue, PathNotFound, RunNotFound, UnsupportedFile, UsageError
 from artfs.model.links import leaves_version
 from artfs.store.durable import reported
@@ -239,8 +238,11 @@ class Artifact(ArtifactFiles):
             raise UsageError(f"{self.name} is logged and never changes", hint="make a new artfs.Artifact of that name")
 
     def _held(self, source: Source, policy: Policy) -> HeldFile:
-        if not stat.S_ISREG(source.mode):
-            raise UnsupportedFile(f"{source.path} is not a regular file", hint="add_dir adds a directory")
+        if source.is_directory:
+            raise UnsupportedFile(f"{source.path} is a directory", hint="add_dir adds a directory")
+        problem = find_problem(source, 0)
+        if problem is not None:
+            raise UnsupportedFile(f"a version cannot hold this: {problem}", hint="leave it out")
         if policy == "immutable":
             return HeldFile(source.path, source.is_executable, stamp_of(source.path))
         return HeldFile(str(self._scratch.copy(source.path)), source.is_executable)
@@ -250,6 +252,8 @@ class Artifact(ArtifactFiles):
             return self._held(source, policy)
         if not leaves_version(path.count("/"), source.target):
             return HeldLink(source.target)
+        if not os.path.exists(source.path):
+            raise UnsupportedFile(f"{source.path} is a link to nothing: {source.target!r}", hint="remove it")
         return self._held(look(os.path.realpath(source.path), source.name), policy)
 
     def _log_by_itself(self) -> None:

@@ -32,6 +32,9 @@ class Transaction(Protocol):
     def run_many(self, sql: str, parameters: Iterable[Parameters]) -> int:
         """How many rows were changed by all of it."""
 
+    def script(self, sql: str) -> None:
+        """Statements without parameters and answers, separated by semicolons, in one round trip."""
+
     def note_filled(self, table: str) -> None:
         """A temporary table was filled: let the database plan by what is in it now.
 

@@ -25,7 +25,7 @@ from artfs.registry.resources import Resources
 from artfs.wire.deletions import ArtifactRemoval, Removal, RemovalPlan
 
 AT_ONCE = 16  # versions that are deleted in one transaction, all or none
-TRANSACTION_S = 0.05
+TRANSACTION_S = 0.1
 BATCH_MAX = 512
 PAUSE_S = 0.01  # longer than a waiting writer's poll
 ARTIFACTS_AT_ONCE = 64
@@ -86,12 +86,12 @@ class Pace:
     def took(self, elapsed_s: float) -> None:
         if elapsed_s > TRANSACTION_S:
             self.size = max(1, self.size // 2)
-        elif elapsed_s < TRANSACTION_S / 3:
+        elif elapsed_s < TRANSACTION_S / 2:
             self.size = min(BATCH_MAX, self.size * 2)
 
 
 class Deletions:
-    """The `Deletions` service."""
+    """Makes plans and carries them out."""
 
     def __init__(
         self,

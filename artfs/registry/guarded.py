@@ -137,19 +137,13 @@ class GuardedVersions:
         self._guard.require(Operation.DELETE, project)
         return self._inner.delete(project, artifact, numbers, delete_aliases=delete_aliases)
 
-
-class GuardedDeletions:
-    def __init__(self, registry: SqlRegistry, guard: Guard) -> None:
-        self._inner = registry.deletions
-        self._guard = guard
-
-    def plan(self, project: str, removal: Removal) -> RemovalPlan:
+    def plan_removal(self, project: str, removal: Removal) -> RemovalPlan:
         self._guard.require(Operation.READ, project)
-        return self._inner.plan(project, removal)
+        return self._inner.plan_removal(project, removal)
 
-    def delete(self, project: str, removal: Removal, *, clean: bool = True) -> RemovalPlan:
+    def remove(self, project: str, removal: Removal, *, clean: bool = True) -> RemovalPlan:
         self._guard.require(Operation.ADMINISTER if removal.whole_project else Operation.DELETE, project)
-        return self._inner.delete(project, removal, clean=clean)
+        return self._inner.remove(project, removal, clean=clean)
 
 
 class GuardedAliases:
@@ -269,7 +263,6 @@ class GuardedRegistry:
         self.projects = GuardedProjects(registry, guard)
         self.artifacts = GuardedArtifacts(registry, guard)
         self.versions = GuardedVersions(registry, guard)
-        self.deletions = GuardedDeletions(registry, guard)
         self.aliases = GuardedAliases(registry, guard)
         self.drafts = GuardedDrafts(registry, guard)
         self.shared_drafts = GuardedSharedDrafts(registry, guard)

@@ -15,6 +15,10 @@ from artfs.registry.database import Transaction
 
 _NAMES = ("frontier", "fresh", "doomed", "condemned")
 
+_EMPTY_TABLES = ";".join(
+    f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} (id BIGINT PRIMARY KEY); DELETE FROM {name}" for name in _NAMES
+)
+
 _DIES = (
     "INSERT INTO fresh (id) SELECT f.id FROM frontier f JOIN objects o ON o.id = f.id JOIN packs p ON p.id = o.pack"
     " WHERE NOT EXISTS (SELECT 1 FROM doomed y WHERE y.id = f.id)"
@@ -57,9 +61,7 @@ def walk(tx: Transaction, now_ns: int, *, candidates: Iterable[int] = (), condem
 
     Writes to temporary tables only, so it serves a plan in a reading transaction too.
     """
-    for name in _NAMES:
-        tx.run(f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} (id BIGINT PRIMARY KEY)")
-        tx.run(f"DELETE FROM {name}")
+    tx.script(_EMPTY_TABLES)
     tx.run_many("INSERT INTO condemned (id) VALUES (?)", ((id_,) for id_ in condemned))
     tx.run_many("INSERT INTO frontier (id) VALUES (?)", ((id_,) for id_ in candidates))
     tx.run(

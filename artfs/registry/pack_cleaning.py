@@ -75,12 +75,14 @@ class PackCleaning:
             packs: how many at most.
         """
         with self._database.read() as tx:
-            if tx.row(_ANY_TO_DO) is None:
+            unused = tx.row(_ANY_UNUSED)
+            if unused is None and not _packs_to_do(tx, 1):
                 return
         with self._resources.maintenance_lock(wait=wait) as locked:
             if not locked:
                 return
-            self._drop_unused()
+            if unused is not None:
+                self._drop_unused()
             unfit: set[int] = set()
             at_once = BATCH_PACKS
             while packs > 0 and (batch := self._batch(min(packs, at_once), unfit)):
@@ -189,27 +191,26 @@ class PackCleaning:
         """Let the objects be in the new packs, from one moment to the next."""
         if not copies:
             return
+        good = [(one, copied) for one, copied in copies if copied is not None]
         with self._database.write() as tx:
-            for one, copied in copies:
-                if copied is None:
-                    tx.run("UPDATE packs SET state = 'deleting' WHERE id = ?", (one.new_id,))
-                    continue
-                moved = tx.run_many(
-                    "UPDATE objects SET pack = ?, start = ? WHERE id = ? AND pack = ?",
-                    ((one.new_id, kept.placed.offset, kept.id, one.old.id) for kept in copied),
-                )
-                state = "stored" if moved == len(copied) else "dirty"
-                tx.run(
-                    "UPDATE packs SET state = ?, draft_id = (SELECT o.draft_id FROM packs o WHERE o.id = ?) WHERE id = ?",
-                    (state, one.old.id, one.new_id),
-                )
-                tx.run("UPDATE packs SET state = 'deleting' WHERE id = ?", (one.old.id,))
+            tx.run_many(
+                "UPDATE objects SET pack = ?, start = ? WHERE id = ? AND pack = ?",
+                ((one.new_id, kept.placed.offset, kept.id, one.old.id) for one, copied in good for kept in copied),
+            )
+            sql = "SELECT pack, count(*) FROM objects WHERE pack IN ({}) GROUP BY pack"
+            moved: dict[int, int] = dict(rows_in(tx, sql, (), [one.new_id for one, _ in good]))
+            tx.run_many(
+                "UPDATE packs SET state = ?, draft_id = (SELECT o.draft_id FROM packs o WHERE o.id = ?) WHERE id = ?",
+                (
+                    ("stored" if moved.get(one.new_id) == len(copied) else "dirty", one.old.id, one.new_id)
+                    for one, copied in good
+                ),
+            )
+            let_go = [one.new_id if copied is None else one.old.id for one, copied in copies]
+            tx.run_many("UPDATE packs SET state = 'deleting' WHERE id = ?", ((id_,) for id_ in let_go))
 
 
-_ANY_TO_DO = (
-    "SELECT 1 FROM packs WHERE state <> 'stored' AND (state IN ('dirty', 'deleting')"
-    " OR (state = 'writing' AND draft_id IS NULL)) LIMIT 1"
-)
+_ANY_UNUSED = "SELECT 1 FROM packs WHERE state <> 'stored' AND state = 'writing' AND draft_id IS NULL LIMIT 1"
 _EMPTY = "NOT EXISTS (SELECT 1 FROM objects o WHERE o.pack = packs.id)"
 
 

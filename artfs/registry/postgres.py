@@ -137,6 +137,9 @@ class _Connection:
         self.execute("DROP TABLE incoming")
         return inserted
 
+    def script(self, sql: str) -> None:
+        self.execute(sql)
+
     def note_filled(self, table: str) -> None:
         self.execute(f"ANALYZE {table}")
 
@@ -166,6 +169,7 @@ class PostgresDatabase:
         self._pid = os.getpid()
         self._idle: list[_Connection] = []
         self._inherited: list[_Connection] = []
+        self._locker: _Connection | None = None
         self._pool_lock = threading.Lock()
         self._free = threading.BoundedSemaphore(CONNECTIONS_MAX)
         self._closed = False
@@ -197,14 +201,46 @@ class PostgresDatabase:
     @contextmanager
     def maintenance_lock(self, *, wait: bool) -> Iterator[bool]:
         """A `MaintenanceLock` of all servers, on a connection of its own: the server frees it when that is lost."""
+        if self._pid != os.getpid():
+            self._after_fork()
+        with self._pool_lock:
+            kept, self._locker = self._locker, None
         with _reported(self.name):
-            connection = _Connection(self._url)
+            connection, held = self._locked(kept, wait)
         try:
-            with _reported(self.name):
-                held = self._acquire(connection, wait)
             yield held
         finally:
+            self._unlock(connection, held=held)
+
+    def _locked(self, kept: _Connection | None, wait: bool) -> tuple[_Connection, bool]:
+        """A connection that waited for the lock, and whether it has it; another one if `kept` was lost."""
+        if kept is not None:
+            try:
+                return kept, self._acquire(kept, wait)
+            except psycopg.OperationalError as error:
+                kept.raw.close()
+                if not _is_lost(error):
+                    raise
+        connection = _Connection(self._url)
+        try:
+            return connection, self._acquire(connection, wait)
+        except BaseException:
             connection.raw.close()
+            raise
+
+    def _unlock(self, connection: _Connection, *, held: bool) -> None:
+        """Free the lock and keep the connection for the next time, unless it was lost."""
+        try:
+            if held:
+                connection.execute(f"SELECT pg_advisory_unlock({MAINTENANCE_LOCK})")
+        except psycopg.Error:  # then the server frees it
+            connection.raw.close()
+            return
+        with self._pool_lock:
+            if self._locker is None and not self._closed and self._pid == os.getpid():
+                self._locker = connection
+                return
+        connection.raw.close()
 
     def close(self) -> None:
         """Close what is idle; connections in use are closed when their transaction ends."""
@@ -212,6 +248,9 @@ class PostgresDatabase:
             self._after_fork()
         with self._pool_lock:
             self._closed = True
+            locker, self._locker = self._locker, None
+        if locker is not None:
+            locker.raw.close()
         self._discard_idle()
 
     def _acquire(self, connection: _Connection, wait: bool) -> bool:
@@ -292,8 +331,8 @@ class PostgresDatabase:
         """The parent's connections are set aside untouched: closing them would say goodbye in the parent's name."""
         self._pool_lock = threading.Lock()
         self._free = threading.BoundedSemaphore(CONNECTIONS_MAX)
-        self._inherited += self._idle
-        self._idle = []
+        self._inherited += [*self._idle, *([self._locker] if self._locker is not None else [])]
+        self._idle, self._locker = [], None
         self._pid = os.getpid()
 
 

@@ -58,6 +58,9 @@ class _Connection:
         self.raw.executemany(sql, parameters)
         return self.raw.total_changes() - before
 
+    def script(self, sql: str) -> None:
+        self.raw.execute(sql).fetchall()
+
     def note_filled(self, table: str) -> None:
         """SQLite looks up rows one by one whatever there are."""
 

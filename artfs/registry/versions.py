@@ -16,7 +16,7 @@ from artfs.registry.changes import append_change
 from artfs.registry.database import Row, Transaction
 from artfs.registry.deletion import Deletions
 from artfs.registry.resources import Resources
-from artfs.wire.deletions import Removal
+from artfs.wire.deletions import Removal, RemovalPlan
 from artfs.wire.records import DEFAULT_TYPE, DeletionPlan, VersionChange, VersionRecord
 
 METADATA_BYTES_MAX = 16 << 20
@@ -182,3 +182,9 @@ class Versions:
     ) -> DeletionPlan:
         removal = Removal({artifact: list(numbers)}, delete_aliases=delete_aliases)
         return self._deletions.delete(project, removal).of_one(artifact)
+
+    def plan_removal(self, project: str, removal: Removal) -> RemovalPlan:
+        return self._deletions.plan(project, removal)
+
+    def remove(self, project: str, removal: Removal, *, clean: bool = True) -> RemovalPlan:
+        return self._deletions.delete(project, removal, clean=clean)

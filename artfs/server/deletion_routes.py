@@ -11,8 +11,8 @@ from artfs.wire.http import ProjectDeletion
 def delete(call: Call) -> RemovalPlan:
     deletion: ProjectDeletion = call.body
     if deletion.dry_run:
-        return call.registry.deletions.plan(call.path["project"], deletion.removal)
-    return call.registry.deletions.delete(call.path["project"], deletion.removal, clean=deletion.clean)
+        return call.registry.versions.plan_removal(call.path["project"], deletion.removal)
+    return call.registry.versions.remove(call.path["project"], deletion.removal, clean=deletion.clean)
 
 
 OPERATIONS = (

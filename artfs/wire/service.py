@@ -101,19 +101,15 @@ class Versions(Protocol):
     ) -> DeletionPlan:
         """Delete versions and, before returning, every stored byte that nothing else holds. Raises StillAliased."""
 
+    def plan_removal(self, project: str, removal: Removal) -> RemovalPlan:
+        """What `remove` would do. Raises ArtifactNotFound and VersionNotFound."""
 
-class Deletions(Protocol):
-    """Deleting much together, of one project."""
-
-    def plan(self, project: str, removal: Removal) -> RemovalPlan:
-        """What a removal would do. Raises ArtifactNotFound and VersionNotFound."""
-
-    def delete(self, project: str, removal: Removal, *, clean: bool = True) -> RemovalPlan:
-        """Delete it and, before returning, every stored byte that nothing else holds. Raises StillAliased, NotEmpty.
+    def remove(self, project: str, removal: Removal, *, clean: bool = True) -> RemovalPlan:
+        """Delete much together and, before returning, every stored byte that nothing else holds.
 
         Many versions are deleted in several transactions, between which others commit. What somebody else deletes meanwhile is
         passed over; what is committed meanwhile to an artifact that goes, goes. A call that fails has deleted whole versions
-        or none; repeating it goes on.
+        or none; repeating it goes on. Raises StillAliased, NotEmpty.
 
         Args:
             clean: False for one of several calls, of which the last one cleans: bytes are gone when that returns.
@@ -336,8 +332,6 @@ class Registry(Tracking, Protocol):
     def artifacts(self) -> Artifacts: ...
     @property
     def versions(self) -> Versions: ...
-    @property
-    def deletions(self) -> Deletions: ...
     @property
     def aliases(self) -> Aliases: ...
     @property

@@ -17,16 +17,16 @@ def test_what_two_artifacts_share_is_counted_when_both_go(registry: Registry) ->
     one = content_of({"a": b"shared", "b": b"one"})
     commit(registry, "vision", "bikes", shared)
     commit(registry, "vision", "cars", one)
-    alone = registry.deletions.plan("vision", Removal({"bikes": [0]}))
+    alone = registry.versions.plan_removal("vision", Removal({"bikes": [0]}))
     assert alone.object_count == 1  # its tree
     both = Removal({"bikes": [0], "cars": [0]}, delete_aliases=True)
-    plan = registry.deletions.plan("vision", both)
+    plan = registry.versions.plan_removal("vision", both)
     assert plan.object_count == len(set(shared.objects) | set(one.objects)) == 4
     assert plan.artifacts == [
         ArtifactRemoval("bikes", [0], ["latest"]),
         ArtifactRemoval("cars", [0], ["latest"]),
     ]
-    assert registry.deletions.delete("vision", both) == plan
+    assert registry.versions.remove("vision", both) == plan
     assert registry.objects.locate("vision", [*shared.objects, *one.objects]) == [None] * 5
 
 
@@ -37,10 +37,10 @@ def test_many_versions_free_what_was_planned_whatever_transactions_they_go_in(re
     for content in contents:
         commit(registry, "vision", "bikes", content)
     removal = Removal({"bikes": list(range(MANY))})
-    plan = registry.deletions.plan("vision", removal)
+    plan = registry.versions.plan_removal("vision", removal)
     before = {key for content in contents for key in content.objects}
     assert plan.object_count == len(before - set(contents[-1].objects))
-    assert registry.deletions.delete("vision", removal) == plan
+    assert registry.versions.remove("vision", removal) == plan
     assert [version.number for version in registry.versions.list("vision", "bikes")] == [MANY]
     gone = list(before - set(contents[-1].objects))
     assert registry.objects.locate("vision", gone) == [None] * len(gone)
@@ -51,12 +51,12 @@ def test_an_alias_on_any_of_many_versions_keeps_all_of_them(registry: Registry) 
     for i in range(MANY):
         commit(registry, "vision", "bikes", {"a": b"%d" % i}, *(["best"] if i == 30 else []))
     with pytest.raises(StillAliased, match="best"):
-        registry.deletions.delete("vision", Removal({"bikes": list(range(MANY - 1))}))
+        registry.versions.remove("vision", Removal({"bikes": list(range(MANY - 1))}))
     assert len(registry.versions.list("vision", "bikes")) == MANY
     with pytest.raises(VersionNotFound, match="v77"):
-        registry.deletions.delete("vision", Removal({"bikes": [*range(MANY), 77]}, delete_aliases=True))
+        registry.versions.remove("vision", Removal({"bikes": [*range(MANY), 77]}, delete_aliases=True))
     assert len(registry.versions.list("vision", "bikes")) == MANY
-    done = registry.deletions.delete("vision", Removal({"bikes": list(range(MANY))}, delete_aliases=True))
+    done = registry.versions.remove("vision", Removal({"bikes": list(range(MANY))}, delete_aliases=True))
     assert done.artifacts == [ArtifactRemoval("bikes", list(range(MANY)), ["best", "latest"])]
     assert registry.aliases.list("vision", "bikes") == {}
 
@@ -67,12 +67,12 @@ def test_an_artifact_goes_with_its_versions_and_aliases(registry: Registry) -> N
     commit(registry, "vision", "cars", kept)
     registry.artifacts.create("vision", "empty")
     removal = Removal(artifacts=["bikes", "empty"])
-    plan = registry.deletions.plan("vision", removal)
+    plan = registry.versions.plan_removal("vision", removal)
     assert plan.artifacts == [
         ArtifactRemoval("bikes", [0], ["best", "latest"], is_whole=True),
         ArtifactRemoval("empty", [], [], is_whole=True),
     ]
-    assert registry.deletions.delete("vision", removal) == plan
+    assert registry.versions.remove("vision", removal) == plan
     assert [artifact.name for artifact in registry.artifacts.list("vision")] == ["cars"]
     assert commit(registry, "vision", "bikes", {"a": b"1"}).version.number == 1, "numbers are never given twice"
 
@@ -80,9 +80,9 @@ def test_an_artifact_goes_with_its_versions_and_aliases(registry: Registry) -> N
 def test_a_project_goes_with_everything(registry: Registry) -> None:
     commit(registry, "vision", "bikes", {"a": b"1"}, "best")
     commit(registry, "vision", "cars", {"a": b"1"})
-    plan = registry.deletions.plan("vision", Removal(whole_project=True))
+    plan = registry.versions.plan_removal("vision", Removal(whole_project=True))
     assert (plan.version_count, plan.object_count, plan.whole_project) == (2, 2, True)
-    assert registry.deletions.delete("vision", Removal(whole_project=True)) == plan
+    assert registry.versions.remove("vision", Removal(whole_project=True)) == plan
     with pytest.raises(ProjectNotFound):
         registry.projects.get("vision")
 
@@ -91,25 +91,25 @@ def test_a_project_somebody_uploads_to_stays_whole(registry: Registry) -> None:
     commit(registry, "vision", "bikes", {"a": b"1"})
     draft = registry.drafts.open("vision")
     with pytest.raises(NotEmpty, match="upload"):
-        registry.deletions.delete("vision", Removal(whole_project=True))
+        registry.versions.remove("vision", Removal(whole_project=True))
     assert len(registry.versions.list("vision", "bikes")) == 1
     registry.drafts.abandon(draft.id)
-    registry.deletions.delete("vision", Removal(whole_project=True))
+    registry.versions.remove("vision", Removal(whole_project=True))
 
 
 def test_bytes_are_gone_when_the_last_of_several_calls_returns(registry: Registry) -> None:
     contents = [content_of({"a": b"%d" % i}) for i in range(3)]
     for content in contents:
         commit(registry, "vision", "bikes", content)
-    first = registry.deletions.delete("vision", Removal({"bikes": [0]}), clean=False)
-    last = registry.deletions.delete("vision", Removal({"bikes": [1]}))
+    first = registry.versions.remove("vision", Removal({"bikes": [0]}), clean=False)
+    last = registry.versions.remove("vision", Removal({"bikes": [1]}))
     assert (first.object_count, last.object_count) == (2, 2)
     assert fetch(registry, "vision", contents[2].root_key) is not None
 
 
 def test_nothing_to_delete_is_nothing(registry: Registry) -> None:
-    assert registry.deletions.delete("vision", Removal()).artifacts == []
+    assert registry.versions.remove("vision", Removal()).artifacts == []
     with pytest.raises(ArtifactNotFound):
-        registry.deletions.plan("vision", Removal({"nope": []}))
+        registry.versions.plan_removal("vision", Removal({"nope": []}))
     with pytest.raises(ProjectNotFound):
-        registry.deletions.plan("nope", Removal(whole_project=True))
+        registry.versions.plan_removal("nope", Removal(whole_project=True))

@@ -139,7 +139,7 @@ def delete_beside_commits(registry: SqlRegistry, root: Path, count: int) -> tupl
         running = [threads.submit(committer.run, stop) for committer in committers]
         try:
             position, began_s = registry.changes.position(), time.monotonic()
-            done = registry.deletions.delete("vision", Removal({"doomed": list(range(count))}))
+            done = registry.versions.remove("vision", Removal({"doomed": list(range(count))}))
             elapsed_s = time.monotonic() - began_s
         finally:
             stop.set()

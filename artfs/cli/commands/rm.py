@@ -70,7 +70,9 @@ def command(
     choice = plan_removal(
         targets, listing, criteria, time.time_ns(), recursive=recursive, delete_aliases=delete_aliases
     )
-    plans = [(removal, registry.deletions.plan(project, removal)) for project, removal in choice.removals.items()]
+    plans = [
+        (removal, registry.versions.plan_removal(project, removal)) for project, removal in choice.removals.items()
+    ]
     for removal, plan in plans:
         _refuse_aliased(removal, plan)
     _tell_spared(choice.spared)
@@ -106,11 +108,11 @@ def _delete(registry: Registry, removal: Removal, plan: RemovalPlan, bar: Meter,
         removal = Removal(removal.versions, delete_aliases=removal.delete_aliases)
     if sum(map(len, removal.versions.values())) <= SLICE_VERSIONS:
         bar.update(phase="deleting", files=0, size_bytes=0)
-        done = registry.deletions.delete(plan.project, removal)
+        done = registry.versions.remove(plan.project, removal)
         return done if recursive else RemovalPlan(plan.project, plan.artifacts, done.object_count, done.freed_bytes)
     objects = freed_bytes = versions = 0
     for part, is_last in _slices(removal):
-        done = registry.deletions.delete(plan.project, part, clean=is_last)
+        done = registry.versions.remove(plan.project, part, clean=is_last)
         objects, freed_bytes = objects + done.object_count, freed_bytes + done.freed_bytes
         versions += done.version_count
         phase = "deleting" if not is_last else "cleaning up"

@@ -66,7 +66,6 @@ class RememberingRegistry:
         self.projects = RememberedProjects(parts)
         self.artifacts = RememberedArtifacts(parts)
         self.versions = RememberedVersions(parts)
-        self.deletions = RememberedDeletions(parts)
         self.aliases = RememberedAliases(parts)
         self.drafts = NoticedDrafts(parts)
         self.shared_drafts = NoticedSharedDrafts(parts)
@@ -206,19 +205,13 @@ class RememberedVersions:
         with self._parts.changing("version", project, artifact):
             return self._inner.delete(project, artifact, numbers, delete_aliases=delete_aliases)
 
-
-class RememberedDeletions:
-    def __init__(self, parts: RegistryParts) -> None:
-        self._parts = parts
-        self._inner = parts.inner.deletions
-
-    def plan(self, project: str, removal: Removal) -> RemovalPlan:
+    def plan_removal(self, project: str, removal: Removal) -> RemovalPlan:
         with self._parts.noticing():
-            return self._inner.plan(project, removal)
+            return self._inner.plan_removal(project, removal)
 
-    def delete(self, project: str, removal: Removal, *, clean: bool = True) -> RemovalPlan:
+    def remove(self, project: str, removal: Removal, *, clean: bool = True) -> RemovalPlan:
         with self._parts.changing("project", project):
-            return self._inner.delete(project, removal, clean=clean)
+            return self._inner.remove(project, removal, clean=clean)
 
 
 class RememberedAliases:

@@ -9,6 +9,7 @@ from artfs.client.remote.transport import Transport
 from artfs.model.access import Visibility
 from artfs.model.metadata import check_metadata
 from artfs.model.names import check_alias, version_name
+from artfs.wire.deletions import Removal, RemovalPlan
 from artfs.wire.http import (
     AliasMove,
     AliasRecord,
@@ -18,6 +19,7 @@ from artfs.wire.http import (
     NewProject,
     Page,
     ProjectChange,
+    ProjectDeletion,
 )
 from artfs.wire.records import ArtifactRecord, DeletionPlan, ProjectRecord, VersionChange, VersionRecord
 
@@ -97,9 +99,22 @@ class RemoteVersions:
     ) -> DeletionPlan:
         return self._delete(project, artifact, Deletion(list(numbers), delete_aliases))
 
+    def plan_removal(self, project: str, removal: Removal) -> RemovalPlan:
+        return self._remove(project, removal, dry_run=True, clean=False)
+
+    def remove(self, project: str, removal: Removal, *, clean: bool = True) -> RemovalPlan:
+        return self._remove(project, removal, dry_run=False, clean=clean)
+
     def _delete(self, project: str, artifact: str, body: Deletion) -> DeletionPlan:
         url = artifact_path(project, artifact, "deletions")
         return self._transport.send("POST", url, body, DeletionPlan, again=body.dry_run, wait_s=DELETION_S)
+
+    def _remove(self, project: str, removal: Removal, *, dry_run: bool, clean: bool) -> RemovalPlan:
+        body = ProjectDeletion(
+            removal.versions, removal.artifacts, removal.whole_project, removal.delete_aliases, dry_run, clean
+        )
+        url = project_path(project, "deletions")
+        return self._transport.send("POST", url, body, RemovalPlan, again=dry_run, wait_s=DELETION_S)
 
 
 class RemoteAliases:

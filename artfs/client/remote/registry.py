@@ -11,7 +11,6 @@ from pathlib import Path
 
 from artfs.client.remote.access import RemoteAccess
 from artfs.client.remote.catalog import RemoteAliases, RemoteArtifacts, RemoteProjects, RemoteVersions
-from artfs.client.remote.deletions import RemoteDeletions
 from artfs.client.remote.runs import RemoteLineage, RemoteRuns, RemoteSweeps
 from artfs.client.remote.shared_drafts import RemoteSharedDrafts
 from artfs.client.remote.transfers import RemoteChanges, RemoteDrafts, RemoteObjects
@@ -53,7 +52,6 @@ class RemoteRegistry:
         self.projects = RemoteProjects(transport)
         self.artifacts = RemoteArtifacts(transport)
         self.versions = RemoteVersions(transport)
-        self.deletions = RemoteDeletions(transport)
         self.aliases = RemoteAliases(transport)
         self.drafts = RemoteDrafts(transport)
         self.shared_drafts = RemoteSharedDrafts(transport)

@@ -162,6 +162,16 @@ def test_what_no_version_holds_is_refused_when_it_is_added() -> None:
     artifact = artfs.Artifact("bikes", "dataset")
     with pytest.raises(UnsupportedFile, match="fifo"):
         artifact.add_dir("d")
+    Path("d/fifo").unlink()
+    Path("d/a").chmod(0o4755)
+    with pytest.raises(UnsupportedFile, match="setuid"):
+        artifact.add_file("d/a")
+    Path("d/a").chmod(0o644)
+    for target in ("/nowhere/at/all", "../other"):
+        Path("other/link").unlink(missing_ok=True)
+        Path("other/link").symlink_to(target)
+        with pytest.raises(UnsupportedFile):
+            artifact.add_dir("other")
     with pytest.raises(UnsupportedFile):
         artifact.add_file("d")
     with pytest.raises(InvalidValue):
