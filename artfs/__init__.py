@@ -80,20 +80,26 @@ class _Package(type(sys)):  # type: ignore[misc]  # ModuleType, without importin
     """This package, with what changes with the current run, which is asked for anew each time."""
 
     @property
-    def run(self) -> Any:
-        return self._current("current_run")
+    def run(self) -> Run | None:
+        """The run of this process that was begun last and has not ended; None if there is none."""
+        run: Run | None = self._current("current_run")
+        return run
 
     @property
-    def config(self) -> Any:
-        return self._current("current_config")
+    def config(self) -> SavedMapping:
+        """The configuration of the current run. Raises UsageError when it is used while there is none."""
+        config: SavedMapping = self._current("current_config")
+        return config
 
     @config.setter
     def config(self, submodule: object) -> None:
         """The import system would put `artfs.config` here; all that import from it find it without that."""
 
     @property
-    def summary(self) -> Any:
-        return self._current("current_summary")
+    def summary(self) -> SavedMapping:
+        """The summary of the current run. Raises UsageError when it is used while there is none."""
+        summary: SavedMapping = self._current("current_summary")
+        return summary
 
     @staticmethod
     def _current(name: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +15,7 @@ from artfs.api.artifact_files import ArtifactFiles
 from artfs.api.draft_content import DraftContent, HeldFile, HeldLink, Leaf, stamp_of
 from artfs.api.scratch import Scratch
 from artfs.api.version_edit import VersionEdit
-from artfs.client.scan import Source, look
+from artfs.client.scan import Source, find_problem, look
 from artfs.errors import InvalidValue, PathNotFound, RunNotFound, UnsupportedFile, UsageError
 from artfs.model.links import leaves_version
 from artfs.store.durable import reported
@@ -42,6 +41,7 @@ class Artifact(ArtifactFiles):
     Args:
         name: of the artifact that it becomes a version of. One of type `code` is named after the running script.
         type: such as `dataset` or `model`: the same for all versions of an artifact.
+        description: what the version is, in words.
         metadata: a JSON object.
         ttl: how long the version lives after it was logged, unless an alias other than `latest` means it; None for ever.
 
@@ -71,7 +71,7 @@ class Artifact(ArtifactFiles):
 
     @classmethod
     def of(cls, sealed: Sealed) -> Self:
-        """The artifact that is a version of the registry."""
+        """The artifact that is a `sealed` version of the registry."""
         artifact = cls.__new__(cls)
         ArtifactFiles.__init__(artifact, sealed.version.artifact, sealed.version.type, sealed)
         return artifact
@@ -87,6 +87,7 @@ class Artifact(ArtifactFiles):
         """Add a file as it is now, and return its path in the artifact.
 
         Args:
+            local_path: where the file is.
             name: that path; the default is the file's name.
             policy: `mutable` takes a copy, so that the file may change or go afterwards. `immutable` takes none: good for what is
                 large; the file must stay as it is until it is logged, else logging raises FileChanged.
@@ -110,8 +111,15 @@ class Artifact(ArtifactFiles):
     ) -> None:
         """Add all that is in a directory, empty directories too, under `name` (the default is the artifact's root).
 
-        Symbolic links that stay in the directory are kept, others are followed. Raises what `add_file` raises, and
-        UnsupportedFile for a link to a directory outside.
+        Symbolic links that stay in the directory are kept, others are followed.
+
+        Args:
+            local_path: where the directory is.
+            name: the path of the directory in the artifact.
+            policy: as for `add_file`.
+            overwrite: as for `add_file`.
+
+        Raises what `add_file` raises, UnsupportedFile for a link to a directory outside, and InvalidValue for a file.
         """
         self._check_open()
         root = os.path.realpath(_existing(local_path))
@@ -143,6 +151,7 @@ class Artifact(ArtifactFiles):
             checksum: note digests of all bytes, so that what was changed is noticed for certain. That reads them, unless the
                 source tells a strong ETag. Without it, length and ETag (of a file: its time) are noted.
             max_objects: raise InvalidValue if there are more than these.
+            overwrite: replace what was added at those paths before.
 
         Raises ReferenceForbidden for what configuration does not allow, ReferenceUnavailable, ReferenceChanged, InvalidValue.
         """
@@ -157,7 +166,15 @@ class Artifact(ArtifactFiles):
     def new_file(
         self, name: str, mode: Literal["w", "wb", "x", "xb"] = "w", encoding: str | None = None
     ) -> Iterator[IO[Any]]:
-        """A file to write, which is added as `name` when the block ends, unless it ends with an exception."""
+        """A file to write, which is added as `name` when the block ends, unless it ends with an exception.
+
+        Args:
+            name: its path in the artifact.
+            mode: as of `open`; `w` replaces what was added at that path before, `x` does not.
+            encoding: of text; the default is UTF-8.
+
+        Raises AlreadyExists, InvalidName.
+        """
         self._check_open()
         path = self._scratch.new_path()
         is_text = "b" not in mode
@@ -166,7 +183,15 @@ class Artifact(ArtifactFiles):
         self._content.put(name, HeldFile(str(path), executable=False), overwrite=mode.startswith("w"))
 
     def add(self, obj: Storable, name: str, *, overwrite: bool = False) -> str:
-        """Add an object such as a table, which `get(name)` gives back, and return the path of its file."""
+        """Add an object such as a table, which `get(name)` gives back, and return the path of its file.
+
+        Args:
+            obj: an `artfs.Table`, an `artfs.data_types.PartitionedTable`, or what else has `file_name` and `write`.
+            name: the path in the artifact, without the suffix that tells the format.
+            overwrite: as for `add_file`.
+
+        Raises AlreadyExists, InvalidName.
+        """
         self._check_open()
         held = self._scratch.new_path()
         with held.open("wb") as file:
@@ -176,7 +201,13 @@ class Artifact(ArtifactFiles):
         return path
 
     def remove(self, item: str | os.PathLike[str] | ManifestEntry) -> None:
-        """Take away a file, or a directory with all that is below, before it is logged. Raises PathNotFound."""
+        """Take away a file, or a directory with all that is below, before it is logged.
+
+        Args:
+            item: its path in the artifact.
+
+        Raises PathNotFound.
+        """
         self._check_open()
         self._content.remove(os.fspath(item) if isinstance(item, str | os.PathLike) else item.path)
 
@@ -207,8 +238,11 @@ class Artifact(ArtifactFiles):
             raise UsageError(f"{self.name} is logged and never changes", hint="make a new artfs.Artifact of that name")
 
     def _held(self, source: Source, policy: Policy) -> HeldFile:
-        if not stat.S_ISREG(source.mode):
-            raise UnsupportedFile(f"{source.path} is not a regular file", hint="add_dir adds a directory")
+        if source.is_directory:
+            raise UnsupportedFile(f"{source.path} is a directory", hint="add_dir adds a directory")
+        problem = find_problem(source, 0)
+        if problem is not None:
+            raise UnsupportedFile(f"a version cannot hold this: {problem}", hint="leave it out")
         if policy == "immutable":
             return HeldFile(source.path, source.is_executable, stamp_of(source.path))
         return HeldFile(str(self._scratch.copy(source.path)), source.is_executable)
@@ -218,6 +252,8 @@ class Artifact(ArtifactFiles):
             return self._held(source, policy)
         if not leaves_version(path.count("/"), source.target):
             return HeldLink(source.target)
+        if not os.path.exists(source.path):
+            raise UnsupportedFile(f"{source.path} is a link to nothing: {source.target!r}", hint="remove it")
         return self._held(look(os.path.realpath(source.path), source.name), policy)
 
     def _log_by_itself(self) -> None:

@@ -132,7 +132,7 @@ class ArtifactFiles(ArtifactProperties):
         session, version = self._need_sealed()
         for record in mount_records(session.config).list():
             path = os.path.join(record.mountpoint, version.project, version.artifact, version.name)
-            if record.registry == session.config.registry and os.path.isdir(path):
+            if _place(record.registry) == _place(session.config.registry) and os.path.isdir(path):
                 return path
         return None
 
@@ -152,6 +152,13 @@ class ArtifactFiles(ArtifactProperties):
 def version_root(version: VersionRecord, root: str | Path | None) -> Path:
     """Where a version is downloaded to: `root`, or what is meant where nobody says."""
     return Path("artifacts") / f"{version.artifact}:{version.name}" if root is None else Path(root)
+
+
+def _place(registry: str) -> str:
+    """A registry as it is compared: a directory may be written in several ways."""
+    if "://" in registry and not registry.startswith("file://"):
+        return registry.rstrip("/")
+    return os.path.realpath(os.path.expanduser(registry.removeprefix("file://")))
 
 
 def _pages(entries: Iterator[ManifestEntry]) -> Iterator[list[ManifestEntry]]:

@@ -48,7 +48,7 @@ def current_summary() -> SavedMapping | BeforeInit:
 
 
 def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
-    """`Run.log` of the current run. Raises UsageError if there is none."""
+    """`Run.log` of the current run, with its `data`, `step` and `commit`. Raises UsageError if there is none."""
     _need_run().log(data, step, commit)
 
 
@@ -58,17 +58,31 @@ def log_artifact(
     type: str | None = None,
     aliases: Sequence[str] | None = None,
 ) -> Artifact:
-    """`Run.log_artifact` of the current run, which is begun if there is none."""
+    """`Run.log_artifact` of the current run, which is begun if there is none.
+
+    Args:
+        artifact_or_path: an artifact, or a file or directory to make one of.
+        name: of an artifact that is made here.
+        type: of an artifact that is made here.
+        aliases: moved to the version besides the artifact's own and `latest`.
+    """
     return (current_run() or init()).log_artifact(artifact_or_path, name, type, aliases)
 
 
 def use_artifact(artifact_or_name: Artifact | str, type: str | None = None) -> Artifact:
-    """`Run.use_artifact` of the current run. Raises UsageError if there is none."""
+    """`Run.use_artifact` of the current run.
+
+    Args:
+        artifact_or_name: `[project/]name:alias`, or a version that was got or logged before.
+        type: raise TypeMismatch if it is of another.
+
+    Raises UsageError if there is no run, and what `Run.use_artifact` raises.
+    """
     return _need_run().use_artifact(artifact_or_name, type)
 
 
 def finish(exit_code: int | None = None) -> None:
-    """`Run.finish` of the current run, if there is one."""
+    """`Run.finish` of the current run, with its `exit_code`, if there is one."""
     run = current_run()
     if run is not None:
         run.finish(exit_code)
@@ -79,7 +93,10 @@ def sweep(sweep: Mapping[str, Any], entity: str | None = None, project: str | No
 
     Args:
         sweep: its configuration; `name` is what to call it, `metric` names the goal: `{"name": "val_acc", "goal": "maximize"}`.
+        entity: accepted, and stands for the server.
         project: created if need be; the default is that of the configuration.
+
+    Raises InvalidName, InvalidValue.
     """
     if entity:
         check_name("entity", entity)

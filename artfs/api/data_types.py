@@ -22,6 +22,7 @@ from artfs.api.value_types import (
     TypesDiffer,
     ValueType,
     array_place,
+    fits_as_it_is,
     from_json,
     type_of,
     typed_dict,
@@ -180,7 +181,7 @@ class Table:
         return name if name.endswith(_TABLE_SUFFIX) else name + _TABLE_SUFFIX
 
     def write(self, file: BinaryIO) -> None:
-        """Write it as JSON. The same cells give the same bytes."""
+        """Write it to a `file` as JSON. The same cells give the same bytes."""
         types = {str(name): kind for name, kind in zip(self._columns, self._types, strict=True)}
         head = {"_type": "table", "column_types": typed_dict(types), "columns": self._columns}
         tail = {"log_mode": _LOG_MODE, "ncols": len(self._columns), "nrows": len(self._rows)}
@@ -191,6 +192,8 @@ class Table:
 
     def _fitted(self, where: str, name: str | int, kind: ValueType, value: Any) -> tuple[Any, ValueType]:
         """The cell that keeps `value`, and the type of the column with it."""
+        if fits_as_it_is(value, kind):
+            return value, kind
         try:
             mixed = kind.kind == ANY
             kept = cell(value, mixed=mixed)
@@ -208,7 +211,8 @@ class Table:
             found = kind
             try:
                 for row in rows if kind.kind not in (ANY, FOREIGN) else ():
-                    found = found.merged(type_of(row[place], mixed=True))
+                    if not fits_as_it_is(row[place], found):
+                        found = found.merged(type_of(row[place], mixed=True))
             except TypesDiffer:
                 found = ValueType(ANY)
             self._types[place] = MISSING.merged(found)
@@ -219,6 +223,9 @@ class PartitionedTable:
 
     Args:
         parts_path: the directory in the artifact.
+
+    Attributes:
+        parts_path: as it was given.
 
     Raises:
         InvalidName: `parts_path` cannot be a path in an artifact.
@@ -279,7 +286,7 @@ class PartitionedTable:
         return name if name.endswith(_PARTITIONED_SUFFIX) else name + _PARTITIONED_SUFFIX
 
     def write(self, file: BinaryIO) -> None:
-        """Write it as JSON."""
+        """Write it to a `file` as JSON."""
         file.write(_json({"_type": "partitioned-table", "parts_path": self.parts_path}))
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from artfs.api.artifact_files import version_root
-from artfs.client.files import FileReader
 from artfs.client.get import Getter
 from artfs.client.trees import Found, TreeReader
 from artfs.errors import InvalidValue, PathNotFound
@@ -32,9 +31,6 @@ class Manifest:
     def __init__(self, session: Session, version: VersionRecord) -> None:
         self._session = session
         self._version = version
-        self._source = session.client.objects
-        self._trees = TreeReader(self._source, version.project)
-        self._files = FileReader(self._source, version.project)
 
     @cached_property
     def entries(self) -> Mapping[str, ManifestEntry]:
@@ -70,8 +66,12 @@ class Manifest:
     def __len__(self) -> int:
         return self._version.file_count
 
+    @property
+    def _trees(self) -> TreeReader:
+        return TreeReader(self._session.client.objects, self._version.project)
+
     def _entry(self, found: Found) -> ManifestEntry:
-        return ManifestEntry(self._session, self._version, found, self._files)
+        return ManifestEntry(self._session, self._version, found)
 
 
 class ManifestEntry:
@@ -82,11 +82,10 @@ class ManifestEntry:
         size: its bytes; of a symbolic link, those of its target.
     """
 
-    def __init__(self, session: Session, version: VersionRecord, found: Found, files: FileReader) -> None:
+    def __init__(self, session: Session, version: VersionRecord, found: Found) -> None:
         self._session = session
         self._version = version
         self._found = found
-        self._files = files
         self.path = found.path
         self.size = found.entry.size_bytes
 
@@ -103,7 +102,7 @@ class ManifestEntry:
             return reference.etag if reference.sha256 is None else reference.sha256.text
         if entry.kind is EntryKind.SYMLINK:
             return entry.digest.text
-        return self._files.file_digest(FileContent.of(entry)).text
+        return self._session.files(self._version.project).file_digest(FileContent.of(entry)).text
 
     @cached_property
     def ref(self) -> str | None:
@@ -136,7 +135,8 @@ class ManifestEntry:
         entry = self._found.entry
         if entry.kind is EntryKind.SYMLINK:
             raise InvalidValue(f"{self.path!r} is a symbolic link to {entry.target!r}", hint="open what it points to")
-        return io.BufferedReader(_Content(self._files, FileContent.of(entry)), READ_AHEAD_BYTES)
+        content = _Content(self._session, self._version.project, FileContent.of(entry))
+        return io.BufferedReader(content, READ_AHEAD_BYTES)
 
     @cached_property
     def _reference(self) -> Reference | None:
@@ -172,9 +172,10 @@ class VersionFiles:
 class _Content(io.RawIOBase):
     """A file's content, read by range."""
 
-    def __init__(self, files: FileReader, content: FileContent) -> None:
+    def __init__(self, session: Session, project: str, content: FileContent) -> None:
         super().__init__()
-        self._files = files
+        self._session = session
+        self._project = project
         self._content = content
         self._position = 0
 
@@ -194,7 +195,7 @@ class _Content(io.RawIOBase):
 
     def readinto(self, buffer: object) -> int:
         view = memoryview(cast(bytearray, buffer)).cast("B")
-        data = self._files.read(self._content, self._position, len(view))
+        data = self._session.files(self._project).read(self._content, self._position, len(view))
         view[: len(data)] = data
         self._position += len(data)
         return len(data)

@@ -78,6 +78,7 @@ class Run(RunFacts):
         """Add values to the history, and set them in the summary. They are sent within seconds, many at once.
 
         Args:
+            data: the values, by name.
             step: what they belong to; the default is one more than that of the log before. Steps do not go back.
             commit: False if more values of the same step follow, which is also meant where `step` is given.
 
@@ -102,7 +103,8 @@ class Run(RunFacts):
 
         Args:
             artifact_or_path: an artifact, or a file or directory to make one of.
-            name, type: of an artifact that is made here.
+            name: of an artifact that is made here.
+            type: of an artifact that is made here.
             aliases: moved to the version besides the artifact's own and `latest`.
 
         Raises TypeMismatch, StorageFull, RegistryUnavailable and what storing raises; then nothing was logged.
@@ -146,6 +148,10 @@ class Run(RunFacts):
         kept, whatever becomes of this process.
 
         Args:
+            artifact_or_path: an artifact, or a file or directory to make one of.
+            name: of an artifact that is made here.
+            type: of an artifact that is made here.
+            aliases: moved to the version, when it is made, besides those of other runs and `latest`.
             distributed_id: what they have in common instead of the group.
 
         Raises DraftClosed if it was finished, UsageError without a group, and what `log_artifact` raises.
@@ -168,6 +174,13 @@ class Run(RunFacts):
     ) -> Artifact:
         """Contribute, and make a version of what all have contributed, which is returned. All of their runs have logged it.
 
+        Args:
+            artifact_or_path: an artifact, or a file or directory to make one of.
+            name: of an artifact that is made here.
+            type: of an artifact that is made here.
+            aliases: moved to the version besides those that others asked for and `latest`.
+            distributed_id: as for `upsert_artifact`.
+
         Raises PathConflict naming paths that two runs gave different content, Conflict for metadata or a description that they
         disagree on, DraftClosed if it was finished before. Then there is no version.
         """
@@ -181,7 +194,7 @@ class Run(RunFacts):
         return artifact
 
     def finish(self, exit_code: int | None = None) -> None:
-        """End the run when all is sent: as finished for 0 or None, as failed for another exit code. Repeatable.
+        """End the run when all is sent: as finished if `exit_code` is 0 or None, else as failed. Repeatable.
 
         Raises what sending raises. A run of `artfs run` goes on.
         """

@@ -59,18 +59,20 @@ def matches(run: RunRecord, filters: Mapping[str, Any]) -> bool:
 
 
 def ordered(runs: list[RunRecord], order: str) -> list[RunRecord]:
-    """Runs by a fact or value: `+created_at`, `-summary.val_acc`. Those without the value, or with no number, come last."""
+    """Runs by a fact or value: `+created_at`, `-summary.val_acc`; either way numbers, then text, then those without."""
     get = _getter(order.lstrip("+-"))
-    having = [run for run in runs if _is_sortable(get(run))]
-    lacking = [run for run in runs if not _is_sortable(get(run))]
-    having.sort(key=lambda run: _sort_key(get(run)), reverse=order.startswith("-"))
-    return having + lacking
+    numbers = [run for run in runs if _is_number(get(run))]
+    texts = [run for run in runs if isinstance(get(run), str)]
+    others = [run for run in runs if not _is_number(get(run)) and not isinstance(get(run), str)]
+    for some in (numbers, texts):
+        some.sort(key=get, reverse=order.startswith("-"))
+    return numbers + texts + others
 
 
 def best(runs: list[RunRecord], order: str) -> RunRecord | None:
-    """The first of them in that order; None if none has the value."""
-    first = next(iter(ordered(runs, order)), None)
-    return first if first is not None and _is_sortable(_getter(order.lstrip("+-"))(first)) else None
+    """The first of them in that order; None if none has a number there."""
+    get = _getter(order.lstrip("+-"))
+    return next((run for run in ordered(runs, order)[:1] if _is_number(get(run))), None)
 
 
 def _getter(name: str) -> Callable[[RunRecord], Any]:
@@ -82,12 +84,8 @@ def _getter(name: str) -> Callable[[RunRecord], Any]:
     return lambda run: _PARTS[part](run).get(key)
 
 
-def _is_sortable(value: Any) -> bool:
-    return isinstance(value, int | float | str) and value == value
-
-
-def _sort_key(value: Any) -> tuple[bool, Any]:
-    return isinstance(value, str), value
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and value == value
 
 
 def _is_ordered(found: Any, wanted: Any) -> bool:

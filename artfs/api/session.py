@@ -1,6 +1,7 @@
-"""The open registry that the objects of this process speak to, opened once each and closed at exit.
+"""The registries that the objects of this process speak to, opened once each when they are first needed, and closed at exit.
 
-Owner of the open sessions, under a lock. A forked child has none: it opens its own, and leaves its parent's alone.
+Owner of what is open, under a lock. A forked child has nothing open: objects that it inherited open for themselves what they
+need, and what is its parent's is left alone.
 """
 
 from __future__ import annotations
@@ -16,25 +17,35 @@ from artfs.model.names import check_name
 
 if TYPE_CHECKING:
     from artfs.client.client import Client
+    from artfs.client.files import FileReader
     from artfs.config import Config
     from artfs.wire.service import Registry
 
 _IDENTIFYING = ("registry", "database", "storage", "encryption_keys", "ca_file", "cache", "cache_dir", "data_dir")
 
+Key = tuple[str, ...]
+
 
 class Session:
-    """A registry and its client, and who uses them. Safe to use from several threads."""
+    """A registry, and who uses it. Safe to use from several threads, and in forked children."""
 
-    def __init__(self, config: Config) -> None:
-        from artfs.assemble import open_client, open_registry
-
+    def __init__(self, config: Config, key: Key) -> None:
         self.config = config
-        self.registry: Registry = open_registry(config)
-        try:
-            self.client: Client = open_client(config, self.registry)
-        except BaseException:
-            self.registry.close()
-            raise
+        self._key = key
+
+    @property
+    def client(self) -> Client:
+        """This process's, opened if need be."""
+        return _opened(self._key, self.config).client
+
+    @property
+    def registry(self) -> Registry:
+        """This process's, opened if need be."""
+        return self.client.registry
+
+    def files(self, project: str) -> FileReader:
+        """This process's reader of files of a project."""
+        return _opened(self._key, self.config).files(project)
 
     @cached_property
     def entity(self) -> str:
@@ -54,41 +65,62 @@ class Session:
         """`name`, or the project of what names none."""
         return check_name("project", name) if name else self.config.project
 
-    def close(self) -> None:
-        self.client.close()
+
+class _Open:
+    """What one process has open of a registry."""
+
+    def __init__(self, config: Config) -> None:
+        from artfs.assemble import open_client, open_registry
+
+        registry = open_registry(config)
+        try:
+            self.client = open_client(config, registry)
+        except BaseException:
+            registry.close()
+            raise
+        self._files: dict[str, FileReader] = {}
+
+    def files(self, project: str) -> FileReader:
+        from artfs.client.files import FileReader
+
+        return self._files.setdefault(project, FileReader(self.client.objects, project))
 
 
 _lock = threading.Lock()
-_sessions: dict[tuple[str, ...], Session] = {}
-_inherited: list[Session] = []  # kept, so that nothing of the parent's is closed from here
+_open: dict[Key, _Open] = {}
+_inherited: list[_Open] = []  # kept, so that nothing of the parent's is closed from here
 
 
 def session(settings: Mapping[str, str | None] | None = None) -> Session:
-    """The session of this process with the registry that its configuration, or `settings`, name."""
+    """The session with the registry that the configuration of this process, or `settings`, name."""
     from artfs.assemble import configured
 
     config = configured(settings or {})
-    key = (*(str(getattr(config, name)) for name in _IDENTIFYING), os.environ.get("ARTFS_TOKEN", ""), config.project)
-    with _lock:
-        if key not in _sessions:
-            _sessions[key] = Session(config)
-        return _sessions[key]
+    secrets = (os.environ.get("ARTFS_TOKEN", ""), os.environ.get("ARTFS_TOKEN_FILE", ""))
+    return Session(config, (*(str(getattr(config, name)) for name in _IDENTIFYING), *secrets))
 
 
 def close_sessions() -> None:
-    """Close all; whoever asks for one again gets a new one."""
+    """Close all that is open; what is needed afterwards is opened again."""
     with _lock:
-        opened = list(_sessions.values())
-        _sessions.clear()
+        opened = list(_open.values())
+        _open.clear()
     for one in opened:
-        one.close()
+        one.client.close()
+
+
+def _opened(key: Key, config: Config) -> _Open:
+    with _lock:
+        if key not in _open:
+            _open[key] = _Open(config)
+        return _open[key]
 
 
 def _begin_child() -> None:
     global _lock
     _lock = threading.Lock()
-    _inherited.extend(_sessions.values())
-    _sessions.clear()
+    _inherited.extend(_open.values())
+    _open.clear()
 
 
 os.register_at_fork(after_in_child=_begin_child)

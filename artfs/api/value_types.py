@@ -20,6 +20,7 @@ FOREIGN = "foreign"
 _SIMPLE = {UNKNOWN, NUMBER, STRING, BOOLEAN, TIMESTAMP, ANY}
 _DICT_ONCE = "dictionary"  # its name in older files
 _ARRAY = "ndarray"
+_ORDINARY = 2.0**1000
 _OF_CLASS = {int: NUMBER, float: NUMBER, str: STRING, bool: BOOLEAN, datetime.datetime: TIMESTAMP}
 
 
@@ -115,6 +116,21 @@ def type_of(value: Any, *, mixed: bool = False) -> ValueType:
                 raise
             element = ValueType(ANY, element.optional)
     return ValueType(LIST, element=element)
+
+
+def fits_as_it_is(value: Any, kind: ValueType) -> bool:
+    """Whether a place of this type takes `value` without a conversion and stays of this type: most cells of a table, fast.
+
+    False may mean only that a closer look is needed.
+    """
+    if value is None:
+        return kind.optional
+    simple = _OF_CLASS.get(type(value))
+    if simple != kind.kind or simple == TIMESTAMP:
+        return False
+    if simple == NUMBER:
+        return bool(-_ORDINARY <= value <= _ORDINARY)  # false for NaN
+    return simple == BOOLEAN or bool(value.isascii())
 
 
 def from_json(told: Any) -> ValueType:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -44,11 +44,18 @@ class RunNotes:
 
     Args:
         observe: asks the mounts.
+        besides: what the command uses that no mount sees.
         last_tries_s: how long a registry that is away is tried at the end.
     """
 
     def __init__(
-        self, registry: Registry, run: RunRef, observe: Callable[[], Observed], *, last_tries_s: float = LAST_TRIES_S
+        self,
+        registry: Registry,
+        run: RunRef,
+        observe: Callable[[], Observed],
+        *,
+        besides: Collection[VersionRef] = (),
+        last_tries_s: float = LAST_TRIES_S,
     ) -> None:
         self._registry = registry
         self._run = run
@@ -56,6 +63,7 @@ class RunNotes:
         self._last_tries_s = last_tries_s
         self._settled: set[tuple[EdgeKind, VersionRef]] = set()  # recorded, or never to be
         self._observed = Observed()
+        self._besides = frozenset(besides)
         self._alive_due_s = 0.0
 
     @contextmanager
@@ -110,7 +118,8 @@ class RunNotes:
 
     def _unsettled(self) -> dict[EdgeKind, list[VersionRef]]:
         """What is to be recorded, in that order: what a run used is older than what it logged."""
-        observed = {EdgeKind.USED: self._observed.used, EdgeKind.LOGGED: self._observed.logged}
+        used = self._observed.used | self._besides
+        observed = {EdgeKind.USED: used, EdgeKind.LOGGED: self._observed.logged}
         return {
             kind: sorted(version for version in versions if (kind, version) not in self._settled)
             for kind, versions in observed.items()

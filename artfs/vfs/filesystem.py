@@ -88,6 +88,7 @@ class Filesystem:
                 "pages": len(self._inodes.pages),
             },
             "reading": self._reader.status(),
+            "runs": self.uses.status(),
             "registry_error": self._watcher.last_error,
             "staging": {} if self.staging is None else dict(self.staging.status()),
         }

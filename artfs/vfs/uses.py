@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
-from artfs.errors import AccessDenied, RunNotFound
+from artfs.errors import AccessDenied, NotFound
 from artfs.model.lineage import EdgeKind, RunRef, VersionRef
 from artfs.vfs.catalog import CATALOG_TIMEOUT_S
 from artfs.vfs.door import Door, Lane
@@ -101,7 +101,7 @@ class Uses:
         used = list(self._of(run).used)
         try:
             await self._door.run(Lane.METADATA, self._record_used, run, used)
-        except (AccessDenied, RunNotFound) as error:
+        except (AccessDenied, NotFound) as error:
             _log.info("a commit of run %s is noted by the run itself: %s", run, error)
             return False
         return True
@@ -115,6 +115,13 @@ class Uses:
         version = VersionRef(result.version.project, result.version.artifact, result.version.number)
         if result.created or version not in self._of(run).used:  # storing again what one read is no making
             self._of(run).logged[version] = None
+
+    def status(self) -> dict[str, Any]:
+        """What `artfs status` shows; JSON-encodable."""
+        return {
+            "told_apart": self._inodes.told_apart,
+            "runs": {str(run): {"used": len(of.used), "logged": len(of.logged)} for run, of in self._runs.items()},
+        }
 
     def of(self, run: RunRef) -> RunUses:
         """What a run did so far."""

@@ -113,6 +113,12 @@ with open(os.environ['M'] + '/data/raw/v1/a.txt', 'rb') as file:
         prints_used=True,
     ),
     "a program in a version": _pipeline("$M/data/tools/v0/run.sh", TOOLS_V0),
+    "a redirection before the run": _pipeline(  # the shell that opens the file belongs to the outer run
+        """
+        artfs run -p lab --json -- wc -l < $M/data/raw/v1/a.txt > said; grep -q '"used": ."data/raw:v1".' said
+        """,
+        V1,
+    ),
     "nested runs": _pipeline(
         "artfs run -q -p lab --name inner -- cat $M/data/raw/v1/a.txt; cat $M/data/raw/v0/a.txt", V0
     ),

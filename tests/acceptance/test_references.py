@@ -134,7 +134,10 @@ def test_a_host_that_may_not_be_followed_is_refused_and_the_setting_is_named(som
     assert "reference_schemes" in done.stderr
     strict = Member(someone.home, {**_settings(someone), "ARTFS_REFERENCE_HOSTS": "public"})
     with strict.mounted("strict") as mount:
-        assert _refusal(mount / "vision/raw/latest/a.bin") == errno.EACCES
+        path = mount / "vision/raw/latest/a.bin"
+        assert _refusal(path) == errno.EACCES
+        assert "reference_hosts" in _log(someone)
+        assert os.getxattr(path, "user.artfs.reference").decode() == uri  # to see it, it need not be followed
     assert host.gets() == []
 
 

@@ -96,6 +96,18 @@ def test_names_that_cannot_be_are_refused(registry: Registry) -> None:
         registry.sweeps.create("vision", NewSweep("a b"))
 
 
+def test_what_json_cannot_hold_is_refused(registry: Registry) -> None:
+    with pytest.raises(InvalidValue):
+        registry.runs.start("vision", NewRun(config={"x": object()}))
+    registry.runs.start("vision", NewRun("r1", config={"large": 1 << 63, "nested": {"empty": None, "nul": "a\0b"}}))
+    assert registry.runs.get("vision", "r1").config == {"large": 1 << 63, "nested": {"empty": None, "nul": "a\0b"}}
+    with pytest.raises(InvalidValue):
+        registry.runs.update("vision", "r1", RunChange(summary={"x": object()}))
+    with pytest.raises(InvalidValue):
+        registry.runs.log("vision", "r1", [HistoryRow(0, 0, {"x": object()})])
+    assert registry.runs.get("vision", "r1").summary == {}
+
+
 def test_a_change_sets_what_it_names_and_leaves_the_rest(registry: Registry) -> None:
     registry.runs.start("vision", NewRun("r1", config={"a": 1}))
     registry.runs.update("vision", "r1", RunChange(config={"b": 2}, summary={"x": 1}))

@@ -17,6 +17,7 @@ from artfs.errors import (
 )
 from artfs.model.digest import Digest
 from artfs.model.lineage import EdgeKind, RunRef, VersionRef
+from artfs.wire.deletions import Removal
 from artfs.wire.records import DraftRecord, SealRequest, SealResult
 from artfs.wire.runs import NewRun, Part, SharedDraftRecord
 from artfs.wire.service import Registry
@@ -189,6 +190,18 @@ def test_repeating_a_finish_returns_the_same(registry: Registry, clock: Clock) -
     assert len(registry.versions.list("vision", "data")) == 1
 
 
+def test_who_finishes_second_gets_the_firsts_version_and_leaves_nothing(registry: Registry) -> None:
+    shared = registry.shared_drafts.open("vision", "data", "night")
+    contribute(registry, shared, ONE)
+    late = sent(registry, TWO)
+    first = finish(registry, shared, ONE, ONE)
+    request = SealRequest("data", root(TWO))
+    assert registry.shared_drafts.finish(shared.id, late.id, request, [root(ONE)]) == first
+    assert has_none(registry, TWO)
+    with pytest.raises(DraftNotFound):
+        registry.drafts.renew(late.id)
+
+
 def test_a_part_that_came_meanwhile_is_not_lost(registry: Registry) -> None:
     shared = registry.shared_drafts.open("vision", "data", "night")
     contribute(registry, shared, ONE)
@@ -295,6 +308,32 @@ def test_a_group_is_free_again_when_its_version_is_deleted(registry: Registry) -
     again = registry.shared_drafts.open("vision", "data", "night")
     contribute(registry, again, TWO)
     assert finish(registry, again, TWO, TWO).version.name == "v1"
+
+
+def test_an_artifact_that_is_deleted_whole_leaves_open_ones_open_and_finished_ones_free(registry: Registry) -> None:
+    registry.runs.start("vision", NewRun("r1"))
+    done, begun = (registry.shared_drafts.open("vision", "data", group) for group in ("done", "begun"))
+    contribute(registry, done, ONE, "vision/r1")
+    finish(registry, done, ONE, ONE)
+    contribute(registry, begun, TWO)
+    registry.versions.remove("vision", Removal(artifacts=["data"]))
+    assert registry.lineage.of_run("vision", "r1").logged == []
+    assert registry.shared_drafts.open("vision", "data", "done").id != done.id
+    assert has_all(registry, content_of(TWO))
+    assert finish(registry, begun, TWO, TWO).version.name == "v1"
+
+
+def test_a_whole_project_goes_with_its_runs_once_none_is_open(registry: Registry) -> None:
+    registry.runs.start("vision", NewRun("r1"))
+    shared = registry.shared_drafts.open("vision", "data", "night")
+    contribute(registry, shared, ONE, "vision/r1")
+    with pytest.raises(NotEmpty):
+        registry.versions.remove("vision", Removal(whole_project=True))
+    finish(registry, shared, ONE, ONE)
+    registry.versions.remove("vision", Removal(whole_project=True))
+    registry.projects.create("vision")
+    assert registry.runs.list("vision") == []
+    assert registry.shared_drafts.open("vision", "data", "night").id != shared.id
 
 
 def test_a_project_with_one_open_is_not_empty(registry: Registry) -> None:

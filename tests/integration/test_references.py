@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,14 @@ import pytest
 
 from artfs.cache.object_cache import ObjectCache
 from artfs.client.client import Client
+from artfs.client.compare import verify
 from artfs.client.files import FileReader
+from artfs.client.get import Getter
+from artfs.client.references.http_source import HttpSource
 from artfs.client.references.policy import Policy
 from artfs.client.references.references import References
-from artfs.errors import InvalidValue, ReferenceChanged, ReferenceUnavailable
+from artfs.client.version_tree import build_tree
+from artfs.errors import InvalidValue, ReferenceChanged, ReferenceForbidden, ReferenceUnavailable, UnsupportedFile
 from artfs.model.content import FileContent
 from artfs.model.tree import Entry, EntryKind
 from artfs.registry.embedded import EmbeddedRegistry
@@ -278,3 +283,167 @@ def test_names(server: Web, reader: Reader) -> None:
     assert [*reader.add(root, "root")] == ["root"]
     with pytest.raises(InvalidValue, match="no name"):
         reader.add(root)
+
+
+def test_a_redirect_is_followed_and_judged_at_each_hop(server: Web, tmp_path: Path) -> None:
+    with web("127.0.0.2") as elsewhere:
+        target = elsewhere.put("/a.bin", BODY)
+        uri = server.put("/moved.bin", b"", location=target)
+        strict = Reader(tmp_path / "strict")
+        with pytest.raises(ReferenceForbidden, match=r"127\.0\.0\.2"):
+            strict.one(uri)
+        assert elsewhere.requests == []
+        strict.close()
+        reader = Reader(tmp_path / "open", policy=Policy(hosts=["127.0.0.*"]))
+        assert reader.read(reader.one(uri)) == BODY
+        server.put("/moved.bin", b"", location="/moved.bin")
+        with pytest.raises(ReferenceUnavailable, match="redirects more than"):
+            reader.one(uri)
+        server.put("/moved.bin", b"", location="file:///etc/passwd")
+        with pytest.raises((ReferenceForbidden, InvalidValue)):
+            reader.one(uri)
+        reader.close()
+
+
+def test_a_name_that_leads_elsewhere_when_it_is_connected_to_gets_no_request(server: Web, tmp_path: Path) -> None:
+    """The name is looked up twice, as by a rebinding attacker: a public address when it is judged, loopback when it is used."""
+    policy = Policy(resolve=lambda host, port: ["93.184.216.34"])
+    reader = Reader(tmp_path, policy=policy)
+    with pytest.raises(ReferenceForbidden, match="localhost"):
+        reader.one(server.put("/a.bin", BODY).replace("127.0.0.1", "localhost"))
+    assert server.requests == []
+    reader.close()
+
+
+def test_what_a_version_refers_to_is_judged_when_it_is_read(server: Web, reader: Reader, tmp_path: Path) -> None:
+    entry = reader.one(server.put("/a.bin", BODY))
+    server.requests.clear()
+    reader.close()
+    strict = Reader(tmp_path, policy=Policy())
+    with pytest.raises(ReferenceForbidden):
+        strict.open(entry).read(0, 10)
+    assert server.requests == []
+    strict.close()
+
+
+def test_a_server_that_says_nothing_is_given_up_in_time(tmp_path: Path, server: Web) -> None:
+    policy = LOCAL
+    source = HttpSource(policy, call_s=1.0)
+    gate = threading.Event()
+    uri = server.put("/a.bin", BODY, gate=gate)
+    try:
+        with pytest.raises(ReferenceUnavailable, match="did not finish in time"):
+            source.receive(uri, (0, 100), "", 0, lambda told, pieces: b"".join(map(bytes, pieces)))
+    finally:
+        gate.set()
+        source.close()
+
+
+def test_the_cache_limit_holds_for_references(server: Web, tmp_path: Path) -> None:
+    reader = Reader(tmp_path, cache_bytes=8 * MIB)
+    bodies = [Random(seed).randbytes(4 * MIB) for seed in range(6)]
+    entries = [reader.one(server.put(f"/{i}.bin", body)) for i, body in enumerate(bodies)]
+    for entry, body in zip(entries, bodies, strict=True):
+        assert reader.read(entry) == body
+        held = sum(file.stat().st_blocks * 512 for file in (tmp_path / "cache").rglob("*") if file.is_file())
+        assert held <= 8 * MIB
+    assert reader.read(entries[0]) == bodies[0]
+    reader.close()
+
+
+def test_a_damaged_cache_is_fetched_again(server: Web, reader: Reader) -> None:
+    entry = reader.one(server.put("/a.bin", BODY))
+    assert reader.read(entry) == BODY
+    reader.close()
+    for segment in (reader.root / "cache").rglob("segments/*"):
+        data = bytearray(segment.read_bytes())
+        for position in range(1 << 16, len(data), 4096):
+            data[position] ^= 0xFF
+        segment.write_bytes(data)
+    reader.again()
+    server.requests.clear()
+    assert reader.read(entry) == BODY
+    assert server.gets()
+
+
+@pytest.mark.parametrize("etag", ["strong", "none"])
+def test_what_was_got_is_known_to_be_what_is_referred_to(
+    server: Web, reader: Reader, tmp_path: Path, etag: str
+) -> None:
+    entry = reader.one(server.put("/a.bin", BODY, etag=etag))
+    session = reader.client.uploads.open("p")
+    root = build_tree([("dir/a.bin", entry)], session.store_page)
+    session.flush()
+    session.close()
+    assert Getter(reader.client.objects, "p").get_tree(root, tmp_path / "got").bytes_written == len(BODY)
+    assert [*verify(reader.client.objects, "p", root, tmp_path / "got")] == []
+    assert Getter(reader.client.objects, "p").get_tree(root, tmp_path / "got").bytes_written == 0
+    (tmp_path / "got/dir/a.bin").write_bytes(OTHER)
+    assert [found.what for found in verify(reader.client.objects, "p", root, tmp_path / "got")] == ["has other content"]
+    assert Getter(reader.client.objects, "p").get_tree(root, tmp_path / "got").bytes_written == len(BODY)
+    assert (tmp_path / "got/dir/a.bin").read_bytes() == BODY
+
+
+def test_a_get_of_a_changed_source_leaves_no_file(server: Web, reader: Reader, tmp_path: Path) -> None:
+    entry = reader.one(server.put("/a.bin", BODY))
+    session = reader.client.uploads.open("p")
+    root = build_tree([("a.bin", entry)], session.store_page)
+    session.flush()
+    session.close()
+    assert bytes(reader.open(entry).read(0, 10)) == BODY[:10]
+    server.put("/a.bin", OTHER)
+    with pytest.raises(ReferenceChanged):
+        Getter(reader.client.objects, "p").get_tree(root, tmp_path / "got")
+    assert [*(tmp_path / "got").iterdir()] == []
+
+
+def test_files_and_directories(reader: Reader, tmp_path: Path) -> None:
+    data = tmp_path / "d a%ta"
+    (data / "sub").mkdir(parents=True)
+    (data / "a.bin").write_bytes(BODY)
+    (data / "sub/b.bin").write_bytes(b"b")
+    (data / "link").symlink_to("a.bin")
+    entries = reader.add(data.as_uri())
+    assert sorted(entries) == ["a.bin", "link", "sub/b.bin"]
+    assert sorted(reader.add(data.as_uri(), "below")) == ["below/a.bin", "below/link", "below/sub/b.bin"]
+    assert [*reader.add((data / "a.bin").as_uri(), "c.bin")] == ["c.bin"]
+    assert reader.open(entries["a.bin"]).reference.sha256 == sha256(BODY).digest()
+    assert reader.read(entries["a.bin"]) == reader.read(entries["link"]) == BODY
+    with pytest.raises(InvalidValue, match="more than 2 objects"):
+        reader.add(data.as_uri(), max_objects=2)
+    with pytest.raises(ReferenceUnavailable, match="No such file"):
+        reader.add((tmp_path / "nothing").as_uri())
+    os.mkfifo(data / "fifo")
+    with pytest.raises(UnsupportedFile, match="fifo"):
+        reader.add(data.as_uri())
+    with pytest.raises(InvalidValue, match="file of this machine"):
+        reader.add("file://elsewhere/a")
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+def test_a_changed_file_is_told(reader: Reader, tmp_path: Path, checksum: bool) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(BODY)
+    entry = reader.one(path.as_uri(), checksum=checksum)
+    os.utime(path, ns=(1, path.stat().st_mtime_ns))
+    opened = reader.open(entry)
+    assert bytes(opened.read(0, 10)) == BODY[:10]
+    path.write_bytes(OTHER)
+    with pytest.raises(ReferenceChanged):
+        opened.read(2 * MIB, 10)
+    path.write_bytes(BODY[:100])
+    with pytest.raises(ReferenceChanged, match="bytes, not"):
+        reader.open(entry).read(3 * MIB, 10)
+    path.unlink()
+    with pytest.raises(ReferenceUnavailable):
+        reader.open(entry).read(3 * MIB, 10)
+
+
+def test_with_a_checksum_a_file_may_be_touched(reader: Reader, tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(BODY)
+    checked, unchecked = reader.one(path.as_uri()), reader.one(path.as_uri(), checksum=False)
+    os.utime(path, ns=(1, 1))
+    assert reader.read(checked) == BODY
+    with pytest.raises(ReferenceChanged):
+        reader.read(unchecked)

@@ -30,7 +30,7 @@ class Page:
         lies: the ETag stays what it is, whatever the body becomes.
     """
 
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     etag: str = "strong"
     modified_s_ago: int | None = None
     ranges: bool = True
@@ -65,8 +65,11 @@ class Web:
     """The server's pages by path, and the requests that it got."""
 
     url: str = ""
-    pages: dict[str, Page] = field(default_factory=dict)
-    requests: list[Request] = field(default_factory=list)
+    pages: dict[str, Page] = field(default_factory=dict, repr=False)
+    requests: list[Request] = field(default_factory=list, repr=False)
+
+    def __repr__(self) -> str:
+        return f"Web({self.url})"
 
     def put(self, path: str, body: bytes, **how: object) -> str:
         """Serve `body` at `path`; returns its URL."""
@@ -87,6 +90,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except ConnectionError:
+            self.close_connection = True
 
     def do_HEAD(self) -> None:
         self._answer(with_body=False)

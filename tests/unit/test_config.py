@@ -29,6 +29,18 @@ def test_the_command_line_wins_over_the_environment_over_the_file_over_the_defau
     assert config.sources["cache_size"] == env["ARTFS_CONFIG"]
 
 
+def test_references_are_followed_to_public_hosts_unless_configured_otherwise(tmp_path: Path) -> None:
+    config = load_config({}, {})
+    assert (config.reference_schemes, config.reference_hosts) == (("https", "http", "s3", "file"), ("public",))
+    assert config.has_own_files
+    assert not load_config({"registry": "https://example.org"}, {}).has_own_files
+    assert not load_config({"database": "postgresql://db/artfs"}, {}).has_own_files
+    env = write(tmp_path, 'reference_hosts = "public, *.corp.example localhost:9000"\nreference_schemes = "s3,https"\n')
+    config = load_config({}, env)
+    assert config.reference_hosts == ("public", "*.corp.example", "localhost:9000")
+    assert config.reference_schemes == ("s3", "https")
+
+
 def test_an_empty_variable_counts_as_not_set() -> None:
     assert load_config({}, {"ARTFS_REGISTRY": ""}).sources["registry"] == "default"
 
@@ -41,6 +53,8 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         ("cache_size = 'lots'", "cache_size from"),
         ("cache = 'sometimes'", "cache from"),
         ("log_level = 'loud'", "log_level from"),
+        ("reference_schemes = 'gopher'", "reference_schemes from"),
+        ("reference_hosts = 'https://example.org'", "reference_hosts from"),
     ],
 )
 def test_a_bad_file_is_named_with_what_is_wrong_in_it(tmp_path: Path, text: str, said: str) -> None:

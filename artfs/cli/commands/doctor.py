@@ -52,7 +52,8 @@ def _value(config: Config, name: str) -> str:
         return config.cache.value
     if name in ("database", "storage") and getattr(config, name):
         return without_password(getattr(config, name))
-    return str(getattr(config, name)) or "none"
+    value = getattr(config, name)
+    return (",".join(value) if isinstance(value, tuple) else str(value)) or "none"
 
 
 def _checks(session: Session) -> Iterator[Check]:

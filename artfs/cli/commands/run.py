@@ -18,7 +18,6 @@ from artfs.wire.runs import NewRun
 if TYPE_CHECKING:
     from artfs.cli.noting import Outcome
 
-UNCATEGORIZED = "uncategorized"
 NOT_STARTED = 126
 NOT_FOUND = 127
 
@@ -47,10 +46,8 @@ then:
 )
 @click.option(
     *("-p", "--project"),
-    envvar="ARTFS_PROJECT",
-    default=UNCATEGORIZED,
     metavar="PROJECT",
-    help="Where the run belongs; created if it is new. Default: ARTFS_PROJECT, else uncategorized.",
+    help="Where the run belongs; created if it is new. Default: the setting `project`.",
 )
 @click.option(
     "--id", "id_", default="", metavar="ID", help="The run's id, which must be new; by default one is made up."
@@ -65,7 +62,7 @@ then:
 @pass_session
 def command(
     session: Session,
-    project: str,
+    project: str | None,
     id_: str,
     name: str,
     group: str,
@@ -80,7 +77,9 @@ def command(
     COMMAND's exit code is that of this command. It and all its descendants belong to the run. With --json the last line of
     stdout is the run.
     """
-    wanted = Wanted(check_name("project", project), id_, name, group, job_type, parse_config(config))
+    wanted = Wanted(
+        check_name("project", project or session.config.project), id_, name, group, job_type, parse_config(config)
+    )
 
     def say(text: str) -> None:
         if not (quiet or as_json):
@@ -119,14 +118,16 @@ def _run(
     from artfs.assemble import creator, mount_records
     from artfs.cli.noting import RunNotes
     from artfs.cli.run_start import attend, start_run, written_down
+    from artfs.cli.standard_input import version_read_from
     from artfs.cli.supervising import supervision
     from artfs.fuse.observing import observe
 
     registry, records, name = session.registry, mount_records(session.config), session.config.registry
     run = start_run(registry, wanted.project, _new_run(wanted, creator()))
     say(f"run {run} started")
+    read = version_read_from(records, name)
     with written_down(records, run, registry.identity, name) as running:
-        notes = RunNotes(registry, run, lambda: observe(records, running, name))
+        notes = RunNotes(registry, run, lambda: observe(records, running, name), besides=[read] if read else [])
         for mountpoint in attend(records, running, name):
             say(f"the mount at {mountpoint} does not answer: what is read there is not noted")
         try:

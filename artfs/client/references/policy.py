@@ -142,7 +142,8 @@ def host_and_port(url: str) -> tuple[str, int]:
     """Of an http(s) URL. Raises InvalidValue for what is none, or carries a password that every reader would see."""
     try:
         parts = urlsplit(url)
-        host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme, 0)
+        host = (parts.hostname or "").rstrip(".")
+        port = _PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
     except ValueError:
         host, port = "", 0
     if not host or not port or parts.fragment:

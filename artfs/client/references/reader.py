@@ -33,7 +33,8 @@ MEMORY_BYTES = 64 << 20
 RUN_BYTES_MAX = 8 << 20  # asked for at once, when a file is read in order
 WHOLE_BYTES_MAX = 256 << 20  # of a source that is only read as a whole
 WHOLE_WAIT_S = 600.0  # for another thread that reads a source as a whole
-SUBJECTS_MAX = 4096  # descriptors that are remembered while nobody has them open
+SUBJECTS_BYTES = 64 << 20  # of descriptors that are remembered while nobody has them open
+DIGESTS_MAX = 200_000  # of blocks that descriptors do not have, in memory; about 40 MB
 
 
 class _WholeOnly(Exception):
@@ -46,7 +47,6 @@ class _Subject:
     Attributes:
         name: what its source is called in `SeenBlocks`.
         blocks_name: what its blocks are called there: those of one state of it.
-        seen: digests of blocks that the descriptor does not have.
         validator: the state that is read; None until the first byte came.
         is_whole_only: ranges are not asked for.
     """
@@ -56,7 +56,6 @@ class _Subject:
         self.blocks_name = name
         self.project = project
         self.reference = reference
-        self.seen: dict[int, Digest] = {}
         self.validator: str | None = None
         self.is_whole_only = False
         self.streaming = threading.Lock()
@@ -92,13 +91,13 @@ class ReferenceReader:
         self._memory: LRUCache[tuple[_Subject, int], Bytes] = LRUCache(
             memory_bytes, getsizeof=lambda data: len(data) + 200
         )
-        self._subjects: LRUCache[bytes, _Subject] = LRUCache(SUBJECTS_MAX)
+        self._digest_memory: LRUCache[tuple[_Subject, int], Digest] = LRUCache(DIGESTS_MAX)
+        self._subjects: LRUCache[bytes, _Subject] = LRUCache(SUBJECTS_BYTES, getsizeof=_subject_bytes)
         self._loading: dict[tuple[_Subject, int], Future[Bytes]] = {}
         self._fetched_ranges = self._fetched_bytes = 0
 
     def open(self, project: str, descriptor: Digest, reference: Reference) -> OpenedReference:
-        """One open file. Raises ReferenceForbidden, and InvalidValue for an unknown scheme."""
-        self._source(reference.scheme)
+        """One open file. Nothing is asked for yet, so nothing is forbidden yet."""
         name = sha256(f"{project}\0".encode() + descriptor).digest()[:16]
         with self._lock:
             subject = self._subjects.get(name)
@@ -191,11 +190,16 @@ class ReferenceReader:
         if subject.reference.blocks:
             known = ((number, subject.reference.block_digest(number)) for number in numbers)
             return {number: digest for number, digest in known if digest is not None}
-        if self._seen is not None and len(numbers) and not all(number in subject.seen for number in numbers):
+        with self._lock:
+            found = {n: digest for n in numbers if (digest := self._digest_memory.get((subject, n))) is not None}
+        if self._seen is not None and len(found) < len(numbers):
             self._settled(subject)
-            found = self._seen.digests(subject.blocks_name, min(numbers), max(numbers))
-            subject.seen = {**found, **subject.seen}
-        return {number: subject.seen[number] for number in numbers if number in subject.seen}
+            stored = self._seen.digests(subject.blocks_name, min(numbers), max(numbers))
+            with self._lock:
+                for number in numbers:
+                    if number in stored and number not in found:
+                        found[number] = self._digest_memory.setdefault((subject, number), stored[number])
+        return found
 
     def _remember(self, subject: _Subject, number: int, data: Bytes) -> None:
         with self._lock:
@@ -325,7 +329,8 @@ class ReferenceReader:
         expected = self._digests(subject, [number]).get(number)
         if expected is None:
             kept = {number: digest} if self._seen is None else self._seen.keep(subject.blocks_name, {number: digest})
-            expected = subject.seen.setdefault(number, kept[number])
+            with self._lock:
+                expected = self._digest_memory.setdefault((subject, number), kept[number])
         if digest != expected:
             raise _changed(subject.reference, "its bytes are other ones")
         self._remember(subject, number, data)
@@ -364,7 +369,7 @@ class OpenedReference:
         if not self._last <= numbers[0] <= self._last + self._ahead + 1:
             self._ahead = 0
         elif numbers[0] > self._last:
-            self._ahead = min(max(1, 2 * self._ahead), RUN_BYTES_MAX // self.reference.block_bytes - 1)
+            self._ahead = min(max(1, 2 * self._ahead), max(0, RUN_BYTES_MAX // self.reference.block_bytes - 1))
         self._last = numbers[-1]
         found = self._reader.blocks(self._subject, numbers, self._ahead)
         return self._joined(found, numbers, offset, length)
@@ -424,6 +429,10 @@ def _runs(numbers: Sequence[int]) -> Iterator[range]:
             yield range(first, before + 1)
             first = number
     yield range(first, numbers[-1] + 1)
+
+
+def _subject_bytes(subject: _Subject) -> int:
+    return min(1000 + len(subject.reference.blocks), SUBJECTS_BYTES)
 
 
 def _count(subject: _Subject) -> int:

@@ -8,6 +8,7 @@ import os
 import random
 import re
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -254,7 +255,7 @@ def test_an_api_is_used_by_several_threads(bikes: artfs.Artifact) -> None:
 
 
 def test_a_registry_is_opened_once_and_overridden_by_name(bikes: artfs.Artifact, tmp_path: Path) -> None:
-    assert session() is session()
+    assert session().client is session().client
     other = artfs.Api(overrides={"registry": str(tmp_path / "other")})
     assert list(other.projects()) == []
     with pytest.raises(InvalidValue):
@@ -267,3 +268,24 @@ def test_what_is_not_logged_has_no_version() -> None:
     for ask in (lambda: artifact.version, lambda: artifact.download(), lambda: artifact.logged_by(), artifact.delete):
         with pytest.raises(UsageError):
             ask()
+
+
+_held: artfs.Artifact  # what children find when they are forked
+
+
+def _read(number: int) -> dict[str, bytes]:
+    """In a child."""
+    with _held.get_entry("large.bin").open() as file:
+        assert file.read() == FILES["large.bin"]
+    return _tree(_held.download(f"child{number}"))
+
+
+def test_forked_children_read_what_their_parent_looked_up(bikes: artfs.Artifact) -> None:
+    global _held
+    _held = bikes
+    with bikes.get_entry("large.bin").open() as file:
+        assert file.read(5) == FILES["large.bin"][:5]
+        with get_context("fork").Pool(4) as pool:
+            trees = pool.map_async(_read, range(8)).get(60)
+        assert file.read() == FILES["large.bin"][5:]
+    assert all(tree == FILES for tree in trees)

@@ -32,8 +32,9 @@ CREATE TABLE runs (
     exit_code BIGINT,
     UNIQUE (project_id, run)
 );
-CREATE INDEX runs_by_group ON runs (project_id, run_group);
-CREATE INDEX runs_by_sweep ON runs (sweep_id);
+CREATE INDEX runs_by_project ON runs (project_id, id);
+CREATE INDEX runs_by_group ON runs (project_id, run_group, id);
+CREATE INDEX runs_by_sweep ON runs (sweep_id, id);
 
 CREATE TABLE run_history (
     run_id BIGINT NOT NULL REFERENCES runs ON DELETE CASCADE,

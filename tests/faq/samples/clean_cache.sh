@@ -1,0 +1,2 @@
+# How do I clean up my local artifact cache?
+artfs artifact cache cleanup 1GB

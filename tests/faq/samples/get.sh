@@ -1,0 +1,2 @@
+# How do I download an artifact outside of a run?
+artfs artifact get project/artifact:alias --root mnist/
