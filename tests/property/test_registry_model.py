@@ -10,7 +10,6 @@ import random
 import shutil
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -31,9 +30,10 @@ from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.store.pack_file import PackReader
 from artfs.wire.deletions import Removal
-from artfs.wire.records import DraftRecord, SealRequest, SealResult
+from artfs.wire.records import SealRequest, SealResult
 from artfs.wire.runs import Part
 from tests.contract.uploading import Clock, Content, Tree, children_of, content_of, write_pack
+from tests.property.registry_model import ModelArtifact, ModelDraft, ModelShared, ModelVersion
 from tests.registries import migrated_database, open_postgres_registry
 
 PROJECTS = ("vision", "audio")
@@ -54,40 +54,6 @@ TREES: st.SearchStrategy[Tree] = st.sampled_from(FEW_TREES) | st.recursive(
     lambda below: st.dictionaries(NAMES, FILES | below, max_size=3),
     max_leaves=6,
 )
-
-
-@dataclass
-class ModelVersion:
-    number: int
-    content: Content
-
-
-@dataclass
-class ModelArtifact:
-    versions: dict[int, ModelVersion] = field(default_factory=dict)
-    aliases: dict[str, int] = field(default_factory=dict)
-    history: list[tuple[int, dict[str, int]]] = field(default_factory=list)
-
-
-@dataclass
-class ModelDraft:
-    record: DraftRecord
-    project: str
-    expires_at_ns: int
-    holds: set[ObjectKey] = field(default_factory=set)
-    contents: list[Content] = field(default_factory=list)
-    sealed: tuple[str, int, bool] | None = None
-    ended: bool = False
-
-
-@dataclass
-class ModelShared:
-    """Of one project, artifact and group; `version` once it is finished."""
-
-    id: str
-    expires_at_ns: int
-    parts: set[ObjectKey] = field(default_factory=set)
-    version: int | None = None
 
 
 class RegistryMachine(RuleBasedStateMachine):
