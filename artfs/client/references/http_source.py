@@ -35,7 +35,8 @@ FIRST_BACKOFF_S = 0.2
 PIECE_BYTES = 256 << 10
 ORIGINS_MAX = 64
 LAST_MODIFIED_AGE_S = 2.0  # younger than this when it was told, and it may be of two states
-_AGAIN = (408, 429, 500, 502, 503, 504)
+_GATEWAY = (502, 503, 504)
+_AGAIN = (408, 429, 500, *_GATEWAY)
 _NO_HEAD = (400, 403, 404, 405, 501)  # some servers, and signed URLs, only know GET
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
@@ -50,7 +51,11 @@ class _Redirected(Exception):
 
 
 class _TryAgain(Exception):
-    """An answer that may be another one later."""
+    """An answer that may be another one later; `of_host`: also to anything else that is asked of that host."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"it answered {status}")
+        self.of_host = status in _GATEWAY
 
 
 class HttpSource:
@@ -153,12 +158,12 @@ class HttpSource:
             check_peer=lambda address: self._policy.check_address(url, address),
         )
         attempts = ATTEMPTS_MAX if entered else 1
-        reason = ""
+        reason, is_of_host = "", True
         for number in range(attempts):
             try:
                 found = self._connections.receive(exchange, deadline_s, receive)
             except (Unreachable, _TryAgain) as failure:
-                reason = str(failure)
+                reason, is_of_host = str(failure), isinstance(failure, Unreachable) or failure.of_host
                 pause_s = random.random() * FIRST_BACKOFF_S * 2**number
                 late = self._clock() + pause_s >= began_s + self._call_s
                 if late or number == attempts - 1 or (isinstance(failure, Unreachable) and failure.lasting):
@@ -170,7 +175,10 @@ class HttpSource:
             else:
                 breaker.succeeded()
                 return found
-        breaker.failed(reason, began_s)
+        if is_of_host:
+            breaker.failed(reason, began_s)
+        else:
+            breaker.succeeded()
         raise ReferenceUnavailable(f"cannot read {shown(url)}: {reason}", hint="check the network and the server")
 
     def _breaker(self, url: str) -> Breaker:
@@ -193,7 +201,7 @@ def _judge(response: requests.Response, url: str) -> None:
     if status in (200, 206) or (response.request.method == "HEAD" and status in _NO_HEAD):
         return
     if status in _AGAIN:
-        raise _TryAgain(f"it answered {status}")
+        raise _TryAgain(status)
     if status == 412:
         raise changed(url, "it has another ETag")
     if status == 416:
