@@ -461,3 +461,23 @@ def test_the_script_is_kept_if_asked_for(tmp_path: Path) -> None:
     (code,) = artfs.Api().run("it").logged_artifacts()
     assert code.type == "code"
     assert Path(code.download("out"), "train.py").read_text() == script.read_text()
+
+
+def test_scripts_of_artfs_run_belong_to_its_run(tmp_path: Path) -> None:
+    """Several processes log to it; it ends when the command does, with the command's exit code."""
+    (tmp_path / "step.py").write_text(
+        "import artfs, sys\nwith artfs.init(config={sys.argv[1]: 1}) as run:\n"
+        "    artifact = artfs.Artifact(sys.argv[1], 'dataset')\n"
+        "    with artifact.new_file('x') as file: file.write(sys.argv[1])\n"
+        "    run.log_artifact(artifact)\n    run.log({'done': sys.argv[1]})\n"
+    )
+    script = f"{sys.executable} {tmp_path}/step.py one && {sys.executable} {tmp_path}/step.py two; exit 3"
+    command = "from artfs.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "run", "--id", "it", "--", "sh", "-c", script], timeout=SCRIPT_S
+    )
+    assert done.returncode == 3
+    run = artfs.Api().run("it")
+    assert (run.state, run.exit_code, run.config.as_dict()) == ("failed", 3, {"one": 1, "two": 1})
+    assert [found.name for found in run.logged_artifacts()] == ["one:v0", "two:v0"]
+    assert [row["done"] for row in run.history()] == ["one", "two"]
