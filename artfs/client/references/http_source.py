@@ -23,7 +23,7 @@ from artfs.client.references.policy import Policy, host_and_port
 from artfs.client.references.source import Located, Told, name_of, shown
 from artfs.client.remote.breaker import Breaker
 from artfs.client.remote.connections import Connections, Exchange, Unreachable
-from artfs.errors import ReferenceChanged, ReferenceUnavailable
+from artfs.errors import InvalidValue, ReferenceChanged, ReferenceUnavailable
 from artfs.vfs.ports import Bytes
 
 CALL_S = 30.0  # of a call with all its attempts, besides what its bytes take
@@ -124,10 +124,7 @@ class HttpSource:
             try:
                 return self._hop(method, target, headers, size_bytes, take)
             except _Redirected as redirected:
-                following = urljoin(target, redirected.location)
-                if urlsplit(target).scheme == "https" and urlsplit(following).scheme != "https":
-                    raise ReferenceUnavailable(f"{shown(uri)} redirects from https to something else") from None
-                target = following.partition("#")[0]
+                target = _followed(uri, target, redirected.location)
         raise ReferenceUnavailable(f"{shown(uri)} redirects more than {REDIRECTS_MAX} times")
 
     def _hop(
@@ -186,6 +183,19 @@ class HttpSource:
         if origin not in self._breakers and len(self._breakers) >= ORIGINS_MAX:
             self._breakers.clear()
         return self._breakers.setdefault(origin, Breaker(self._clock))
+
+
+def _followed(uri: str, url: str, location: str) -> str:
+    """Where a redirect of `url`, which began at `uri`, leads. Raises ReferenceUnavailable for what is not followed."""
+    try:
+        following = urljoin(url, location).partition("#")[0]
+        host_and_port(following)
+        schemes = urlsplit(url).scheme, urlsplit(following).scheme
+    except (ValueError, InvalidValue):
+        raise ReferenceUnavailable(f"{shown(uri)} redirects to what is no URL of a web server") from None
+    if schemes == ("https", "http"):
+        raise ReferenceUnavailable(f"{shown(uri)} redirects from https to http")
+    return following
 
 
 def _origin(url: str) -> str:
