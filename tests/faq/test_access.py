@@ -6,14 +6,13 @@ Only a server has users: who can open a registry in a directory may do everythin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import artfs
 from artfs.api.session import close_sessions
-from artfs.errors import AccessDenied, NotFound
+from artfs.errors import AccessDenied, NotFound, ProjectNotFound
 from artfs.model.access import Role, Visibility
 from tests.faq.worlds import work_in
 from tests.integration.serving import Place
@@ -107,5 +106,5 @@ def test_artifacts_inherit_the_access_of_their_project(
 def test_a_private_project_is_in_no_list_of_a_stranger(become: Become) -> None:
     become("stranger")
     assert {project.name for project in artfs.Api().projects()} == {"public-project", "open-project"}
-    with suppress(NotFound):
-        assert not list(artfs.Api().artifact_versions("dataset", "private-project/bikes"))
+    with pytest.raises(ProjectNotFound):
+        artfs.Api().artifact_versions("dataset", "private-project/bikes")

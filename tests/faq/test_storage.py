@@ -74,7 +74,7 @@ def test_files_are_stored_in_the_registry_and_nowhere_else(world: World, tmp_pat
 
 def test_without_any_setting_files_are_in_the_users_home(tmp_path: Path, enter: Enter) -> None:
     home = tmp_path / "home"
-    world = enter(World(tmp_path, {}, home / ".local/share/artfs/registry", is_served=False))
+    world = enter(World(tmp_path, {}, home / ".local/share/artfs/registry"))
     log(world, {"a": CONTENT})
     assert world.holds(CONTENT)
 
@@ -158,7 +158,7 @@ def test_files_are_encrypted_in_transit(tmp_path: Path, enter: Enter, with_tls: 
     options = ("--tls-cert", str(cert), "--tls-key", str(key)) if with_tls else ()
     with served_by_process(tmp_path, *options, ca_file=str(cert) if with_tls else "") as world:
         with Tap(world.settings["ARTFS_REGISTRY"]).listening() as tap:
-            tapped = enter(World(world.directory, {**world.settings, "ARTFS_REGISTRY": tap.url}, world.registry, True))
+            tapped = enter(World(world.directory, {**world.settings, "ARTFS_REGISTRY": tap.url}, world.registry))
             artifact = log(tapped, {"a": CONTENT})
             assert files_in(artifact.download(str(world.directory / "copy"))) == {"a": CONTENT}
         assert len(tap.heard) >= 2 * len(CONTENT)  # both ways

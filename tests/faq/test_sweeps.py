@@ -54,6 +54,8 @@ def test_the_sample_finds_the_artifacts_of_the_best_run(sweep: World) -> None:
     assert files_in(sweep.directory / Path(printed[0])) == {"weights": b"weights of second"}
 
 
-def test_a_sweep_knows_its_best_run(sweep: World) -> None:
-    session({}).registry.sweeps.create("project", NewSweep(id="empty"))
-    assert list(artfs.Api().sweep("project/empty").runs) == []
+@pytest.mark.usefixtures("sweep")
+def test_a_sweep_finds_its_best_run_by_itself() -> None:
+    best = artfs.Api().sweep("project/sweep_id").best_run("-summary.val_acc")
+    assert best is not None
+    assert [made.name for made in best.logged_artifacts()] == ["sweep_name:v1"]

@@ -37,7 +37,6 @@ class World:
     directory: Path
     settings: Mapping[str, str]
     registry: Path
-    is_served: bool
 
     def sample(self, name: str, *, then: str = "", **more: str) -> str:
         """Run a sample as it is written, in the working directory; what it printed.
@@ -105,7 +104,7 @@ class World:
 def embedded(place: Path, **settings: str) -> World:
     """A registry in a directory, opened by every process by itself."""
     registry = place / "registry"
-    return World(work_in(place), {"ARTFS_REGISTRY": str(registry), **settings}, registry, is_served=False)
+    return World(work_in(place), {"ARTFS_REGISTRY": str(registry), **settings}, registry)
 
 
 @contextmanager
@@ -113,7 +112,7 @@ def served(place: Path) -> Iterator[World]:
     """A registry behind a server, for a user who has a token. The server is a thread of the test, which saves a second each."""
     token = Place(place).user(USER, Scope.ADMIN)
     with server_of(partial(EmbeddedRegistry, place / "registry", verify=Verify.ALL)) as url:
-        yield World(work_in(place), {"ARTFS_REGISTRY": url, "ARTFS_TOKEN": token}, place / "registry", is_served=True)
+        yield World(work_in(place), {"ARTFS_REGISTRY": url, "ARTFS_TOKEN": token}, place / "registry")
 
 
 @contextmanager
@@ -125,7 +124,7 @@ def served_by_process(place: Path, *options: str, ca_file: str = "", **settings:
         own = {"ARTFS_REGISTRY": server.url, "ARTFS_TOKEN": token}
         if ca_file:
             own["ARTFS_CA_FILE"] = ca_file
-        yield World(work_in(place), own, place / "registry", is_served=True)
+        yield World(work_in(place), own, place / "registry")
 
 
 def work_in(place: Path) -> Path:
