@@ -151,7 +151,7 @@ class Artifact(ArtifactFiles):
             checksum: note digests of all bytes, so that what was changed is noticed for certain. That reads them, unless the
                 source tells a strong ETag. Without it, length and ETag (of a file: its time) are noted.
             max_objects: raise InvalidValue if there are more than these.
-            overwrite: as for `add_file`.
+            overwrite: replace what was added at those paths before.
 
         Raises ReferenceForbidden for what configuration does not allow, ReferenceUnavailable, ReferenceChanged, InvalidValue.
         """

@@ -101,7 +101,7 @@ class RunLog:
         return noted
 
     def change(self, change: RunChange) -> None:
-        """Change the run, in order with what is logged."""
+        """Set keys of the configuration or the summary, in order with what is logged."""
         with self._lock:
             self._raise_failed()
             self._waiting.append(change)
@@ -172,28 +172,37 @@ class RunLog:
         with self._sending:
             sent = False
             while batch := self._next_batch():
+                rows, change = condensed(batch)
                 try:
-                    self._send_batch(batch)
+                    if rows:
+                        self._keeper.log(self._project, self._run, rows)
+                        rows = []
+                    if change is not None:
+                        self._keeper.update(self._project, self._run, change)
                 except Unavailable:
                     with self._lock:
-                        self._waiting.extendleft(reversed(batch))
+                        self._waiting.extendleft(reversed([*rows, *([] if change is None else [change])]))
                     raise
                 sent = True
             return sent
 
     def _next_batch(self) -> list[Item]:
-        """The longest run of rows at the front, or one change."""
         with self._lock:
-            batch: list[Item] = []
-            while self._waiting and len(batch) < HISTORY_ROWS_MAX:
-                if isinstance(self._waiting[0], RunChange):
-                    return batch or [self._waiting.popleft()]
-                batch.append(self._waiting.popleft())
-            return batch
+            return [self._waiting.popleft() for _ in range(min(len(self._waiting), HISTORY_ROWS_MAX))]
 
-    def _send_batch(self, batch: list[Item]) -> None:
-        first = batch[0]
-        if isinstance(first, RunChange):
-            self._keeper.update(self._project, self._run, first)
+
+def condensed(batch: Sequence[Item]) -> tuple[list[HistoryRow], RunChange | None]:
+    """Rows to log, and a change to make after them, that together do what the items do one after another."""
+    config: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
+    rows = []
+    for item in batch:
+        if isinstance(item, HistoryRow):
+            rows.append(item)
+            for key in item.values:  # logging it sets the summary's
+                summary.pop(key, None)
         else:
-            self._keeper.log(self._project, self._run, [row for row in batch if isinstance(row, HistoryRow)])
+            config.update(item.config or {})
+            summary.update(item.summary or {})
+    change = RunChange(config=config or None, summary=summary or None)
+    return rows, None if change == RunChange() else change

@@ -33,6 +33,7 @@ def supervision() -> Iterator[Callable[[Sequence[str], Mapping[str, str]], int]]
         yield lambda command, environ: _supervise(command, environ, before)
     finally:
         _subreap(False)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal may go: what is left to do is short
         while signal.sigtimedwait(watched, 0) is not None:
             pass  # what was for the command
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -181,28 +181,13 @@ class SharedDrafts:
         with self._database.write() as tx:
             now_ns = self._resources.clock()
             known = _find(tx, shared)
-            if known.version is not None:
-                return _finished(
-                    tx, known, known.version
-                )  # the draft of another finisher expires, if it is not abandoned
-            of, holder_id = _find_live(tx, shared, now_ns)
-            if request.artifact != of.artifact:
-                raise InvalidValue(f"the shared draft is one of {of.artifact!r}, not of {request.artifact!r}")
-            gathered = _parts(tx, of.id)
-            if sorted(part.root for part in gathered) != sorted(parts):
-                raise Busy(f"{len(gathered)} parts are there now, others than {len(parts)} given", hint="gather again")
-            found = _find_writers(tx, of, draft, now_ns)
-            result = seal_draft(tx, found, request, now_ns)
-            _note_loggers(tx, gathered, result)
-            end_draft(tx, holder_id, now_ns)
-            tx.run("DELETE FROM shared_parts WHERE shared_id = ?", (of.id,))
-            tx.run(
-                "UPDATE shared_drafts SET version = ?, created = ? WHERE id = ?",
-                (result.version.number, int(result.created), of.id),
-            )
+            if known.version is None:
+                result, ended = _finish(tx, _find_live(tx, shared, now_ns), draft, request, parts, now_ns)
+            else:
+                result, ended = _finished(tx, known, known.version), _end_late(tx, known, draft, now_ns)
         self._resources.after_change()
-        for ended in (found.id, holder_id):
-            self._maintenance.try_collect(ended, wait=False)
+        for id_ in ended:
+            self._maintenance.try_collect(id_, wait=False)
         return result
 
     def abandon(self, shared: str) -> None:
@@ -254,6 +239,38 @@ def _find_writers(tx: Transaction, shared: _Shared, draft: str, now_ns: int) -> 
     if found.project.id != shared.project.id:
         raise DraftNotFound(f"the draft is none of project {shared.project.name!r}", hint="open one there")
     return found
+
+
+def _finish(
+    tx: Transaction, holder: _Holder, draft: str, request: SealRequest, parts: Sequence[Digest], now_ns: int
+) -> tuple[SealResult, list[int]]:
+    """Seal the union of the parts and close the shared draft. The rows of the drafts that ended come with the result."""
+    of, holder_id = holder
+    if request.artifact != of.artifact:
+        raise InvalidValue(f"the shared draft is one of {of.artifact!r}, not of {request.artifact!r}")
+    gathered = _parts(tx, of.id)
+    if sorted(part.root for part in gathered) != sorted(parts):
+        raise Busy(f"{len(gathered)} parts are there now, others than {len(parts)} given", hint="gather again")
+    found = _find_writers(tx, of, draft, now_ns)
+    result = seal_draft(tx, found, request, now_ns)
+    _note_loggers(tx, gathered, result)
+    end_draft(tx, holder_id, now_ns)
+    tx.run("DELETE FROM shared_parts WHERE shared_id = ?", (of.id,))
+    tx.run(
+        "UPDATE shared_drafts SET version = ?, created = ? WHERE id = ?",
+        (result.version.number, int(result.created), of.id),
+    )
+    return result, [found.id, holder_id]
+
+
+def _end_late(tx: Transaction, shared: _Shared, draft: str, now_ns: int) -> list[int]:
+    """End the draft of one who finished second: nothing becomes of it. Its row, if it was open."""
+    rows = tx.rows(
+        "SELECT id FROM drafts WHERE token = ? AND project_id = ? AND state = 'open'", (draft, shared.project.id)
+    )
+    for (id_,) in rows:
+        end_draft(tx, id_, now_ns)
+    return [id_ for (id_,) in rows]
 
 
 def _exists(tx: Transaction, shared: _Shared, version: int) -> bool:

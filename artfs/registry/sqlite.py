@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from artfs.store.durable import FILE_MODE, reported
 BUSY_TIMEOUT_S = 120
 IDLE_CONNECTIONS_MAX = 8
 CACHE_KIB = 32 << 10
+POLL_S = 0.002  # much shorter than the pause of a large deletion, so that other processes get their turn
 
 
 class _Connection:
@@ -29,7 +31,7 @@ class _Connection:
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         self.raw = apsw.Connection(str(path))
-        self.raw.set_busy_timeout(round(timeout_s * 1000))
+        self.raw.set_busy_handler(lambda count: _wait(count, timeout_s))
         if self.raw.pragma("journal_mode") != "wal":
             self.raw.pragma("journal_mode", "wal")
         self.raw.pragma("synchronous", "full")
@@ -156,6 +158,17 @@ class SqliteDatabase:
         self._inherited += [] if self._watch is None else [self._watch]
         self._idle, self._watch = [], None
         self._pid = os.getpid()
+
+
+def _wait(count: int, timeout_s: float) -> bool:
+    """Whether to ask again for a lock that another process holds, after a moment.
+
+    SQLite's own waits grow to 0.1 s, and whoever writes again and again would hardly be interrupted.
+    """
+    if count * POLL_S >= timeout_s:
+        return False
+    time.sleep(POLL_S)
+    return True
 
 
 @contextmanager

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import select
 import signal
 import subprocess
 import time
@@ -189,3 +192,41 @@ def test_what_a_run_reads_is_recorded_while_it_goes_on(lab: Lab) -> None:
         run.communicate("go\n", timeout=PIPELINE_S)
     assert run.returncode == 0
     assert lab.user.json("runs", name)["state"] == "finished"
+
+
+def test_an_interrupt_from_the_terminal_reaches_the_command_once(lab: Lab) -> None:
+    script = (
+        "count=0; trap 'count=$((count + 1))' INT; echo ready; read line; read line; echo interrupted $count; exit 5"
+    )
+    command = [str(ARTFS), "run", "-p", "lab", "-q", "--", "bash", "-c", script]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(command[0], command, lab.user.environment())
+    output = b""
+    status: list[int] = []
+
+    def said(what: bytes) -> bool:
+        nonlocal output
+        if select.select([terminal], [], [], 0)[0]:
+            output += os.read(terminal, 4096)
+        return what in output
+
+    def has_ended() -> bool:
+        ended, code = os.waitpid(pid, os.WNOHANG)
+        status.extend([code] if ended else [])
+        return bool(ended)
+
+    try:
+        wait_until(lambda: said(b"ready"), "the command begins", PIPELINE_S)
+        os.write(terminal, b"\x03")
+        wait_until(lambda: said(b"^C"), "the terminal shows the interrupt")
+        os.write(terminal, b"\nmore\n")
+        wait_until(lambda: said(b"interrupted"), "the command goes on", PIPELINE_S)
+        wait_until(has_ended, "artfs run ends", PIPELINE_S)
+    finally:
+        os.close(terminal)  # which tells a command that goes on to end
+        if not status:
+            os.waitpid(pid, 0)
+    assert b"interrupted 1" in output
+    assert os.waitstatus_to_exitcode(status[0]) == 5
+    assert lab.user.json("runs", "lab")[0]["exit_code"] == 5

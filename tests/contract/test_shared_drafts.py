@@ -190,6 +190,18 @@ def test_repeating_a_finish_returns_the_same(registry: Registry, clock: Clock) -
     assert len(registry.versions.list("vision", "data")) == 1
 
 
+def test_who_finishes_second_gets_the_firsts_version_and_leaves_nothing(registry: Registry) -> None:
+    shared = registry.shared_drafts.open("vision", "data", "night")
+    contribute(registry, shared, ONE)
+    late = sent(registry, TWO)
+    first = finish(registry, shared, ONE, ONE)
+    request = SealRequest("data", root(TWO))
+    assert registry.shared_drafts.finish(shared.id, late.id, request, [root(ONE)]) == first
+    assert has_none(registry, TWO)
+    with pytest.raises(DraftNotFound):
+        registry.drafts.renew(late.id)
+
+
 def test_a_part_that_came_meanwhile_is_not_lost(registry: Registry) -> None:
     shared = registry.shared_drafts.open("vision", "data", "night")
     contribute(registry, shared, ONE)

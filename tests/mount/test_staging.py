@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -224,12 +225,23 @@ def test_attributes_are_kept_in_the_version(mount: Mount, draft: Path) -> None:
     os.setxattr(draft, "user.artfs.metadata", b'{"count": 1}')
     os.setxattr(draft, "user.artfs.aliases", b"one,two")
     assert errno_of(os.setxattr, draft, "user.artfs.metadata", b"[1") == errno.EINVAL
+    os.setxattr(draft, "user.artfs.ttl", b"30d")
+    assert os.getxattr(draft, "user.artfs.ttl") == b"30d"
+    assert errno_of(os.setxattr, draft, "user.artfs.ttl", b"soon") == errno.EINVAL
     run("mv", draft, mount / "p/a/labelled")
     committed = mount / "p/a/two"
     assert os.getxattr(committed / "f", "user.label") == b"cat"
     assert os.getxattr(committed / "d", "user.label") == b"dir"
     assert os.getxattr(committed, "user.artfs.description") == b"about cats"
     assert os.getxattr(committed, "user.artfs.metadata") == b'{"count":1}'
+    expires = datetime.fromisoformat(os.getxattr(committed, "user.artfs.expires_at").decode())
+    assert timedelta(days=29, hours=23) < expires - datetime.now(UTC) < timedelta(days=30)
+    os.setxattr(committed, "user.artfs.ttl", b"never")
+    assert os.getxattr(committed, "user.artfs.expires_at") == b"never"
+    os.setxattr(committed, "user.artfs.ttl", b"12h")
+    os.removexattr(committed, "user.artfs.ttl")
+    assert os.getxattr(committed, "user.artfs.expires_at") == b"never"
+    assert errno_of(os.setxattr, committed, "user.artfs.expires_at", b"never") == errno.EPERM
 
 
 def test_a_commit_that_fails_says_why_and_loses_nothing(mount: Mount, draft: Path) -> None:

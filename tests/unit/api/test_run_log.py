@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from artfs.api import run_log
-from artfs.api.run_log import RunLog
+from artfs.api.run_log import RunLog, condensed
 from artfs.errors import RegistryUnavailable, RunNotFound
 from artfs.wire.runs import HISTORY_ROWS_MAX, HistoryRow, RunChange
 
@@ -69,15 +69,37 @@ def _raises(log: RunLog, error: type[Exception]) -> bool:
     return False
 
 
-def test_rows_and_changes_are_told_in_order() -> None:
+def _row(step: int, **values: object) -> HistoryRow:
+    return HistoryRow(step, 0, values)
+
+
+def test_a_batch_becomes_rows_and_one_change_that_mean_the_same() -> None:
+    items: list[HistoryRow | RunChange] = [
+        RunChange(summary={"a": 1, "b": 1}, config={"lr": 1}),
+        _row(0, a=2),
+        RunChange(summary={"c": 3}),
+        _row(1, d=1),
+        RunChange(summary={"a": 4}, config={"lr": 2}),
+        _row(2, c=5),
+    ]
+    rows, change = condensed(items)
+    assert [row.step for row in rows] == [0, 1, 2]
+    assert change == RunChange(summary={"b": 1, "a": 4}, config={"lr": 2})
+    assert condensed([_row(0, a=1)]) == ([_row(0, a=1)], None)
+    assert condensed([RunChange(summary={"a": 1}), _row(0, a=2)])[1] is None
+
+
+def test_a_summary_that_is_set_at_every_step_costs_no_request_each() -> None:
     keeper = Keeper()
     with _log(keeper) as log:
-        log.add({"a": 1}, None, commit=True)
-        log.change(RunChange(summary={"a": 9}))
-        log.add({"a": 2}, None, commit=True)
+        for i in range(1000):
+            log.add({"loss": i}, None, commit=True)
+            log.change(RunChange(summary={"best": i}))
         log.flush()
-    kinds = [type(item) for item in keeper.told]
-    assert kinds == [HistoryRow, RunChange, HistoryRow]
+    changes = [item for item in keeper.told if isinstance(item, RunChange)]
+    assert keeper.steps == list(range(1000))
+    assert changes[-1].summary == {"best": 999}
+    assert len(keeper.batches) + len(changes) < 30
 
 
 def test_what_is_logged_is_sent_soon_without_asking() -> None:
