@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import click
@@ -10,10 +12,12 @@ from artfs.cli.context import Session
 from artfs.cli.output import echo_json_stream, iso_time, local_time
 from artfs.cli.refs import resolve_version
 from artfs.client.trees import Found, TreeReader
+from artfs.model.content import FileContent
 from artfs.model.reference import Reference, decode_reference
 from artfs.model.sizes import format_size
 from artfs.model.tree import EntryKind
 
+AT_ONCE = 256
 MODES = {
     EntryKind.FILE: "-r--r--r--",
     EntryKind.LARGE_FILE: "-r--r--r--",
@@ -41,18 +45,23 @@ def list_files(session: Session, ref: str, *, long: bool, recursive: bool, as_js
         directory = version.root_key.digest if found is None else found.entry.digest
         listed = reader.walk(directory) if recursive else reader.list(directory)
     if as_json:
-        echo_json_stream(_entry_json(found, _referred(session, version.project, found)) for found in listed)
+        echo_json_stream(_rows(session, version.project, listed))
         return
     for one in listed:
         click.echo(_long_line(one) if long else _short_name(one))
 
 
-def _referred(session: Session, project: str, found: Found) -> Reference | None:
-    """What an entry refers to; it is not looked for."""
-    key = found.entry.key
-    if found.entry.kind is not EntryKind.REFERENCE or key is None:
-        return None
-    return decode_reference(bytes(session.client.objects.read(project, key)))
+def _rows(session: Session, project: str, listed: Iterator[Found]) -> Iterator[dict[str, Any]]:
+    """JSON of entries. Descriptors of references are read many at a time; what they refer to is not looked for."""
+    while some := list(islice(listed, AT_ONCE)):
+        keys = {i: FileContent.of(one.entry).key for i, one in enumerate(some) if _is_reference(one)}
+        read = session.client.objects.read_many(project, [*keys.values()])
+        references = {i: decode_reference(bytes(data)) for i, data in zip(keys, read, strict=True)}
+        yield from (_entry_json(one, references.get(i)) for i, one in enumerate(some))
+
+
+def _is_reference(found: Found) -> bool:
+    return found.entry.kind is EntryKind.REFERENCE
 
 
 def _entry_json(found: Found, reference: Reference | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -14,7 +15,7 @@ from random import Random
 import pytest
 
 from tests.acceptance.team import Member, Server, Team
-from tests.acceptance.user import User
+from tests.acceptance.user import User, wait_until
 from tests.network.web import Web, web
 
 MIB = 1 << 20
@@ -175,6 +176,29 @@ def test_drafts_keep_references_until_they_are_written_to(someone: User, host: W
     changed = someone.run("diff", "vision/raw:v0", "vision/raw:best", code=1).stdout
     assert "b.bin" in changed
     assert "a.bin" not in changed
+
+
+def test_a_host_that_says_nothing_keeps_nobody_else_waiting(someone: User, host: Web) -> None:
+    gate = threading.Event()
+    for i in range(12):
+        host.put(f"/{i}.bin", BODY, gate=gate)
+    named = [part for i in range(12) for part in ("--reference", f"{host.url}/{i}.bin")]
+    someone.run("put", "-n", "vision/stuck", *named)
+    plain = someone.home / "plain.txt"
+    plain.write_text("plain")
+    someone.run("put", "-n", "vision/plain", plain)
+    with someone.mounted() as mount:
+        stuck = [
+            subprocess.Popen(["cat", mount / f"vision/stuck/latest/{i}.bin"], stdout=subprocess.DEVNULL)
+            for i in range(12)
+        ]
+        try:
+            wait_until(lambda: len(host.gets()) >= 8, "as many are asked for as there are threads")
+            assert (mount / "vision/plain/latest/plain.txt").read_text() == "plain"
+            assert {reader.poll() for reader in stuck} == {None}
+        finally:
+            gate.set()
+        assert {reader.wait(60) for reader in stuck} == {0}
 
 
 def test_prefetched_references_need_no_source(someone: User, host: Web) -> None:

@@ -43,9 +43,12 @@ class Page:
     lies: str = ""
     says_length: bool = True
 
+    def __post_init__(self) -> None:
+        self.digest = sha256(self.body).hexdigest()[:16]
+
     @property
     def told_etag(self) -> str:
-        digest = self.lies or f'"{sha256(self.body).hexdigest()[:16]}"'
+        digest = self.lies or f'"{self.digest}"'
         return {"strong": digest, "weak": f"W/{digest}"}.get(self.etag, "")
 
 

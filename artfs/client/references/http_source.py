@@ -23,7 +23,7 @@ from artfs.client.references.policy import Policy, host_and_port
 from artfs.client.references.source import Located, Told, name_of, shown
 from artfs.client.remote.breaker import Breaker
 from artfs.client.remote.connections import Connections, Exchange, Unreachable
-from artfs.errors import ReferenceChanged, ReferenceUnavailable
+from artfs.errors import InvalidValue, ReferenceChanged, ReferenceUnavailable
 from artfs.vfs.ports import Bytes
 
 CALL_S = 30.0  # of a call with all its attempts, besides what its bytes take
@@ -35,7 +35,8 @@ FIRST_BACKOFF_S = 0.2
 PIECE_BYTES = 256 << 10
 ORIGINS_MAX = 64
 LAST_MODIFIED_AGE_S = 2.0  # younger than this when it was told, and it may be of two states
-_AGAIN = (408, 429, 500, 502, 503, 504)
+_GATEWAY = (502, 503, 504)
+_AGAIN = (408, 429, 500, *_GATEWAY)
 _NO_HEAD = (400, 403, 404, 405, 501)  # some servers, and signed URLs, only know GET
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
@@ -50,7 +51,11 @@ class _Redirected(Exception):
 
 
 class _TryAgain(Exception):
-    """An answer that may be another one later."""
+    """An answer that may be another one later; `of_host`: also to anything else that is asked of that host."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"it answered {status}")
+        self.of_host = status in _GATEWAY
 
 
 class HttpSource:
@@ -119,10 +124,7 @@ class HttpSource:
             try:
                 return self._hop(method, target, headers, size_bytes, take)
             except _Redirected as redirected:
-                following = urljoin(target, redirected.location)
-                if urlsplit(target).scheme == "https" and urlsplit(following).scheme != "https":
-                    raise ReferenceUnavailable(f"{shown(uri)} redirects from https to something else") from None
-                target = following.partition("#")[0]
+                target = _followed(uri, target, redirected.location)
         raise ReferenceUnavailable(f"{shown(uri)} redirects more than {REDIRECTS_MAX} times")
 
     def _hop(
@@ -153,12 +155,12 @@ class HttpSource:
             check_peer=lambda address: self._policy.check_address(url, address),
         )
         attempts = ATTEMPTS_MAX if entered else 1
-        reason = ""
+        reason, is_of_host = "", True
         for number in range(attempts):
             try:
                 found = self._connections.receive(exchange, deadline_s, receive)
             except (Unreachable, _TryAgain) as failure:
-                reason = str(failure)
+                reason, is_of_host = str(failure), isinstance(failure, Unreachable) or failure.of_host
                 pause_s = random.random() * FIRST_BACKOFF_S * 2**number
                 late = self._clock() + pause_s >= began_s + self._call_s
                 if late or number == attempts - 1 or (isinstance(failure, Unreachable) and failure.lasting):
@@ -170,7 +172,10 @@ class HttpSource:
             else:
                 breaker.succeeded()
                 return found
-        breaker.failed(reason, began_s)
+        if is_of_host:
+            breaker.failed(reason, began_s)
+        else:
+            breaker.succeeded()
         raise ReferenceUnavailable(f"cannot read {shown(url)}: {reason}", hint="check the network and the server")
 
     def _breaker(self, url: str) -> Breaker:
@@ -178,6 +183,19 @@ class HttpSource:
         if origin not in self._breakers and len(self._breakers) >= ORIGINS_MAX:
             self._breakers.clear()
         return self._breakers.setdefault(origin, Breaker(self._clock))
+
+
+def _followed(uri: str, url: str, location: str) -> str:
+    """Where a redirect of `url`, which began at `uri`, leads. Raises ReferenceUnavailable for what is not followed."""
+    try:
+        following = urljoin(url, location).partition("#")[0]
+        host_and_port(following)
+        schemes = urlsplit(url).scheme, urlsplit(following).scheme
+    except (ValueError, InvalidValue):
+        raise ReferenceUnavailable(f"{shown(uri)} redirects to what is no URL of a web server") from None
+    if schemes == ("https", "http"):
+        raise ReferenceUnavailable(f"{shown(uri)} redirects from https to http")
+    return following
 
 
 def _origin(url: str) -> str:
@@ -193,7 +211,7 @@ def _judge(response: requests.Response, url: str) -> None:
     if status in (200, 206) or (response.request.method == "HEAD" and status in _NO_HEAD):
         return
     if status in _AGAIN:
-        raise _TryAgain(f"it answered {status}")
+        raise _TryAgain(status)
     if status == 412:
         raise changed(url, "it has another ETag")
     if status == 416:

@@ -14,6 +14,7 @@ from artfs.store.bucket_objects import BucketObjects, ObjectState, StateDiffers,
 from artfs.vfs.ports import Bytes
 
 BUCKETS_MAX = 64
+_HINT = "check the variables AWS_*, and that their keys may read there; AWS_SKIP_SIGNATURE=true reads a public bucket"
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 _T = TypeVar("_T")
@@ -45,8 +46,10 @@ class S3Source:
                 except FileNotFoundError:
                     pass
             return _below(objects, uri, bucket, key.rstrip("/"), objects_max)
-        except (StorageFailed, StateDiffers) as error:
-            raise ReferenceUnavailable(str(error), hint=getattr(error, "hint", "")) from None
+        except StateDiffers as differs:
+            raise ReferenceUnavailable(f"{uri} cannot be looked at: {differs}") from None
+        except StorageFailed as error:
+            raise ReferenceUnavailable(error.message, hint=_HINT) from None
 
     def receive(
         self,
@@ -70,7 +73,7 @@ class S3Source:
         except FileNotFoundError as error:
             raise ReferenceUnavailable(str(error), hint="see whether it is still there") from None
         except StorageFailed as error:
-            raise ReferenceUnavailable(error.message, hint=error.hint) from None
+            raise ReferenceUnavailable(error.message, hint=_HINT) from None
 
     def _objects(self, bucket: str) -> BucketObjects:
         self._policy.check_s3(self._endpoint)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -148,6 +148,12 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
+class _Session(requests.Session):
+    def resolve_redirects(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """Nothing: requests prepares the next hop even if it is not to be followed, and reads the whole body for it."""
+        return iter(())
+
+
 class _Adapter(HTTPAdapter):
     def __init__(self, ca_file: str) -> None:
         self._ca_file = ca_file
@@ -177,7 +183,7 @@ class Connections:
 
     def __init__(self, ca_file: str, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.trust_env = False  # neither proxies nor a .netrc that would send other credentials
         self._session.cookies.set_policy(_NO_COOKIES)
         adapter = _Adapter(ca_file)
