@@ -244,6 +244,8 @@ def test_files_are_referred_to_only_in_a_registry_of_this_machine(user: User, se
     (data / "a.txt").write_text("a")
     (data / "sub/b.txt").write_text("b")
     user.run("put", "-n", "vision/raw", "--reference", data.as_uri())
+    with user.mounted("shared", "--allow-other") as shared:
+        assert _refusal(shared / "vision/raw/v0/sub/b.txt") == errno.EACCES
     with user.mounted() as mount:
         version = mount / "vision/raw/v0"
         assert (version / "sub/b.txt").read_text() == "b"
