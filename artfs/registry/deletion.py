@@ -73,7 +73,7 @@ class Tally:
 
     @property
     def plan(self) -> RemovalPlan:
-        artifacts = [self._artifacts[name] for name in sorted(self._artifacts)]
+        artifacts = [one for _, one in sorted(self._artifacts.items()) if one.numbers or one.is_whole]
         return RemovalPlan(self._project, artifacts, self._objects, self._bytes, self._whole_project)
 
 

@@ -90,8 +90,10 @@ class Uses:
             if origin not in self._of(run).logged:  # reading what one made is no use of it
                 self._of(run).used[origin] = None
         else:
-            self._of(run).unknown_count += 1
-            _log.warning("process %d of run %s opened a file whose version is not known", pid, run)
+            uses = self._of(run)
+            uses.unknown_count += 1
+            if uses.unknown_count == 1:
+                _log.warning("process %d of run %s opened a file whose version is not known", pid, run)
 
     async def before_commit(self, run: RunRef) -> bool:
         """Record what `run` used so far, since what it used is older than what it logs now.

@@ -10,7 +10,6 @@ import random
 import shutil
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -30,9 +29,11 @@ from artfs.model.digest import ObjectKey
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.store.pack_file import PackReader
-from artfs.wire.records import DraftRecord, SealRequest, SealResult
+from artfs.wire.deletions import Removal
+from artfs.wire.records import SealRequest, SealResult
 from artfs.wire.runs import Part
 from tests.contract.uploading import Clock, Content, Tree, children_of, content_of, write_pack
+from tests.property.registry_model import ModelArtifact, ModelDraft, ModelShared, ModelVersion
 from tests.registries import migrated_database, open_postgres_registry
 
 PROJECTS = ("vision", "audio")
@@ -53,40 +54,6 @@ TREES: st.SearchStrategy[Tree] = st.sampled_from(FEW_TREES) | st.recursive(
     lambda below: st.dictionaries(NAMES, FILES | below, max_size=3),
     max_leaves=6,
 )
-
-
-@dataclass
-class ModelVersion:
-    number: int
-    content: Content
-
-
-@dataclass
-class ModelArtifact:
-    versions: dict[int, ModelVersion] = field(default_factory=dict)
-    aliases: dict[str, int] = field(default_factory=dict)
-    history: list[tuple[int, dict[str, int]]] = field(default_factory=list)
-
-
-@dataclass
-class ModelDraft:
-    record: DraftRecord
-    project: str
-    expires_at_ns: int
-    holds: set[ObjectKey] = field(default_factory=set)
-    contents: list[Content] = field(default_factory=list)
-    sealed: tuple[str, int, bool] | None = None
-    ended: bool = False
-
-
-@dataclass
-class ModelShared:
-    """Of one project, artifact and group; `version` once it is finished."""
-
-    id: str
-    expires_at_ns: int
-    parts: set[ObjectKey] = field(default_factory=set)
-    version: int | None = None
 
 
 class RegistryMachine(RuleBasedStateMachine):
@@ -363,6 +330,47 @@ class RegistryMachine(RuleBasedStateMachine):
         assert along or not plan.aliases
         artifact.aliases = {a: n for a, n in artifact.aliases.items() if n not in numbers}
         self.note(artifact)
+
+    @rule(project=PROJECT, data=st.data(), along=st.booleans())
+    def remove_much(self, project: str, data: st.DataObject, along: bool) -> None:
+        """Versions of several artifacts and whole artifacts, together."""
+        artifacts = self.artifacts[project]
+        if not artifacts:
+            return
+        whole = data.draw(st.lists(st.sampled_from(sorted(artifacts)), unique=True))
+        numbers = {
+            name: data.draw(st.lists(st.sampled_from(sorted(artifact.versions)), unique=True))
+            for name, artifact in sorted(artifacts.items())
+            if artifact.versions
+        }
+        removal = Removal(numbers, whole, delete_aliases=along)
+        gone = {name: set(artifacts[name].versions) if name in whole else set(of) for name, of in numbers.items()}
+        aliased = {n for n, of in gone.items() if n not in whole and of & set(artifacts[n].aliases.values())}
+        before = self.expected(project)
+        kept = {name: dict(artifact.versions) for name, artifact in artifacts.items()}
+        for name, of in gone.items():
+            for number in of:
+                del artifacts[name].versions[number]
+        plan = self.registry.versions.plan_removal(project, removal)
+        assert plan.object_count == len(before - self.expected(project))
+        assert {one.artifact: set(one.numbers) for one in plan.artifacts if one.numbers} == {
+            name: of for name, of in gone.items() if of
+        }
+        try:
+            assert self.registry.versions.remove(project, removal) == plan
+        except StillAliased:
+            assert aliased
+            assert not along
+            for name, versions in kept.items():
+                artifacts[name].versions = versions
+            return
+        assert along or not aliased
+        for name in whole:
+            del artifacts[name]
+        for name, of in gone.items():
+            if name not in whole:
+                artifacts[name].aliases = {a: n for a, n in artifacts[name].aliases.items() if n not in of}
+                self.note(artifacts[name])
 
     @rule(project=PROJECT, name=ARTIFACT)
     def delete_artifact(self, project: str, name: str) -> None:

@@ -280,6 +280,7 @@ def _read(number: int) -> dict[str, bytes]:
     return _tree(_held.download(f"child{number}"))
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")  # Python 3.12 warns of what is tested here
 def test_forked_children_read_what_their_parent_looked_up(bikes: artfs.Artifact) -> None:
     global _held
     _held = bikes
