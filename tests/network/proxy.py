@@ -1,7 +1,7 @@
 """A network between a client and a server that a test controls: it is slow, counts, and breaks in the ways networks break.
 
 `Proxy.to(url)` starts `proxy_process` beside the test, since a proxy in the test's own process would share its interpreter lock
-and be stopped with it. It forwards TCP, adds a latency each way, and reads along to count requests.
+and be stopped with it. It forwards TCP, adds a latency each way, limits bandwidth if told to, and reads along to count requests.
 
     with Proxy.to(server.url, latency_s=0.010) as proxy:
         ...client of proxy.url...
@@ -54,12 +54,11 @@ class Proxy:
 
     @classmethod
     @contextmanager
-    def to(cls, url: str, *, latency_s: float = 0.0) -> Iterator[Proxy]:
+    def to(cls, url: str, *, latency_s: float = 0.0, bandwidth_bytes_s: float = 0.0) -> Iterator[Proxy]:
         parts = urlsplit(url)
         command = [sys.executable, "-m", "tests.network.proxy_process", str(parts.hostname), str(parts.port)]
-        process = subprocess.Popen(
-            [*command, str(latency_s)], cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        command += [str(latency_s), str(bandwidth_bytes_s)]
+        process = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             yield cls(process, parts.scheme)
         finally:

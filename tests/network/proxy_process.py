@@ -1,7 +1,8 @@
-"""The process behind `Proxy`: HOST PORT LATENCY_S as arguments, questions as lines of JSON on stdin, answers on stdout.
+"""The process behind `Proxy`: HOST PORT LATENCY_S BANDWIDTH as arguments, questions as lines of JSON on stdin, answers on stdout.
 
 One event loop owns everything. Each direction of a connection is read into a bounded queue with the time when each piece is due,
-so that latency delays bytes and does not thin them out.
+so that latency delays bytes and does not thin them out. All connections share the bandwidth (bytes a second, each way; 0: no
+limit), as they would share a line.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class State:
     host: str
     port: int
     latency_s: float
+    bandwidth_bytes_s: float = 0.0
     fault: Fault | None = None
     flowing: asyncio.Event = field(default_factory=asyncio.Event)
     open: set[Connection] = field(default_factory=set)
@@ -51,6 +53,16 @@ class State:
     bytes_to_client: int = 0
     bytes_to_server: int = 0
     lines: list[str] = field(default_factory=list)
+    line_free_s: dict[bool, float] = field(
+        default_factory=lambda: {True: 0.0, False: 0.0}
+    )  # by upwards: when it is idle
+
+    def due_s(self, now_s: float, size_bytes: int, *, upwards: bool) -> float:
+        """When bytes that come now have gone over the line."""
+        if not self.bandwidth_bytes_s:
+            return now_s + self.latency_s
+        self.line_free_s[upwards] = max(now_s, self.line_free_s[upwards]) + size_bytes / self.bandwidth_bytes_s
+        return self.line_free_s[upwards] + self.latency_s
 
     def counts(self) -> dict[str, Any]:
         return {
@@ -119,8 +131,8 @@ class Connection:
         try:
             await state.flowing.wait()
             reader, self._server_writer = await asyncio.open_connection(state.host, state.port)
-            up = asyncio.ensure_future(self._pump(self._client[0], self._server_writer, self._upwards))
-            down = asyncio.ensure_future(self._pump(reader, self._client[1], self._downwards))
+            up = asyncio.ensure_future(self._pump(self._client[0], self._server_writer, upwards=True))
+            down = asyncio.ensure_future(self._pump(reader, self._client[1], upwards=False))
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
             for task in (up, down):
                 task.cancel()
@@ -141,10 +153,11 @@ class Connection:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, change: Any) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, upwards: bool) -> None:
         """Until one side has ended, or a fault ends the connection."""
+        change = self._upwards if upwards else self._downwards
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(QUEUE_PIECES)
-        receiving = asyncio.ensure_future(self._receive(reader, queue))
+        receiving = asyncio.ensure_future(self._receive(reader, queue, upwards))
         sending = asyncio.ensure_future(self._send(queue, writer, change))
         try:
             await asyncio.wait({receiving, sending}, return_when=asyncio.FIRST_COMPLETED)
@@ -157,11 +170,14 @@ class Connection:
             sending.cancel()
             await asyncio.gather(receiving, sending, return_exceptions=True)
 
-    async def _receive(self, reader: asyncio.StreamReader, queue: asyncio.Queue[tuple[float, bytes]]) -> None:
+    async def _receive(
+        self, reader: asyncio.StreamReader, queue: asyncio.Queue[tuple[float, bytes]], upwards: bool
+    ) -> None:
+        now_s = asyncio.get_running_loop().time
         data = b" "
         while data:
             data = await reader.read(PIECE_BYTES)
-            await queue.put((asyncio.get_running_loop().time() + self._state.latency_s, data))
+            await queue.put((self._state.due_s(now_s(), len(data), upwards=upwards), data))
 
     async def _send(self, queue: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, change: Any) -> None:
         while True:
@@ -258,8 +274,8 @@ def act(state: State, question: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-async def main(host: str, port: int, latency_s: float) -> None:
-    state = State(host, port, latency_s)
+async def main(host: str, port: int, latency_s: float, bandwidth_bytes_s: float) -> None:
+    state = State(host, port, latency_s, bandwidth_bytes_s)
     state.flowing.set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -282,4 +298,4 @@ def answer(value: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])))

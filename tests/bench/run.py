@@ -1,0 +1,98 @@
+"""The benchmark: races artfs and its peers on the lines of the table in docs/benchmark.md.
+
+    scripts/bench --all [--quick] [--repeat 5] [--latency-ms 10] [--json FILE] [--table FILE]
+    scripts/bench ROW... [...]
+
+Prints JSON, and the table on stderr at the end (or both into files). Exit code 1 if artfs failed a check somewhere: there is no
+number then. Peers that are missing are named; `scripts/setup --bench` installs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench import row_small_files
+from tests.bench.cases import Case
+from tests.bench.measure import FAILURES, machine_facts, say, warm_up_memory
+from tests.bench.peers import versions
+from tests.bench.report import table
+from tests.bench.world import Options, World
+
+ROWS: dict[int, Callable[[World], list[Case]]] = {
+    1: row_small_files.cold,
+    2: row_small_files.warm,
+    10: row_small_files.sparse,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    chosen = parsed(arguments)
+    latency_s, bandwidth_bytes_s = chosen.latency_ms / 1000, chosen.bandwidth_mib_s * 2**20
+    repeat = chosen.repeat or (2 if chosen.quick else 5)
+    options = Options(chosen.quick, repeat, latency_s, bandwidth_bytes_s, chosen.directory)
+    result = run_rows(sorted(ROWS) if chosen.all else chosen.rows, options)
+    _write(chosen.json, json.dumps(result, indent=2) + "\n", sys.stdout)
+    _write(chosen.table, table(result), sys.stderr)
+    return 1 if result["failed_rows"] or any("artfs" not in case["figures"] for case in result["cases"]) else 0
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rows", nargs="*", type=int, choices=sorted(ROWS), metavar="ROW", help="lines of the table")
+    parser.add_argument("--all", action="store_true", help="all lines")
+    parser.add_argument("--quick", action="store_true", help="little data: shows that all runs, not how fast")
+    parser.add_argument("--repeat", type=int, help="measurements of each contestant (5; quick: 2)")
+    parser.add_argument("--latency-ms", type=float, default=10.0, help="added each way where a registry is far")
+    parser.add_argument("--bandwidth-mib-s", type=float, default=0.0, help="of the line to it; 0: no limit")
+    parser.add_argument("--directory", type=Path, default=Options().directory, help="for data: 60 GiB (quick: 2 GiB)")
+    parser.add_argument("--json", type=Path, help="a file for the result")
+    parser.add_argument("--table", type=Path, help="a file for the table")
+    chosen = parser.parse_args(arguments)
+    if not chosen.all and not chosen.rows:
+        parser.error("name lines of the table, or --all")
+    return chosen
+
+
+def run_rows(rows: Sequence[int], options: Options) -> dict[str, Any]:
+    machine, cases, failed = machine_facts(), [], {}
+    warm_up_memory()
+    with ExitStack() as stack:
+        world = World(options, stack)
+        for row in rows:
+            say(f"row {row}")
+            try:
+                cases += ROWS[row](world)
+            except (*FAILURES, AssertionError, pytest.fail.Exception) as failure:
+                failed[str(row)] = f"{type(failure).__name__}: {failure}"[:1000]
+                say(f"  failed: {failed[str(row)]}")
+    return {
+        "machine": machine,
+        "quick": options.quick,
+        "repeat": options.repeat,
+        "latency_ms": options.latency_s * 1000,
+        "bandwidth_bytes_s": options.bandwidth_bytes_s,
+        "versions": versions(),
+        "cases": [case.as_json() for case in cases],
+        "failed_rows": failed,
+    }
+
+
+def _write(file: Path | None, text: str, otherwise: Any) -> None:
+    if file is None:
+        otherwise.write(text)
+    else:
+        file.write_text(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
