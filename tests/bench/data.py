@@ -27,6 +27,7 @@ from artfs.wire.service import Registry
 from tests.contract.uploading import write_pack
 
 SMALL_BYTES = (8 << 10, 16 << 10)
+EPOCH_BYTES = (64 << 10, 128 << 10)
 PIECE_BYTES = 1 << 20
 PACK_OBJECTS = 8000
 WORDS = 4096  # in the vocabulary of what is compressible
@@ -47,6 +48,7 @@ class Sizes:
     replaced_files: int = 200
     table_rows: int = 500_000
     tensors: int = 64
+    epoch_files: int = 16_384
 
     @classmethod
     def quick(cls) -> Sizes:
@@ -62,6 +64,7 @@ class Sizes:
             replaced_files=10,
             table_rows=20_000,
             tensors=8,
+            epoch_files=8192,
         )
 
 
@@ -98,6 +101,19 @@ def small_files(root: Path, sizes: Sizes, *, seed: int = 1, compressible: bool =
         words = compressible and number % 2 == 0
         data = _words(choose, vocabulary, size_bytes) if words else choose.randbytes(size_bytes)
         path = f"{number // a_directory:04}/{number:07}.{'txt' if words else 'bin'}"
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(data)
+        digests[path] = hashlib.sha256(data).hexdigest()
+    return DataSet(root, digests)
+
+
+def epoch_files(root: Path, sizes: Sizes, *, seed: int = 8) -> DataSet:
+    """Files of noise that are together much larger than what a mount holds in memory (128 MiB), of which a cache holds a part."""
+    choose = random.Random(seed)
+    digests = {}
+    for number in range(sizes.epoch_files):
+        data = choose.randbytes(choose.randint(*EPOCH_BYTES))
+        path = f"{number // 256:03}/{number:06}.bin"
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(data)
         digests[path] = hashlib.sha256(data).hexdigest()

@@ -95,6 +95,11 @@ def race(contestants: Mapping[str, Contestant], repeat: int, *, warm_up: int = 1
     return found
 
 
+def refuse(failure: Exception) -> Sample:
+    """A contestant who could not even begin."""
+    raise failure
+
+
 def drop_caches() -> bool:
     """Write back, and forget what the kernel holds of files. Returns whether that was permitted."""
     os.sync()

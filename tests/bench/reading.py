@@ -37,7 +37,7 @@ class Reading:
 
     @property
     def latencies_s(self) -> list[float]:
-        return [latency for answer in self.answers for latency in answer["latencies"]]
+        return [latency for answer in self.answers for latency in answer.get("latencies", ())]
 
 
 @dataclass(frozen=True)

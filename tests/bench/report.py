@@ -33,9 +33,9 @@ def _heading(result: dict[str, Any]) -> list[str]:
 def _line(case: dict[str, Any]) -> str:
     figures, unit = case["figures"], case["unit"]
     ours = figures.get("artfs")
-    measured = _spread(ours, unit) if ours else f"no number: {case['refused'].get('artfs', 'it did not run')}"
+    measured = _spread(ours, unit) if ours else f"no number: {case['refused'].get('artfs', 'it did not run')[:200]}"
     beside = [_peer(name, figures[name], unit, case["ratios"][name]) for name in figures if name != "artfs"]
-    beside += [f"{name}: no number ({why})" for name, why in case["refused"].items() if name != "artfs"]
+    beside += [f"{name}: no number ({why[:120]})" for name, why in case["refused"].items() if name != "artfs"]
     counts = ", ".join(f"{number(value)} {name}" for name, value in ours["counts"].items()) if ours else ""
     cells = (
         str(case["row"]),
@@ -54,7 +54,8 @@ def _spread(figure: dict[str, Any], unit: str) -> str:
 
 
 def _peer(name: str, figure: dict[str, Any], unit: str, ratio: float | None) -> str:
-    return f"{name} {number(figure['median'])} {unit}" + (f" (x {ratio:.2f})" if ratio is not None else "")
+    counts = "".join(f", {number(value)} {count}" for count, value in figure["counts"].items())
+    return f"{name} {number(figure['median'])} {unit}{counts}" + (f" (x {ratio:.2f})" if ratio is not None else "")
 
 
 def _goals(goals: list[dict[str, Any]]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from tests.bench import fuse_requests, peers
 from tests.bench.cases import ARTFS, Case, counts_within, outdoes, reaches, within
 from tests.bench.data import DataSet
-from tests.bench.measure import FAILURES, Contestant, Race, Sample, drop_caches, race, require, run, say, timed
+from tests.bench.measure import FAILURES, Contestant, Race, Sample, drop_caches, race, refuse, require, run, say, timed
 from tests.bench.reading import read
 from tests.bench.world import World
 from tests.network.proxy import Proxy
@@ -174,7 +174,7 @@ def _far_peers(world: World, data: DataSet, stack: ExitStack) -> Callable[[int],
         try:
             mounts[name] = prepare(world, data.root, stack)
         except FAILURES as failure:
-            mounts[name] = partial(_refuse, failure)
+            mounts[name] = partial(refuse, failure)
     paths = data.shuffled(12)
 
     def one(mount: Callable[[], Any], processes: int) -> Sample:
@@ -238,17 +238,13 @@ def sparse(world: World) -> list[Case]:
                 mount = far_rclone(world, noise.root, stack)
                 contestants["rclone"] = partial(_sample_rclone, mount, noise, processes)
             except FAILURES as failure:
-                contestants["rclone"] = partial(_refuse, failure)
+                contestants["rclone"] = partial(refuse, failure)
             found: Race = race(contestants, world.options.repeat, warm_up=0)
         what = f"sparse sample: 1 % of small files, cold, {processes} process{'es' if processes > 1 else ''}"
         case = Case(10, what, "bytes fetched per byte read", found, more_is_better=False)
         case.at_least, case.aim = [within(8, "8 x")], [within(3, "3 x")]
         cases.append(case)
     return cases
-
-
-def _refuse(failure: Exception) -> Sample:
-    raise failure
 
 
 def _chosen(data: DataSet) -> Sequence[str]:

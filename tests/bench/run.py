@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench import row_small_files
+from tests.bench import row_cache, row_commits, row_large_files, row_mixed, row_small_files, row_startup, row_tiny_files
 from tests.bench.cases import Case
 from tests.bench.measure import FAILURES, machine_facts, say, warm_up_memory
 from tests.bench.peers import versions
@@ -29,7 +30,16 @@ from tests.bench.world import Options, World
 ROWS: dict[int, Callable[[World], list[Case]]] = {
     1: row_small_files.cold,
     2: row_small_files.warm,
+    3: row_large_files.first_byte,
+    4: row_large_files.in_order,
+    5: row_tiny_files.seen,
+    6: row_commits.first_version,
+    7: row_commits.second_version,
+    8: row_tiny_files.few_changed,
+    9: row_cache.hits,
     10: row_small_files.sparse,
+    11: row_startup.start_up,
+    12: row_mixed.mixed,
 }
 
 
@@ -72,7 +82,9 @@ def run_rows(rows: Sequence[int], options: Options) -> dict[str, Any]:
             say(f"row {row}")
             try:
                 cases += ROWS[row](world)
-            except (*FAILURES, AssertionError, pytest.fail.Exception) as failure:
+            except (Exception, pytest.fail.Exception) as failure:  # noqa: BLE001  # a row must not lose the others' numbers
+                if not isinstance(failure, (*FAILURES, AssertionError, pytest.fail.Exception)):
+                    traceback.print_exc()
                 failed[str(row)] = f"{type(failure).__name__}: {failure}"[:1000]
                 say(f"  failed: {failed[str(row)]}")
     return {

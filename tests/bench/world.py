@@ -80,8 +80,7 @@ class World:
     @contextmanager
     def place(self) -> Iterator[Path]:
         """A new empty directory, removed afterwards."""
-        self._places += 1
-        place = self.directory / f"p{self._places}"
+        place = self.directory / f"p{self.next_number()}"
         place.mkdir()
         try:
             yield place
@@ -168,11 +167,23 @@ class World:
             self._stored.add(("far", artifact))
         return f"bench/{artifact}/v0"
 
+    def far_writer(self) -> Member:
+        """The writer, as one who is behind the proxy; with a home, so a cache and a memory, of its own."""
+        self._begin()
+        home = f"writer{self.next_number()}"
+        writer = self.team.at_home("ann", self.server.url, home=home, login=False)
+        writer.run("login", self.proxy.url, "--token-file", self.team.token("ann"))
+        return Member(writer.home, {"ARTFS_REGISTRY": self.proxy.url})
+
+    def next_number(self) -> int:
+        """One that nothing else of this run is called by."""
+        self._places += 1
+        return self._places
+
     def reader(self, **settings: str) -> Member:
         """Somebody who reads through the proxy and has an empty cache."""
         self._begin()
-        self._places += 1
-        reader = self.team.at_home("ann", self.server.url, home=f"reader{self._places}", login=False)
+        reader = self.team.at_home("ann", self.server.url, home=f"reader{self.next_number()}", login=False)
         reader.run("login", self.proxy.url, "--token-file", self.team.token("ann", "read"))
         return Member(reader.home, {"ARTFS_REGISTRY": self.proxy.url, **settings})
 
