@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -45,6 +46,7 @@ ROWS: dict[int, Callable[[World], list[Case]]] = {
 
 def main(arguments: Sequence[str]) -> int:
     chosen = parsed(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # through the stack, which unmounts and removes
     latency_s, bandwidth_bytes_s = chosen.latency_ms / 1000, chosen.bandwidth_mib_s * 2**20
     repeat = chosen.repeat or (2 if chosen.quick else 5)
     options = Options(chosen.quick, repeat, latency_s, bandwidth_bytes_s, chosen.directory)
