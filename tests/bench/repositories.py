@@ -31,11 +31,13 @@ class Repository:
         commit: store a directory as the version with this number.
         restore: the directory of a version, made or shown at a new place.
         stored: what it keeps all versions in.
+        prepare: bring a directory to where the next commit takes it from, which is not timed, and return that.
     """
 
     commit: Callable[[Path, int], object]
     restore: Callable[[int, Path], Path]
     stored: Path
+    prepare: Callable[[Path, int], Path] = lambda source, _number: source
 
     def timed_commit(self, source: Path, number: int) -> float:
         def durably() -> None:
@@ -152,7 +154,7 @@ def borg(place: Path) -> Iterator[Repository]:
 
 @contextmanager
 def dvc(place: Path) -> Iterator[Repository]:
-    """`dvc add` of a directory that is linked into a work tree (DVC wants the data there; the link costs nothing)."""
+    """`dvc add` of a directory in a work tree, where DVC wants the data to be."""
     work = place / "dvc"
     work.mkdir()
     environment = {**os.environ, "HOME": str(place), "DVC_NO_ANALYTICS": "1"}
@@ -167,12 +169,11 @@ def dvc(place: Path) -> Iterator[Repository]:
         command("checkout", "-q", f"v{number}.dvc")
         return work / f"v{number}"
 
-    yield Repository(commit, restore, work / ".dvc")
+    def prepare(source: Path, number: int) -> Path:
+        shutil.copytree(source, work / f"v{number}")
+        return work / f"v{number}"
 
-
-def prepare_dvc(repository: Repository, source: Path, number: int) -> None:
-    """DVC commits what is in its work tree: put it there, untimed."""
-    shutil.copytree(source, repository.stored.parent / f"v{number}")
+    yield Repository(commit, restore, work / ".dvc", prepare)
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from tests.bench.repositories import REPOSITORIES, Repository
 from tests.bench.world import World
 
 COPY = "artfs, cp -r and mv"
-FIRST, SECOND = "first", "second"
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,9 @@ def _versions(world: World) -> Versions:
 def _commit_both(world: World, make: Callable[..., object], name: str, versions: Versions) -> Sample:
     say(f"    {name}")
     with world.place() as place, make(place) as repository:  # type: ignore[attr-defined]  # a context manager
-        first_s = _commit(repository, name, versions.first, 0)
+        first_s = _commit(repository, versions.first, 0)
         before = repository.stored_bytes()
-        second_s = _commit(repository, name, versions.second, 1)
+        second_s = _commit(repository, versions.second, 1)
         grown = repository.stored_bytes() - before
         repository.check(versions.first, 0, place)
         repository.check(versions.second, 1, place)
@@ -55,12 +54,11 @@ def _commit_both(world: World, make: Callable[..., object], name: str, versions:
     return Sample(first_s, {"MiB stored": before / 2**20, "seconds of the second": second_s, "MiB more": grown / 2**20})
 
 
-def _commit(repository: Repository, name: str, source: Path, number: int) -> float:
+def _commit(repository: Repository, source: Path, number: int) -> float:
     """From files that are in the page cache, as after they were made."""
-    if name == "DVC":
-        repositories.prepare_dvc(repository, source, number)
+    taken = repository.prepare(source, number)
     drop_caches()
-    repositories.read_through(source)
+    repositories.read_through(taken)
     return repository.timed_commit(source, number)
 
 

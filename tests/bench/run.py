@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     latency_s, bandwidth_bytes_s = chosen.latency_ms / 1000, chosen.bandwidth_mib_s * 2**20
     repeat = chosen.repeat or (2 if chosen.quick else 5)
     options = Options(chosen.quick, repeat, latency_s, bandwidth_bytes_s, chosen.directory)
-    result = run_rows(sorted(ROWS) if chosen.all else chosen.rows, options)
+    result = run_rows(sorted(ROWS) if chosen.all else chosen.rows, options, chosen.json)
     _write(chosen.json, json.dumps(result, indent=2) + "\n", sys.stdout)
     _write(chosen.table, table(result), sys.stderr)
     return 1 if result["failed_rows"] or any("artfs" not in case["figures"] for case in result["cases"]) else 0
@@ -75,29 +75,37 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     return chosen
 
 
-def run_rows(rows: Sequence[int], options: Options) -> dict[str, Any]:
-    machine, cases, failed = machine_facts(), [], {}
+def run_rows(rows: Sequence[int], options: Options, file: Path | None = None) -> dict[str, Any]:
+    """The result, which is also in `file` after each row: a run takes long."""
+    result = _nothing_yet(options)
+    failed: dict[str, str] = result["failed_rows"]
     warm_up_memory()
     with ExitStack() as stack:
         world = World(options, stack)
         for row in rows:
             say(f"row {row}")
             try:
-                cases += ROWS[row](world)
+                result["cases"] += [case.as_json() for case in ROWS[row](world)]
             except (Exception, pytest.fail.Exception) as failure:  # noqa: BLE001  # a row must not lose the others' numbers
                 if not isinstance(failure, (*FAILURES, AssertionError, pytest.fail.Exception)):
                     traceback.print_exc()
                 failed[str(row)] = f"{type(failure).__name__}: {failure}"[:1000]
                 say(f"  failed: {failed[str(row)]}")
+            if file is not None:
+                file.write_text(json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def _nothing_yet(options: Options) -> dict[str, Any]:
     return {
-        "machine": machine,
+        "machine": machine_facts(),
         "quick": options.quick,
         "repeat": options.repeat,
         "latency_ms": options.latency_s * 1000,
         "bandwidth_bytes_s": options.bandwidth_bytes_s,
         "versions": versions(),
-        "cases": [case.as_json() for case in cases],
-        "failed_rows": failed,
+        "cases": [],
+        "failed_rows": {},
     }
 
 
