@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from artfs.api.run_facts import RunFacts
 from artfs.api.run_log import STEP, RunLog
 from artfs.api.saved_mapping import SavedMapping
 from artfs.api.version_edit import unique_aliases
-from artfs.errors import TypeMismatch, UsageError
+from artfs.errors import ArtfsError, TypeMismatch, UsageError
 from artfs.model.lineage import EdgeKind, RunState, VersionRef
 from artfs.wire.records import VersionChange
 from artfs.wire.runs import RunChange
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from artfs.api.session import Session
     from artfs.wire.records import VersionRecord
     from artfs.wire.runs import RunRecord
+
+_logger = logging.getLogger(__name__)
 
 UNSPECIFIED_TYPE = "unspecified"  # of files that are logged without saying what they are
 
@@ -219,10 +222,13 @@ class Run(RunFacts):
     ) -> None:
         if os.getpid() != self._pid:  # a forked child leaves its parent's block
             return
-        if isinstance(error, SystemExit):
-            self.finish(exit_code_of(error.code))
-        else:
-            self.finish(0 if kind is None else UNCAUGHT)
+        exit_code = exit_code_of(error.code) if isinstance(error, SystemExit) else 0 if kind is None else UNCAUGHT
+        try:
+            self.finish(exit_code)
+        except ArtfsError as failure:
+            if error is None:
+                raise
+            _logger.error("the run %s is not ended: %s", self.id, failure)  # and what left the block goes on
 
     def _open_log(self, first_step: int) -> RunLog:
         return RunLog(self._session.registry.runs, self.project, self.id, step=first_step)
