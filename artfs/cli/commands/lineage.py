@@ -25,7 +25,7 @@ _BY_SUFFIX = {".json": "json", ".mmd": "mermaid", ".dot": "dot", ".gv": "dot", "
     "lineage",
     epilog="""\b
 Examples:
-  artfs lineage vision/net:best            what it was made from, and what from it
+  artfs lineage vision/net:best
   artfs lineage vision/raw:v3 --down
   artfs lineage --run vision/k3x9a2b1
   artfs lineage vision/net:best -o net.svg""",
