@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,14 +15,13 @@ from artfs.errors import (
     AlreadyExists,
     InvalidValue,
     LineageCycle,
-    RegistryUnavailable,
     RunNotFound,
     SweepNotFound,
     TypeMismatch,
     UsageError,
 )
 from tests.integration.api.conftest import Putting, write_files
-from tests.integration.serving import Place, wait_until
+from tests.integration.serving import wait_until
 
 pytestmark = pytest.mark.usefixtures("place")
 SCRIPT_S = 60
@@ -483,27 +481,3 @@ def test_scripts_of_artfs_run_belong_to_its_run(tmp_path: Path) -> None:
     assert (run.state, run.exit_code, run.config.as_dict()) == ("failed", 3, {"one": 1, "two": 1})
     assert [found.name for found in run.logged_artifacts()] == ["one:v0", "two:v0"]
     assert [row["done"] for row in run.history()] == ["one", "two"]
-
-
-def test_what_leaves_a_block_is_not_hidden_by_a_registry_that_is_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    server = Place(tmp_path / "server")
-    monkeypatch.setenv("ARTFS_TOKEN", server.user("ann"))
-    with pytest.raises(SystemExit, match="3"):  # noqa: PT012 - the block is what is tested
-        with server.serving() as served:
-            monkeypatch.setenv("ARTFS_REGISTRY", served.url)
-            run = artfs.init(project="vision", id="stranded")
-        with run:
-            sys.exit(3)
-    assert "the run stranded is not ended" in caplog.text
-    with pytest.raises(RegistryUnavailable), artfs.init(project="vision", id="begun"):
-        raise AssertionError("not reached")
-
-
-@pytest.mark.parametrize("given", [[1], 5, "text"])
-def test_a_configuration_is_a_mapping(given: Any) -> None:
-    with pytest.raises(InvalidValue, match="not a mapping"):
-        artfs.init(project="vision", config=given)
-    with pytest.raises(InvalidValue, match="not a mapping"):
-        artfs.Artifact("bikes", "dataset", metadata=given)
