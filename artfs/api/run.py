@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from artfs.api.artifact import Artifact
 from artfs.api.artifact_facts import Sealed
 from artfs.api.exit_watch import UNCAUGHT, exit_code_of
+from artfs.api.last_tries import try_last
 from artfs.api.paths import VersionPath
 from artfs.api.plain import plain_dict, plain_values
 from artfs.api.run_facts import RunFacts
@@ -199,16 +200,14 @@ class Run(RunFacts):
     def finish(self, exit_code: int | None = None) -> None:
         """End the run when all is sent: as finished if `exit_code` is 0 or None, else as failed. Repeatable.
 
-        Raises what sending raises. A run of `artfs run` goes on.
+        Raises what sending raises, of a registry out of reach after 15 s. A run of `artfs run` goes on.
         """
         self._check_process()
         with self._ending:
             if self._has_ended:
                 return
             try:
-                self._log.flush()
-                if self._owned:
-                    self._record = self._ended(exit_code or 0)
+                self._send_last(exit_code or 0)
             finally:
                 self._has_ended = True
                 self._log.stop()
@@ -232,6 +231,12 @@ class Run(RunFacts):
 
     def _open_log(self, first_step: int) -> RunLog:
         return RunLog(self._session.registry.runs, self.project, self.id, step=first_step)
+
+    def _send_last(self, exit_code: int) -> None:
+        what = f"the run {self.id} cannot be ended"
+        try_last(what, self._log.flush)
+        if self._owned:
+            self._record = try_last(what, lambda: self._ended(exit_code))
 
     def _ended(self, exit_code: int) -> RunRecord:
         state = RunState.FAILED if exit_code else RunState.FINISHED

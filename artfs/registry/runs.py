@@ -134,7 +134,7 @@ class Runs:
                 run = self._insert(tx, of, id_, new, sweep_id, config)
             elif new.resume is Resume.NEVER:
                 raise AlreadyExists(
-                    f"the run {run.ref} exists", hint="choose another id; artfs.init(resume='allow') goes on with it"
+                    f"the run {run.ref} exists", hint="choose another id; resume='allow' goes on with it"
                 )
             else:
                 self._go_on(tx, run, new, sweep_id)
