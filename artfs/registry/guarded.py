@@ -124,7 +124,8 @@ class GuardedVersions:
         return self._inner.resolve(project, artifact, selector, as_of=as_of)
 
     def update(self, project: str, artifact: str, number: int, change: VersionChange) -> VersionRecord:
-        self._guard.require(Operation.WRITE, project)
+        """To let a version expire is to delete it, only later."""
+        self._guard.require(Operation.DELETE if change.ttl_s else Operation.WRITE, project)
         return self._inner.update(project, artifact, number, change)
 
     def plan_delete(self, project: str, artifact: str, numbers: Sequence[int]) -> DeletionPlan:
