@@ -187,14 +187,19 @@ class PackCleaning:
                 yield one, data[at : at + one.placed.stored_bytes]
 
     def _switch(self, copies: Sequence[tuple[_Rewriting, list[_Live] | None]]) -> None:
-        """Let the objects be in the new packs, from one moment to the next."""
+        """Let the objects be in the new packs, from one moment to the next.
+
+        Not in those that somebody gave up meanwhile, who did not know that they are being written: their old packs stay.
+        """
         if not copies:
             return
-        good = [(one, copied) for one, copied in copies if copied is not None]
         with self._database.write() as tx:
+            sql = "SELECT id FROM packs WHERE state = 'writing' AND id IN ({})"
+            kept = {id_ for (id_,) in rows_in(tx, sql, (), [one.new_id for one, _ in copies])}
+            good = [(one, copied) for one, copied in copies if copied is not None and one.new_id in kept]
             tx.run_many(
                 "UPDATE objects SET pack = ?, start = ? WHERE id = ? AND pack = ?",
-                ((one.new_id, kept.placed.offset, kept.id, one.old.id) for one, copied in good for kept in copied),
+                ((one.new_id, live.placed.offset, live.id, one.old.id) for one, copied in good for live in copied),
             )
             sql = "SELECT pack, count(*) FROM objects WHERE pack IN ({}) GROUP BY pack"
             moved: dict[int, int] = dict(rows_in(tx, sql, (), [one.new_id for one, _ in good]))
@@ -205,8 +210,10 @@ class PackCleaning:
                     for one, copied in good
                 ),
             )
-            let_go = [one.new_id if copied is None else one.old.id for one, copied in copies]
-            tx.run_many("UPDATE packs SET state = 'deleting' WHERE id = ?", ((id_,) for id_ in let_go))
+            let_go = [one.old.id for one, _ in good] + [one.new_id for one, copied in copies if copied is None]
+            tx.run_many(f"UPDATE packs SET state = 'deleting' WHERE id = ? AND {_EMPTY}", ((id_,) for id_ in let_go))
+        given_up = [one.name for one, copied in copies if copied is not None and one.new_id not in kept]
+        _in_threads(self._store.delete, given_up)  # whoever gave them up may have done that before they were stored
 
 
 _ANY_UNUSED = "SELECT 1 FROM packs WHERE state <> 'stored' AND state = 'writing' AND draft_id IS NULL LIMIT 1"

@@ -190,6 +190,22 @@ def test_repeating_a_finish_returns_the_same(registry: Registry, clock: Clock) -
     assert len(registry.versions.list("vision", "data")) == 1
 
 
+def test_a_contribution_that_is_repeated_after_the_finish_is_known_to_be_in_it(
+    registry: Registry, clock: Clock
+) -> None:
+    """Its answer was lost, and somebody finished before it was asked for again."""
+    shared = registry.shared_drafts.open("vision", "data", "night")
+    draft = contribute(registry, shared, ONE)
+    finish(registry, shared, ONE, ONE)
+    clock.advance_s(DAY_S)
+    registry.drafts.open("vision")  # sweeps in passing
+    registry.shared_drafts.add(shared.id, draft.id, Part(root(ONE)))
+    for late, part in ((draft.id, Part(root(TWO))), (sent(registry, ONE).id, Part(root(ONE)))):
+        with pytest.raises(DraftClosed):
+            registry.shared_drafts.add(shared.id, late, part)
+    assert len(registry.versions.list("vision", "data")) == 1
+
+
 def test_who_finishes_second_gets_the_firsts_version_and_leaves_nothing(registry: Registry) -> None:
     shared = registry.shared_drafts.open("vision", "data", "night")
     contribute(registry, shared, ONE)
