@@ -113,12 +113,16 @@ class Maintenance:
         return toll if found else None
 
     def drop_unknown(self, name: PackName) -> None:
-        """Delete a stored file that no row speaks of: its draft ended while it was stored."""
+        """Delete a stored file that is of no use: its draft ended while it was stored.
+
+        Whoever is about to delete it may have looked for the file before it was there.
+        """
         with self._database.write() as tx:
             row = tx.row(
-                "SELECT 1 FROM packs p JOIN projects j ON j.id = p.project_id WHERE j.uid = ? AND p.pack_id = ?", name
+                "SELECT p.state FROM packs p JOIN projects j ON j.id = p.project_id WHERE j.uid = ? AND p.pack_id = ?",
+                name,
             )
-            if row is None:
+            if row is None or row[0] == "deleting":
                 self._store.delete(name)
 
     def clean_packs(self, *, wait: bool = True, packs: int = 1 << 30) -> None:

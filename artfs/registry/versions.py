@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from artfs.wire.deletions import Removal, RemovalPlan
 from artfs.wire.records import DEFAULT_TYPE, DeletionPlan, VersionChange, VersionRecord
 
 METADATA_BYTES_MAX = 16 << 20
+NESTING_MAX = 100  # objects and lists in one another: whoever reads them may be deep in calls already
 TTL_S_MAX = 100 * 365 * 86_400
 
 _VERSION = (
@@ -27,6 +28,7 @@ _VERSION = (
     " v.expires_at"
     " FROM versions v JOIN objects o ON o.id = v.root JOIN summaries s ON s.object = v.root WHERE v.artifact_id = ?"
 )
+_CONTAINERS = (dict, list, tuple)
 
 
 def encode_metadata(metadata: dict[str, Any], what: str = "metadata") -> str:
@@ -40,7 +42,24 @@ def encode_metadata(metadata: dict[str, Any], what: str = "metadata") -> str:
             f"the {what} is {len(encoded)} bytes long; at most {METADATA_BYTES_MAX} are kept",
             hint=f"put large {what} into a file of a version",
         )
+    if _is_too_deep(metadata, encoded):
+        raise InvalidValue(
+            f"the {what} has objects and lists in one another, more than {NESTING_MAX} deep", hint="make it flatter"
+        )
     return encoded.decode()
+
+
+def _is_too_deep(metadata: dict[str, Any], encoded: bytes) -> bool:
+    if encoded.count(b"{") + encoded.count(b"[") <= NESTING_MAX:
+        return False
+    level: list[Any] = [metadata]
+    for _ in range(NESTING_MAX):
+        level = [below for one in level if type(one) in _CONTAINERS for below in _values(one)]
+    return any(type(one) in _CONTAINERS for one in level)
+
+
+def _values(container: Any) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
 
 
 def _changed_metadata(encoded: str, change: VersionChange) -> str:

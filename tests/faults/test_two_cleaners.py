@@ -1,4 +1,4 @@
-"""Two processes that clean packs at once, since the lock that keeps them apart was lost: nothing is lost, nothing is left."""
+"""Two processes at the same packs, one of which cleans, or both, since the lock was lost: nothing is lost, nothing is left."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from pathlib import Path
 
 import pytest
 
+from artfs.errors import DraftNotFound
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.postgres import MAINTENANCE_LOCK
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.store.packs import LocalPackStore, PackName
 from artfs.wire.deletions import Removal
-from tests.contract.uploading import Content, commit, content_of, fetch
+from tests.contract.uploading import Content, commit, content_of, fetch, send
 from tests.registries import OWN_REGISTRIES, administer, migrated_database, open_postgres_registry
 
 WAIT_S = 60
 
 
 class WatchedStore(LocalPackStore):
-    """A store that tells before it deletes, and before and after it takes a pack."""
+    """A store that tells before and after it takes a pack, and before and after it deletes one."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.before_delete: Callable[[PackName], None] = _ignore
+        self.after_delete: Callable[[PackName], None] = _ignore
         self.before_ingest: Callable[[PackName], None] = _ignore
         self.after_ingest: Callable[[PackName], None] = _ignore
 
@@ -37,6 +39,7 @@ class WatchedStore(LocalPackStore):
     def delete(self, name: PackName) -> None:
         self.before_delete(name)
         super().delete(name)
+        self.after_delete(name)
 
 
 def _ignore(name: PackName) -> None:
@@ -149,3 +152,32 @@ def test_a_pack_that_another_deleted_meanwhile_is_made_again(scene: Scene) -> No
     scene.one.versions.remove("vision", DELETE_BOTH)
     assert has_all(scene.one, kept)
     assert scene.stored_packs() == 1, "a file that no row speaks of was left"
+
+
+def test_a_pack_that_is_stored_while_it_is_deleted_leaves_no_file(scene: Scene) -> None:
+    """Its upload is ended by another process, which looks for the file before it is there."""
+    content = content_of({"file": b"x" * 4000})
+    draft = scene.one.drafts.open("vision")
+    one_is_done, two_deleted = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def abandon_in_two(name: PackName) -> None:
+        scene.stores[0].before_ingest = _ignore
+        threads.append(in_background(lambda: scene.two.drafts.abandon(draft.id)))
+        assert two_deleted.wait(WAIT_S)
+
+    def wait_for_one(name: PackName) -> None:
+        two_deleted.set()
+        one_is_done.wait(WAIT_S)
+
+    scene.stores[0].before_ingest = abandon_in_two
+    scene.stores[1].after_delete = wait_for_one
+    try:
+        with pytest.raises(DraftNotFound):
+            send(scene.one, draft, content)
+    finally:
+        one_is_done.set()
+    for thread in threads:
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+    assert scene.stored_packs() == 0
