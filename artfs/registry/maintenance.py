@@ -86,7 +86,9 @@ class Maintenance:
             with self._database.write() as tx:
                 tx.run("DELETE FROM drafts WHERE state = 'ended' AND collected = 1 AND expires_at <= ?", (now_ns,))
                 tx.run("DELETE FROM shared_drafts WHERE version IS NULL AND draft_id IS NULL")  # theirs were among them
-                tx.run("DELETE FROM shared_parts WHERE shared_id IN (SELECT id FROM shared_drafts WHERE draft_id IS NULL)")
+                tx.run(
+                    "DELETE FROM shared_parts WHERE shared_id IN (SELECT id FROM shared_drafts WHERE draft_id IS NULL)"
+                )
         self.clean_packs(wait=wait, packs=packs)
         return swept
 

@@ -3,8 +3,8 @@
 Parts are trees. What holds them meanwhile is a draft of its own, the holder: nobody sends to it, it has leases on the parts'
 roots and is renewed by every part. A writer sends its tree with a draft of its own; in one transaction the holder takes over
 the root and the writer's draft ends. So a writer that dies leaves a part or nothing. A shared draft is gone when its holder is
-(expired, or ended by a repair): the next to open it starts afresh. What a finished one was made of is remembered as long as its holder
-is, for writers who did not hear that their part was taken.
+(expired, or ended by a repair): the next to open it starts afresh. What a finished one was made of is remembered as long as its
+holder is, for writers who did not hear that their part was taken.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import msgspec
 from artfs.errors import Busy, DraftClosed, DraftNotFound, InvalidValue, NotFound, ObjectMissing
 from artfs.model.digest import DIGEST_BYTES, Digest, ObjectKey, ObjectKind
 from artfs.model.lineage import RunRef
-from artfs.model.names import check_alias, check_label, check_name, version_name
+from artfs.model.names import check_label, check_name, version_name
+from artfs.registry.aliases import check_aliases
 from artfs.registry.catalog import Project, find_artifact, find_project, peek_artifact
 from artfs.registry.database import Row, Transaction, allocate
 from artfs.registry.draft_rows import (
@@ -149,7 +150,7 @@ class SharedDrafts:
 
     def add(self, shared: str, draft: str, part: Part) -> None:
         metadata = encode_metadata(part.metadata)
-        _check_part(part)
+        part = _checked(part)
         with self._database.write() as tx:
             now_ns = self._resources.clock()
             known = _find(tx, shared)
@@ -213,14 +214,12 @@ class SharedDrafts:
         return SharedDraftRecord(token, project.name, artifact, group, holder.expires_at_ns)
 
 
-def _check_part(part: Part) -> None:
-    """Raises InvalidName and InvalidValue."""
-    for alias in part.aliases:
-        check_alias(alias)
-    if part.run:
-        RunRef.parse(part.run)
+def _checked(part: Part) -> Part:
+    """The part, its run in the form that is kept. Raises InvalidName and InvalidValue."""
+    check_aliases(part.aliases)
     if len(part.root) != DIGEST_BYTES:
         raise InvalidValue(f"a root digest of {len(part.root)} bytes")
+    return msgspec.structs.replace(part, run=str(RunRef.parse(part.run))) if part.run else part
 
 
 def _renew(tx: Transaction, holder_id: int, now_ns: int) -> int:

@@ -9,8 +9,8 @@ import msgspec
 
 from artfs.errors import AliasNotFound, InvalidValue, VersionNotFound
 from artfs.model.digest import Digest
-from artfs.model.names import check_alias, parse_version, version_name
-from artfs.registry.aliases import aliases_at, aliases_now, move_alias, remove_alias
+from artfs.model.names import parse_version, version_name
+from artfs.registry.aliases import aliases_at, aliases_now, check_aliases, move_alias, remove_alias
 from artfs.registry.catalog import Artifact, Project, find_artifact, find_project, page_limit
 from artfs.registry.changes import append_change
 from artfs.registry.database import Row, Transaction
@@ -167,8 +167,7 @@ class Versions:
             return version_record(found, of, row, aliases)
 
     def update(self, project: str, artifact: str, number: int, change: VersionChange) -> VersionRecord:
-        for alias in change.added_aliases:
-            check_alias(alias)
+        check_aliases(change.added_aliases)
         encoded = None if change.metadata is None else encode_metadata(change.metadata)
         with self._database.write() as tx:
             found = find_project(tx, project)

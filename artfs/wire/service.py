@@ -48,6 +48,7 @@ from artfs.wire.runs import (
 KEYS_MAX = 4096
 EDGES_MAX = 1000  # versions in one call of `Lineage.record`
 GRAPH_NODES_MAX = 2000
+ALIASES_MAX = 1000  # moved in one call
 
 # `list` methods take `after`, the last name (or number) of the page before, and `limit`, None for all that is left.
 
