@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from artfs.errors import ArtfsError
 from artfs.registry.liveness import Toll, remove_doomed, unattached, walk
-from artfs.registry.pack_cleaning import PackCleaning
+from artfs.registry.pack_cleaning import PackCleaning, Stopped
 from artfs.registry.resources import Resources
 from artfs.store.packs import PackName
 
@@ -57,12 +57,15 @@ class Maintenance:
         except ArtfsError as error:
             _log.warning("cleaning up after an upload is put off: %s", error)
 
-    def sweep(self, *, wait: bool, drafts: int = 1 << 30, packs: int = 1 << 30) -> Swept:
+    def sweep(
+        self, *, wait: bool, drafts: int = 1 << 30, packs: int = 1 << 30, stopped: Stopped = lambda: False
+    ) -> Swept:
         """End drafts that expired, collect those that ended, and clean packs.
 
         Args:
             wait: for another process that is cleaning; else leave it to that one.
             drafts, packs: how many of each at most.
+            stopped: asked in between; what is left is done by a later call.
         """
         now_ns = self._resources.clock()
         due = "state = 'open' AND expires_at <= ?"
@@ -79,6 +82,8 @@ class Maintenance:
                 )
         swept = Swept(0, Toll(0, 0))
         for (draft_id,) in (*expired, *ended):
+            if stopped():
+                break
             toll = self._collect(draft_id)
             if toll is not None:
                 swept = swept.plus(toll)
@@ -89,7 +94,7 @@ class Maintenance:
                 tx.run(
                     "DELETE FROM shared_parts WHERE shared_id IN (SELECT id FROM shared_drafts WHERE draft_id IS NULL)"
                 )
-        self.clean_packs(wait=wait, packs=packs)
+        self._cleaning.clean(wait=wait, packs=packs, stopped=stopped)
         return swept
 
     def _collect(self, draft_id: int) -> Toll | None:

@@ -28,6 +28,12 @@ _GAP_BYTES = 64 << 10
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+Stopped = Callable[[], bool]
+"""Whether to leave what is not begun yet to a later call."""
+
+
+def _never() -> bool:
+    return False
 
 
 class _Pack(NamedTuple):
@@ -63,7 +69,7 @@ class PackCleaning:
         self._database = resources.database
         self._store = resources.store
 
-    def clean(self, *, wait: bool = True, packs: int = 1 << 30) -> None:
+    def clean(self, *, wait: bool = True, packs: int = 1 << 30, stopped: Stopped = _never) -> None:
         """Delete the packs that hold nothing, then rewrite those that hold what they should not.
 
         Deleting comes first, to make room. A pack that cannot be rewritten since it is damaged is left as it is.
@@ -72,6 +78,7 @@ class PackCleaning:
         Args:
             wait: for another process that is cleaning; else leave it to that one.
             packs: how many at most.
+            stopped: asked before each batch.
         """
         with self._database.read() as tx:
             unused = tx.row(_ANY_UNUSED)
@@ -84,7 +91,7 @@ class PackCleaning:
                 self._drop_unused()
             unfit: set[int] = set()
             at_once = BATCH_PACKS
-            while packs > 0 and (batch := self._batch(min(packs, at_once), unfit)):
+            while packs > 0 and not stopped() and (batch := self._batch(min(packs, at_once), unfit)):
                 packs -= len(batch)
                 if batch[0].state == "deleting":
                     self._delete(batch)

@@ -169,13 +169,13 @@ class Runs:
         steps = _by_step(rows)
         with self._database.write(durable=bool(rows)) as tx:
             found = find_run(tx, RunRef(project, run))
+            tx.run("UPDATE runs SET heard_of_at = ? WHERE id = ?", (self._resources.clock(), found.id))
+            if not rows:  # every run says so again and again: its summary is not written anew for that
+                return
             row = tx.row("SELECT summary FROM runs WHERE id = ?", (found.id,))
             assert row is not None
             last = {key: value for one in rows for key, value in one.values.items()}
-            tx.run(
-                "UPDATE runs SET summary = ?, heard_of_at = ? WHERE id = ?",
-                (_merged(row[0], last, "summary"), self._resources.clock(), found.id),
-            )
+            tx.run("UPDATE runs SET summary = ? WHERE id = ?", (_merged(row[0], last, "summary"), found.id))
             sql = "SELECT step, logged FROM run_history WHERE run_id = ? AND step IN ({})"
             known: dict[int, str] = dict(rows_in(tx, sql, (found.id,), sorted(steps)))
             tx.run_many(

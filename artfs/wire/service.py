@@ -110,7 +110,7 @@ class Versions(Protocol):
 
         Many versions are deleted in several transactions, between which others commit. What somebody else deletes meanwhile is
         passed over; what is committed meanwhile to an artifact that goes, goes. A call that fails has deleted whole versions
-        or none; repeating it goes on. Raises StillAliased, NotEmpty.
+        or none; another one for those that are left goes on. Raises StillAliased, NotEmpty.
 
         Args:
             clean: False for one of several calls, of which the last one cleans: bytes are gone when that returns.
