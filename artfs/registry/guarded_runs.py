@@ -42,7 +42,8 @@ class GuardedRuns:
         self, project: str, *, group: str = "", sweep: str = "", after: int = -1, limit: int | None = None
     ) -> list[RunRecord]:
         self._guard.require(Operation.READ, project)
-        return self._inner.list(project, group=group, sweep=sweep, after=after, limit=limit)
+        bytes_max = self._guard.page_bytes_max
+        return self._inner.list(project, group=group, sweep=sweep, after=after, limit=limit, bytes_max=bytes_max)
 
     def get(self, project: str, run: str) -> RunRecord:
         self._guard.require(Operation.READ, project)
@@ -63,7 +64,7 @@ class GuardedRuns:
 
     def history(self, project: str, run: str, *, after: int = -1, limit: int | None = None) -> Sequence[HistoryRow]:
         self._guard.require(Operation.READ, project)
-        return self._inner.history(project, run, after=after, limit=limit)
+        return self._inner.history(project, run, after=after, limit=limit, bytes_max=self._guard.page_bytes_max)
 
     def delete(self, project: str, run: str) -> None:
         self._guard.require(Operation.DELETE, project)
@@ -77,7 +78,7 @@ class GuardedSweeps:
 
     def list(self, project: str, *, after: str = "", limit: int | None = None) -> list[SweepRecord]:
         self._guard.require(Operation.READ, project)
-        return self._inner.list(project, after=after, limit=limit)
+        return self._inner.list(project, after=after, limit=limit, bytes_max=self._guard.page_bytes_max)
 
     def get(self, project: str, sweep: str) -> SweepRecord:
         self._guard.require(Operation.READ, project)

@@ -11,7 +11,7 @@ from artfs.errors import AliasNotFound, InvalidValue, VersionNotFound
 from artfs.model.digest import Digest
 from artfs.model.names import parse_version, version_name
 from artfs.registry.aliases import aliases_at, aliases_now, check_aliases, move_alias, remove_alias
-from artfs.registry.catalog import Artifact, Project, find_artifact, find_project, page_limit
+from artfs.registry.catalog import Artifact, Project, find_artifact, find_project, rows_that_fit
 from artfs.registry.changes import append_change
 from artfs.registry.database import Row, Transaction
 from artfs.registry.deletion import Deletions
@@ -27,6 +27,10 @@ _VERSION = (
     "SELECT v.number, o.digest, v.description, v.metadata, s.size, s.files, v.created_at, v.created_by, v.id, v.seq,"
     " v.expires_at"
     " FROM versions v JOIN objects o ON o.id = v.root JOIN summaries s ON s.object = v.root WHERE v.artifact_id = ?"
+)
+_VERSION_SIZES = (
+    "SELECT length(v.metadata) + length(v.description) FROM versions v WHERE v.artifact_id = ? AND v.number > ?"
+    " ORDER BY v.number"
 )
 _CONTAINERS = (dict, list, tuple)
 
@@ -111,9 +115,12 @@ def peek_version(tx: Transaction, artifact_id: int, number: int) -> Row | None:
     return tx.row(f"{_VERSION} AND v.number = ?", (artifact_id, number))
 
 
-def all_versions(tx: Transaction, artifact_id: int, after: int = -1, limit: int | None = None) -> list[Row]:
-    """Those numbered above `after`, oldest first."""
-    return tx.rows(f"{_VERSION} AND v.number > ? ORDER BY v.number LIMIT ?", (artifact_id, after, page_limit(limit)))
+def all_versions(
+    tx: Transaction, artifact_id: int, after: int = -1, limit: int | None = None, *, bytes_max: int | None = None
+) -> list[Row]:
+    """Those numbered above `after`, oldest first; so many as are not much longer than `bytes_max` together."""
+    fitting = rows_that_fit(tx, _VERSION_SIZES, (artifact_id, after), limit, bytes_max)
+    return tx.rows(f"{_VERSION} AND v.number > ? ORDER BY v.number LIMIT ?", (artifact_id, after, fitting))
 
 
 def newest_version(tx: Transaction, artifact: Artifact) -> Row | None:
@@ -139,12 +146,21 @@ class Versions:
         self._database = resources.database
         self._deletions = deletions
 
-    def list(self, project: str, artifact: str, *, after: int = -1, limit: int | None = None) -> list[VersionRecord]:
+    def list(
+        self,
+        project: str,
+        artifact: str,
+        *,
+        after: int = -1,
+        limit: int | None = None,
+        bytes_max: int | None = None,
+    ) -> list[VersionRecord]:
+        """With `bytes_max` fewer, rather than much more than that together."""
         with self._database.read() as tx:
             found = find_project(tx, project)
             of = find_artifact(tx, found, artifact)
             aliases = aliases_now(tx, of.id)
-            rows = all_versions(tx, of.id, after, limit)
+            rows = all_versions(tx, of.id, after, limit, bytes_max=bytes_max)
         return [version_record(found, of, row, aliases) for row in rows]
 
     def resolve(self, project: str, artifact: str, selector: str, *, as_of: int | None = None) -> VersionRecord:
