@@ -12,7 +12,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ _SETTINGS = (
     *("database", "storage", "encryption_keys", "ca_file", "reference_schemes", "reference_hosts", "project"),
 )
 DATABASE_FILE = "registry.db"
+DEFAULT = "default"  # where a setting came from that nobody set
 _REFERENCE_SCHEMES = ("https", "http", "s3", "file")
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -98,6 +99,14 @@ class Config:
         """Whether the registry is a directory of this machine, so that a path in it means the same to all its users."""
         return not self.is_remote and not self.is_shared
 
+    def for_others(self) -> Config:
+        """The settings of a mount that other users of this machine see: files are referred to with the mounter's rights, so
+        they are only followed there if `reference_schemes` was set to say so.
+        """
+        if self.sources["reference_schemes"] != DEFAULT:
+            return self
+        return replace(self, reference_schemes=tuple(scheme for scheme in self.reference_schemes if scheme != "file"))
+
     @property
     def is_in_bucket(self) -> bool:
         """Whether the packs of a registry that this machine opens itself are in a bucket."""
@@ -148,7 +157,7 @@ def load_config(overrides: Mapping[str, str | None], environ: Mapping[str, str])
             (overrides.get(name), "command line"),
             (environ.get(variable) or None, variable),
             (from_file.get(name), str(config_file)),
-            (defaults[name], "default"),
+            (defaults[name], DEFAULT),
         )
         values[name], sources[name] = next((str(v), source) for v, source in candidates if v is not None)
     _checked(_database, "database", values, sources)

@@ -70,7 +70,7 @@ class Artifact(ArtifactFiles):
         self._scratch = Scratch()
 
     @classmethod
-    def of(cls, sealed: Sealed) -> Self:
+    def _of(cls, sealed: Sealed) -> Self:
         """The artifact that is a `sealed` version of the registry."""
         artifact = cls.__new__(cls)
         ArtifactFiles.__init__(artifact, sealed.version.artifact, sealed.version.type, sealed)

@@ -122,7 +122,7 @@ def artifact_versions(session: Session, project: str, artifact: str) -> Listing[
 
     def pages() -> Iterator[list[Artifact]]:
         records = [record for page in pages_of(ask, lambda record: record) for record in page]
-        yield [Artifact.of(Sealed(session, record)) for record in reversed(records)]
+        yield [Artifact._of(Sealed(session, record)) for record in reversed(records)]
 
     return Listing(pages())
 

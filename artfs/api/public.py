@@ -81,7 +81,7 @@ class Api:
         version = now.registry.versions.resolve(path.project, path.artifact, path.selector)
         if type is not None and version.type != type:
             raise TypeMismatch(f"{name} is of type {version.type!r}, not {type!r}")
-        return Artifact.of(Sealed(now, version))
+        return Artifact._of(Sealed(now, version))
 
     def artifact_versions(self, type_name: str, name: str) -> Listing[Artifact]:
         """All versions of an artifact, newest first.

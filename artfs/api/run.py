@@ -302,7 +302,7 @@ class Run(RunFacts):
         if not isinstance(artifact, Artifact):
             path = VersionPath.parse(artifact, self.project)
             version = self._session.registry.versions.resolve(path.project, path.artifact, path.selector)
-            artifact = Artifact.of(Sealed(self._session, version))
+            artifact = Artifact._of(Sealed(self._session, version))
         if type is not None and artifact.type != type:
             raise TypeMismatch(f"{artifact.name} is of type {artifact.type!r}, not {type!r}")
         return artifact

@@ -96,4 +96,4 @@ def _artifacts(session: Session, versions: Sequence[VersionRef]) -> Iterator[lis
             version = session.registry.versions.resolve(ref.project, ref.artifact, version_name(ref.number))
         except VersionNotFound:
             continue
-        yield [Artifact.of(Sealed(session, version))]
+        yield [Artifact._of(Sealed(session, version))]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,8 +15,14 @@ from artfs.cli.output import counted, echo_json, echo_table
 from artfs.cli.progress import meter
 from artfs.cli.refs import resolve_version
 from artfs.errors import InvalidValue, NotFound
+from artfs.model.digest import Digest
 from artfs.model.sizes import format_size
 from artfs.wire.records import VersionRecord
+
+if TYPE_CHECKING:
+    from artfs.cache.object_cache import ObjectCache
+    from artfs.client.client import Client
+    from artfs.client.prefetch import PinPlan, Prefetched
 
 _AT = " @ "  # between what is pinned and the registry it is of
 
@@ -38,7 +47,8 @@ def pin(session: Session, ref: str, dry_run: bool, quiet: bool, as_json: bool) -
     name = _pinned_name(session, version, path)
     objects = VersionObjects(client.objects, version.project, version.root, [path])
     with meter(f"pin {ref}", quiet=quiet) as bar:
-        plan = plan_pin(client.cache, name, version.project, objects)
+        references = _References(client, client.cache, version, path)
+        plan = references.beside(plan_pin(client.cache, name, version.project, objects))
         plan.check()
         done = Prefetched()
         if not dry_run:
@@ -49,6 +59,7 @@ def pin(session: Session, ref: str, dry_run: bool, quiet: bool, as_json: bool) -
                 bar.update(phase="fetching", files=done.files, size_bytes=done.size_bytes, total_bytes=total_bytes)
 
             done = Prefetcher(client.objects, client.cache, version.project).fetch(objects, report)
+            references.fetch(name, done)
     what = name.partition(_AT)[0]
     if as_json:
         facts = {"objects": plan.object_count, "size_bytes": plan.size_bytes, "fetched_bytes": done.fetched_bytes}
@@ -98,6 +109,42 @@ def pins(session: Session, as_json: bool) -> None:
         return
     rows = [(ref, str(p.object_count), str(p.held_count), at) for ref, at, p in found]
     echo_table(("pinned", "objects", "held", "registry"), rows, right=(1, 2))
+
+
+class _References:
+    """What the references in what is to be pinned refer to."""
+
+    def __init__(self, client: Client, cache: ObjectCache, version: VersionRecord, path: tuple[str, ...]) -> None:
+        from artfs.client.references.prefetch import pin_of_references, references_in
+
+        self._client = client
+        self._cache = cache
+        self._project = version.project
+        self._entries = [*references_in(client.objects, version.project, Digest(version.root), [path])]
+        self._pin = partial(
+            pin_of_references, client.objects, client.references.reader, cache, version.project, self._entries
+        )
+
+    def beside(self, plan: PinPlan) -> PinPlan:
+        """The plan with what they need."""
+        pin = self._pin()
+        return replace(
+            plan,
+            object_count=plan.object_count + pin.block_count,
+            size_bytes=plan.size_bytes + pin.size_bytes,
+            new_bytes=plan.new_bytes + pin.new_bytes,
+        )
+
+    def fetch(self, name: str, done: Prefetched) -> None:
+        """Pin what is known, fetch what is absent, and pin what became known by that."""
+        from artfs.client.references.prefetch import prefetch_references
+
+        self._cache.pin(name, self._project, self._pin().keys)
+        reader = self._client.references.reader
+        fetched = prefetch_references(self._client.objects, reader, self._project, self._entries)
+        self._cache.pin(name, self._project, self._pin().keys)
+        done.fetched_bytes += fetched.fetched_reference_bytes
+        done.lost_objects += fetched.lost_blocks
 
 
 def _pinned_name(session: Session, version: VersionRecord, path: tuple[str, ...]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from artfs.errors import DamagedPack, StorageFull
@@ -218,6 +217,8 @@ def _in_threads(act: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
     """What `act` returns for each, with a few at a time. Raises what the first failed one raises, when all are done."""
     if len(items) < 2:
         return [act(item) for item in items]
+    from concurrent.futures import ThreadPoolExecutor  # few commands clean that much
+
     with ThreadPoolExecutor(THREADS, thread_name_prefix="clean") as threads:
         return list(threads.map(act, items))
 

@@ -213,6 +213,23 @@ def test_prefetched_references_need_no_source(someone: User, host: Web) -> None:
         assert (mount / "vision/raw/latest/a.bin").read_bytes() == BODY
 
 
+def test_pinned_references_stay_when_everything_else_goes(server: tuple[Team, Server], host: Web) -> None:
+    team, running = server
+    alice = team.user("alice", running.url, admin=True)
+    follower = Member(alice.home, {**alice.settings, "ARTFS_REFERENCE_HOSTS": host.host})
+    follower.run("put", "-n", "vision/raw", "--reference", host.put("/a.bin", BODY))
+    pinned = follower.json("cache", "pin", "vision/raw")
+    assert (pinned["lost_objects"], pinned["fetched_bytes"] >= len(BODY)) == (0, True)
+    assert follower.json("cache", "pin", "vision/raw")["fetched_bytes"] == 0
+    follower.run("cache", "cleanup", "0")
+    del host.pages["/a.bin"]
+    follower.run("get", "vision/raw", "--root", alice.home / "got")
+    assert (alice.home / "got/a.bin").read_bytes() == BODY
+    follower.run("cache", "unpin", "vision/raw")
+    follower.run("cache", "cleanup", "0")
+    follower.run("get", "vision/raw", "--root", alice.home / "again", code=7)
+
+
 def test_checksums_are_noted_and_shown(someone: User, host: Web) -> None:
     uri = host.put("/a.bin", BODY, etag="none")
     someone.run("put", "-n", "vision/raw", "--reference", uri)
@@ -231,6 +248,8 @@ def test_files_are_referred_to_only_in_a_registry_of_this_machine(user: User, se
     (data / "a.txt").write_text("a")
     (data / "sub/b.txt").write_text("b")
     user.run("put", "-n", "vision/raw", "--reference", data.as_uri())
+    with user.mounted("shared", "--allow-other") as shared:
+        assert _refusal(shared / "vision/raw/v0/sub/b.txt") == errno.EACCES
     with user.mounted() as mount:
         version = mount / "vision/raw/v0"
         assert (version / "sub/b.txt").read_text() == "b"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from artfs.cli.commands.rm import SLICE_VERSIONS
+from artfs.registry.embedded import EmbeddedRegistry
 from tests.acceptance.user import User
+from tests.contract.uploading import commit
 
 
 @pytest.fixture
@@ -76,6 +80,22 @@ def test_containers_go_when_they_are_empty_or_with_all_in_them(stocked: User) ->
     stocked.run("rm", "-r", "p")
     assert stocked.json("ls") == []
     stocked.run("fsck")
+
+
+def test_more_versions_than_one_call_deletes_are_as_exact(user: User) -> None:
+    with closing(EmbeddedRegistry(user.registry)) as registry:
+        registry.projects.create("p")
+        for number in range(SLICE_VERSIONS + 3):
+            commit(registry, "p", "many", {"own": b"%d" % number, "few": b"few %d" % (number // 300)})
+        commit(registry, "p", "other", {"few": b"few 0"})
+    (plan,) = user.json("rm", "--dry-run", "--unaliased", "p/many", "p/other")
+    before = user.run("rm", "--dry-run", "--unaliased", "p/many").stderr
+    assert f"({SLICE_VERSIONS + 2} versions)" in before
+    assert user.json("rm", "--unaliased", "p/many", "p/other") == [plan]
+    assert len(plan["versions"]) == SLICE_VERSIONS + 2
+    assert plan["objects"] == 2 * (SLICE_VERSIONS + 2), "a file and a tree each; what few share is held elsewhere"
+    assert versions(user, "p/many") == [f"v{SLICE_VERSIONS + 2}"]
+    user.run("fsck")
 
 
 @pytest.mark.parametrize(

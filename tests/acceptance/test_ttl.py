@@ -50,3 +50,8 @@ def test_an_alias_keeps_what_expired(user: User, data: Path) -> None:
         user.run("gc")
         time.sleep(0.1)
     assert [version["aliases"] for version in user.json("log", "p/a")] == [["best", "latest"]]
+
+
+def test_of_a_server_gc_says_that_it_collects_by_itself(user: User) -> None:
+    told = user.run("--registry", "http://127.0.0.1:9", "gc").stdout
+    assert "by itself" in told

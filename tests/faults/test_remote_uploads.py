@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,39 +13,16 @@ from artfs.client.client import Client
 from artfs.client.put import put
 from artfs.client.remote.packs import HttpPacks
 from artfs.client.remote.registry import RemoteRegistry
-from artfs.client.remote.transport import Outside
 from artfs.errors import RegistryUnavailable
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
-from artfs.registry.embedded import EmbeddedRegistry
-from artfs.registry.resources import Verify
 from artfs.wire.records import NO_ROOT, SealRequest
 from tests.acceptance.team import Team
 from tests.contract.uploading import commit
 from tests.network.proxy import Proxy
-from tests.network.served import admin_token, served
 
 WAIT_S = 60.0
 FILES = 120
 FILE_BYTES = 1 << 20
-
-
-@pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[Proxy]:
-    """The way to a server over an empty registry."""
-    with served(lambda: EmbeddedRegistry(tmp_path / "registry", verify=Verify.ALL)) as url, Proxy.to(url) as way:
-        yield way
-
-
-@pytest.fixture
-def remote(tmp_path: Path, proxy: Proxy) -> Iterator[RemoteRegistry]:
-    own = EmbeddedRegistry(tmp_path / "registry")
-    token = admin_token(own)
-    own.close()
-    opened = RemoteRegistry(proxy.url, token, spool=tmp_path / "spool", outside=Outside(sleep=lambda _: None))
-    opened.projects.create("vision")
-    proxy.reset_counts()
-    yield opened
-    opened.close()
 
 
 def make_files(root: Path, count: int, size_bytes: int) -> int:

@@ -41,6 +41,12 @@ def test_references_are_followed_to_public_hosts_unless_configured_otherwise(tmp
     assert config.reference_schemes == ("s3", "https")
 
 
+def test_a_mount_for_others_follows_references_to_files_only_if_it_is_told_to() -> None:
+    assert load_config({}, {}).for_others().reference_schemes == ("https", "http", "s3")
+    told = load_config({}, {"ARTFS_REFERENCE_SCHEMES": "https,file"})
+    assert told.for_others().reference_schemes == ("https", "file")
+
+
 def test_an_empty_variable_counts_as_not_set() -> None:
     assert load_config({}, {"ARTFS_REGISTRY": ""}).sources["registry"] == "default"
 

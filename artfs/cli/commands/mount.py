@@ -57,6 +57,8 @@ def command(
         allow_other=parsed.allow_other or allow_other,
     )
     config = session.with_settings(parsed.settings if registry is None else {**parsed.settings, "registry": registry})
+    if wanted.allow_other:
+        config = config.for_others()
     records = mount_records(config)
     opened = partial(MountBackend, config)
     if foreground or parsed.foreground:

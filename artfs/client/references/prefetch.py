@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from artfs.cache.object_cache import ObjectCache
+from artfs.client.prefetch import RECORD_BYTES
 from artfs.client.references.reader import OpenedReference, ReferenceReader
 from artfs.client.trees import TreeReader
 from artfs.model.content import FileContent
-from artfs.model.digest import Digest
+from artfs.model.digest import Digest, ObjectKey
 from artfs.model.reference import decode_reference
 from artfs.model.tree import Entry, EntryKind
 from artfs.vfs.ports import ObjectSource
@@ -35,6 +37,16 @@ class PrefetchedReferences:
     lost_blocks: int = 0
 
 
+@dataclass(slots=True)
+class ReferencesPin:
+    """What a pin of references is to protect. `new_bytes` is of what no pin protects yet, `keys` are the blocks known so far."""
+
+    keys: list[ObjectKey] = field(default_factory=list)
+    block_count: int = 0
+    size_bytes: int = 0
+    new_bytes: int = 0
+
+
 def references_in(
     source: ObjectSource, project: str, root: Digest, paths: Iterable[tuple[str, ...]]
 ) -> Iterator[Entry]:
@@ -47,6 +59,28 @@ def references_in(
         else:
             found = (one.entry for one in trees.walk(root if entry is None else entry.digest))
         yield from (one for one in found if one.kind is EntryKind.REFERENCE)
+
+
+def pin_of_references(
+    source: ObjectSource, reader: ReferenceReader, cache: ObjectCache, project: str, entries: Iterable[Entry]
+) -> ReferencesPin:
+    """What a pin of references would protect: blocks whose digests are known, and how large all blocks are."""
+    pin = ReferencesPin()
+    for entry in entries:
+        opened = _opened(source, reader, project, entry)
+        size_bytes = entry.size_bytes + RECORD_BYTES * opened.reference.block_count
+        keys = [*opened.known_keys()]
+        pin.keys += keys
+        pin.block_count += opened.reference.block_count
+        pin.size_bytes += size_bytes
+        if len(keys) < opened.reference.block_count or cache.pinned.missing(project, keys):
+            pin.new_bytes += size_bytes
+    return pin
+
+
+def _opened(source: ObjectSource, reader: ReferenceReader, project: str, entry: Entry) -> OpenedReference:
+    data = source.read(project, FileContent.of(entry).key)
+    return reader.open(project, entry.digest, decode_reference(bytes(data)))
 
 
 def prefetch_references(
@@ -67,9 +101,7 @@ def prefetch_references(
         report(done)
 
     def fetch(entry: Entry) -> int:
-        data = source.read(project, FileContent.of(entry).key)
-        opened: OpenedReference = reader.open(project, entry.digest, decode_reference(bytes(data)))
-        return opened.prefetch()
+        return _opened(source, reader, project, entry).prefetch()
 
     with ThreadPoolExecutor(THREADS, "artfs-prefetch-references") as threads:
         try:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MEMORY_BYTES = 64 << 20
 RUN_BYTES_MAX = 8 << 20  # asked for at once, when a file is read in order
 WHOLE_BYTES_MAX = 256 << 20  # of a source that is only read as a whole
+KEYS_AT_ONCE = 4096  # of a descriptor's blocks
 WHOLE_WAIT_S = 600.0  # for another thread that reads a source as a whole
 SUBJECTS_BYTES = 64 << 20  # of descriptors that are remembered while nobody has them open
 DIGESTS_MAX = 200_000  # of blocks that descriptors do not have, in memory; about 40 MB
@@ -156,6 +157,10 @@ class ReferenceReader:
         keys = {number: ObjectKey(ObjectKind.CHUNK, digest) for number, digest in digests.items()}
         absent = self._cache.absent(subject.project, list(keys.values())) if keys else set()
         return [number for number in numbers if number not in keys or keys[number] in absent]
+
+    def known_keys(self, subject: _Subject, numbers: range) -> list[ObjectKey]:
+        digests = self._digests(subject, numbers[: max(0, _count(subject) - numbers.start)])
+        return [ObjectKey(ObjectKind.CHUNK, digests[number]) for number in sorted(digests)]
 
     def _not_held(self, subject: _Subject, numbers: range) -> list[int]:
         """The first of `numbers` up to one that is held."""
@@ -389,6 +394,11 @@ class OpenedReference:
             self._reader.fill(self._subject, numbers)
             lost += len(self._reader.not_cached(self._subject, numbers))
         return lost
+
+    def known_keys(self) -> Iterator[ObjectKey]:
+        """The blocks whose digests are known, as the cache calls them."""
+        for first in range(0, self.reference.block_count, KEYS_AT_ONCE):
+            yield from self._reader.known_keys(self._subject, range(first, first + KEYS_AT_ONCE))
 
     def _numbers(self, offset: int, length: int) -> range:
         end = min(offset + length, self.reference.size_bytes)
