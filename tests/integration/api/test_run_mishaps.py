@@ -12,7 +12,9 @@ import pytest
 
 import artfs
 from artfs.api import last_tries
+from artfs.api.session import session
 from artfs.errors import InvalidValue, RegistryUnavailable
+from artfs.model.lineage import RunState
 from tests.integration.serving import Place
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -63,6 +65,13 @@ def test_an_interrupt_is_not_lost_where_added_files_are_removed() -> None:
         with pytest.raises(KeyboardInterrupt):
             run.log_artifact(bikes)
     assert bikes.name == "bikes:v0"
+
+
+def test_ctrl_c_in_a_block_is_told_as_the_shell_tells_it() -> None:
+    with pytest.raises(KeyboardInterrupt), artfs.init(project="vision", id="interrupted"):
+        raise KeyboardInterrupt
+    shown = session().registry.runs.get("vision", "interrupted")
+    assert (shown.state, shown.exit_code) == (RunState.FAILED, 130)
 
 
 @pytest.mark.parametrize("given", [[1], 5, "text"])
