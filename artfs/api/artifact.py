@@ -265,7 +265,9 @@ class Artifact(ArtifactFiles):
         """It was logged."""
         self._sealed = sealed
         self._edit = VersionEdit(sealed.version)
+        left = self._scratch
         self._content, self._scratch = DraftContent(), Scratch()
+        left.remove()
 
 
 def _code_name() -> str:

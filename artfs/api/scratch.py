@@ -28,6 +28,7 @@ class Scratch:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._root: Path | None = None
+        self._remover: weakref.finalize[..., Scratch] | None = None
         self._count = 0
 
     def new_path(self) -> Path:
@@ -35,9 +36,14 @@ class Scratch:
         with self._lock:
             if self._root is None:
                 self._root = _make_root()
-                weakref.finalize(self, _remove, self._root, os.getpid())
+                self._remover = weakref.finalize(self, _remove, self._root, os.getpid())
             self._count += 1
             return self._root / str(self._count)
+
+    def remove(self) -> None:
+        """Remove the files now: an interrupt meanwhile is raised, which a finalizer would swallow."""
+        if self._remover is not None:
+            self._remover()
 
     def copy(self, source: str) -> Path:
         """A copy of a regular file, of one moment. Raises FileChanged, StorageFull, StorageFailed, UnsupportedFile."""
