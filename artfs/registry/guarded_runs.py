@@ -31,6 +31,7 @@ from artfs.wire.runs import (
     SweepRecord,
     VersionEdges,
 )
+from artfs.wire.service import GRAPH_NODES_MAX
 
 
 class GuardedRuns:
@@ -118,7 +119,13 @@ class GuardedLineage:
         return self._inner.of_version(project, artifact, number, shown=self._guard.shown)
 
     def graph(
-        self, project: str, artifact: str, number: int, *, direction: Direction = Direction.BOTH, depth: int = 100
+        self,
+        project: str,
+        artifact: str,
+        number: int,
+        *,
+        direction: Direction = Direction.BOTH,
+        depth: int = GRAPH_NODES_MAX,
     ) -> LineageGraph:
         self._guard.require(Operation.READ, project)
         return self._inner.graph(project, artifact, number, direction=direction, depth=depth, shown=self._guard.shown)

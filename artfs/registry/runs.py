@@ -142,7 +142,9 @@ class Runs:
                     raise not_found(RunRef(project, id_))
                 run = self._insert(tx, of, id_, new, sweep_id, config)
             elif new.resume is Resume.NEVER:
-                raise AlreadyExists(f"the run {run.ref} exists", hint="choose another id, or go on with it by resume")
+                raise AlreadyExists(
+                    f"the run {run.ref} exists", hint="choose another id; resume='allow' goes on with it"
+                )
             else:
                 self._go_on(tx, run, new, sweep_id)
             return self._record(tx, run)

@@ -23,13 +23,14 @@ from artfs.wire.runs import (
     SweepRecord,
     VersionEdges,
 )
+from artfs.wire.service import GRAPH_NODES_MAX
 
 RUNS = PROJECT + "/runs"
 RUN = RUNS + "/{run}"
 SWEEP = PROJECT + "/sweeps/{sweep}"
 VERSION = ARTIFACT + "/versions/{version}"
 SHARED = "/shared-drafts/{shared}"
-DEPTH = 100  # of a graph, if not given
+
 
 _FILTERS = (
     Parameter("group", "only runs of this group", "string"),
@@ -42,7 +43,7 @@ _GRAPH = (
         "string",
         choices=tuple(direction.value for direction in Direction),
     ),
-    Parameter("depth", f"how many edges away at most; {DEPTH} if not given"),
+    Parameter("depth", f"how many edges away at most; {GRAPH_NODES_MAX} if not given"),
 )
 
 
@@ -127,7 +128,9 @@ def get_version_edges(call: Call) -> VersionEdges:
 
 def get_lineage(call: Call) -> LineageGraph:
     direction = Direction(call.query.get("direction", Direction.BOTH.value))
-    return call.registry.lineage.graph(*_version(call), direction=direction, depth=call.number("depth", DEPTH))
+    return call.registry.lineage.graph(
+        *_version(call), direction=direction, depth=call.number("depth", GRAPH_NODES_MAX)
+    )
 
 
 def open_shared_draft(call: Call) -> SharedDraftRecord:

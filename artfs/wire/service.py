@@ -232,7 +232,13 @@ class Lineage(Protocol):
     def of_run(self, project: str, run: str) -> RunEdges: ...
     def of_version(self, project: str, artifact: str, number: int) -> VersionEdges: ...
     def graph(
-        self, project: str, artifact: str, number: int, *, direction: Direction = Direction.BOTH, depth: int = 100
+        self,
+        project: str,
+        artifact: str,
+        number: int,
+        *,
+        direction: Direction = Direction.BOTH,
+        depth: int = GRAPH_NODES_MAX,
     ) -> LineageGraph:
         """What is within `depth` edges of a version: upwards its ancestors, downwards what follows from it."""
 
