@@ -257,9 +257,15 @@ class Artifact(ArtifactFiles):
         return self._held(look(os.path.realpath(source.path), source.name), policy)
 
     def _log_by_itself(self) -> None:
-        from artfs.api.current import log_artifact
+        from artfs.api.current import current_run
+        from artfs.api.init import init
 
-        log_artifact(self)
+        run = current_run()
+        if run is not None:
+            run.log_artifact(self)
+            return
+        with init(job_type="auto") as own:
+            own.log_artifact(self)
 
     def _become(self, sealed: Sealed) -> None:
         """It was logged."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from artfs.wire.runs import SharedDraftRecord
 
 GATHER_ATTEMPTS = 10
+
+_log = logging.getLogger(__name__)
 
 
 class Wanted(NamedTuple):
@@ -85,6 +88,8 @@ def contribute(session: Session, wanted: Wanted, group: str) -> SharedDraftRecor
 def finish(session: Session, wanted: Wanted, group: str) -> VersionRecord:
     """Contribute, and seal the union of all parts. Raises PathConflict, Conflict, DraftClosed, and then seals nothing."""
     shared = contribute(session, wanted, group)
+    if len(session.registry.shared_drafts.parts(shared.id)) == 1:
+        _log.warning("nobody but this run has contributed to %s in the group %r", wanted.artifact, group)
     for attempt in range(GATHER_ATTEMPTS):
         try:
             return _seal_union(session, wanted, shared)

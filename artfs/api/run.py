@@ -10,11 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from artfs.api.artifact import Artifact
 from artfs.api.artifact_facts import Sealed
 from artfs.api.exit_watch import exit_code_after
 from artfs.api.last_tries import try_last
-from artfs.api.paths import VersionPath
+from artfs.api.media import Storable
+from artfs.api.paths import VersionPath, valid_name
 from artfs.api.plain import plain_dict, plain_values
 from artfs.api.run_facts import RunFacts
 from artfs.api.run_log import STEP, RunLog
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+TABLE_TYPE = "run_table"  # of tables that are logged as values
 UNSPECIFIED_TYPE = "unspecified"  # of files that are logged without saying what they are
 
 ArtifactOrPath = Artifact | str | os.PathLike[str]
@@ -82,14 +86,15 @@ class Run(RunFacts):
         """Add values to the history, and set them in the summary. They are sent within seconds, many at once.
 
         Args:
-            data: the values, by name.
+            data: the values, by name. A table becomes a version of an artifact `run-ID-NAME`, to which the value then points.
             step: what they belong to; the default is one more than that of the log before. Steps do not go back.
             commit: False if more values of the same step follow, which is also meant where `step` is given.
 
         Raises InvalidValue for what JSON cannot hold, and what sending raised earlier.
         """
         self._check()
-        values = plain_values("what is logged", data)
+        kept = {key: self._pointed_to(key, value) for key, value in data.items()}
+        values = plain_values("what is logged", kept)
         done = step is None if commit is None else commit
         self._summary.note(self._log.add(values, step, commit=done))
 
@@ -229,6 +234,15 @@ class Run(RunFacts):
                 raise
             _logger.error("the run %s is not ended: %s", self.id, failure)  # and what left the block goes on
 
+    def _pointed_to(self, key: str, value: Any) -> Any:
+        """What the history says of `value`: of a table, where it is."""
+        if not isinstance(value, Storable):
+            return value
+        artifact = Artifact(valid_name(f"run-{self.id}-{key}"), TABLE_TYPE)
+        path = artifact.add(value, key)
+        self.log_artifact(artifact)
+        return {"_type": "table-file", "artifact": f"{self.project}/{artifact.name}", "path": path}
+
     def _open_log(self, first_step: int) -> RunLog:
         return RunLog(self._session.registry.runs, self.project, self.id, step=first_step)
 
@@ -255,6 +269,16 @@ class Run(RunFacts):
             raise UsageError(
                 f"the run {self.project}/{self.id} has ended", hint=f"artfs.init(id={self.id!r}, resume='must')"
             )
+
+    def _change(self, change: RunChange) -> None:
+        self._check()
+        self._log.change(change)
+        known = self._record
+        self._record = msgspec.structs.replace(
+            known,
+            notes=known.notes if change.notes is None else change.notes,
+            tags=known.tags if change.tags is None else change.tags,
+        )
 
     def _keep_config(self, values: Mapping[str, Any]) -> None:
         self._check()

@@ -195,6 +195,7 @@ def condensed(batch: Sequence[Item]) -> tuple[list[HistoryRow], RunChange | None
     """Rows to log, and a change to make after them, that together do what the items do one after another."""
     config: dict[str, Any] = {}
     summary: dict[str, Any] = {}
+    said = RunChange()
     rows = []
     for item in batch:
         if isinstance(item, HistoryRow):
@@ -204,5 +205,9 @@ def condensed(batch: Sequence[Item]) -> tuple[list[HistoryRow], RunChange | None
         else:
             config.update(item.config or {})
             summary.update(item.summary or {})
-    change = RunChange(config=config or None, summary=summary or None)
+            said = RunChange(
+                notes=said.notes if item.notes is None else item.notes,
+                tags=said.tags if item.tags is None else item.tags,
+            )
+    change = RunChange(notes=said.notes, tags=said.tags, config=config or None, summary=summary or None)
     return rows, None if change == RunChange() else change

@@ -24,12 +24,14 @@ from artfs.wire.runs import HISTORY_ROWS_MAX, HistoryRow, NewRun, RunChange, Run
 NUMBER_MAX = (1 << 63) - 1
 EXIT_CODE_MAX = (1 << 31) - 1
 ID_ATTEMPTS = 100
+TAGS_MAX = 100
+NOTES_CHARACTERS_MAX = 64 << 10
 STEPS_AT_ONCE = 16  # of a history that are in memory with what was logged before: each may be large
 RUN_LAPSE_NS = RUN_LAPSE_S * 10**9
 
 RUN_COLUMNS = (
-    "p.name, r.run, r.id, r.name, r.state, r.run_group, r.job_type, coalesce(s.sweep, ''), r.created_at, r.created_by,"
-    " r.heard_of_at, r.ended_at, r.exit_code"
+    "p.name, r.run, r.id, r.name, r.notes, r.tags, r.state, r.run_group, r.job_type, coalesce(s.sweep, ''),"
+    " r.created_at, r.created_by, r.heard_of_at, r.ended_at, r.exit_code"
 )
 RUN_TABLES = "runs r JOIN projects p ON p.id = r.project_id LEFT JOIN sweeps s ON s.id = r.sweep_id"
 _RUN = f"SELECT {RUN_COLUMNS}, r.config, r.summary FROM {RUN_TABLES}"
@@ -62,10 +64,9 @@ def not_found(ref: RunRef) -> RunNotFound:
 
 def run_record(row: Row, now_ns: int) -> RunRecord:
     """The record of a row of RUN_COLUMNS, with config and summary if they follow."""
-    project, run, number, name, state, group, job_type, sweep, created_at, created_by, heard_of_at, ended_at, code = (
-        row[:13]
-    )
-    config, summary = (msgspec.json.decode(text) for text in row[13:15] or ("{}", "{}"))
+    project, run, number, name, notes, tags, state, group, job_type, sweep = row[:10]
+    created_at, created_by, heard_of_at, ended_at, code = row[10:15]
+    config, summary = (msgspec.json.decode(text) for text in row[15:17] or ("{}", "{}"))
     if state == RunState.RUNNING.value and now_ns - heard_of_at > RUN_LAPSE_NS:
         state, ended_at = RunState.FAILED.value, heard_of_at
     return RunRecord(
@@ -73,6 +74,8 @@ def run_record(row: Row, now_ns: int) -> RunRecord:
         id=run,
         number=number,
         name=name,
+        notes=notes,
+        tags=msgspec.json.decode(tags),
         state=RunState(state),
         group=group,
         job_type=job_type,
@@ -85,6 +88,23 @@ def run_record(row: Row, now_ns: int) -> RunRecord:
         ended_at_ns=ended_at,
         exit_code=code,
     )
+
+
+def _checked_tags(tags: Sequence[str]) -> str:
+    """Tags as they are stored, each once. Raises InvalidValue."""
+    if len(tags) > TAGS_MAX:
+        raise InvalidValue(f"{len(tags)} tags", hint=f"a run has at most {TAGS_MAX}")
+    for tag in tags:
+        if not check_label("tag", tag):
+            raise InvalidValue("a tag is empty", hint="leave it out")
+    return msgspec.json.encode(list(dict.fromkeys(tags))).decode()
+
+
+def _check_notes(notes: str) -> None:
+    if len(notes) > NOTES_CHARACTERS_MAX:
+        raise InvalidValue(
+            f"notes of {len(notes)} characters", hint=f"at most {NOTES_CHARACTERS_MAX}; put more into an artifact"
+        )
 
 
 def _merged(encoded: str, values: dict[str, Any] | None, what: str) -> str:
@@ -132,6 +152,8 @@ class Runs:
             check_name("run", new.id)
         for what, text in (("name", new.name), ("group", new.group), ("job type", new.job_type)):
             check_label(what, text)
+        _check_notes(new.notes)
+        _checked_tags(new.tags)
         config = encode_metadata(new.config, "config")
         with self._database.write() as tx:
             of = find_project(tx, project)
@@ -153,6 +175,8 @@ class Runs:
     def update(self, project: str, run: str, change: RunChange) -> RunRecord:
         if change.name is not None:
             check_label("name", change.name)
+        _check_notes(change.notes or "")
+        tags = None if change.tags is None else _checked_tags(change.tags)
         if change.exit_code is not None and abs(change.exit_code) > EXIT_CODE_MAX:
             raise InvalidValue(f"{change.exit_code} is no exit code", hint="it is the status of a process")
         with self._database.write() as tx:
@@ -171,6 +195,10 @@ class Runs:
             )
             if change.name is not None:
                 tx.run("UPDATE runs SET name = ? WHERE id = ?", (change.name or run, found.id))
+            if change.notes is not None:
+                tx.run("UPDATE runs SET notes = ? WHERE id = ?", (change.notes, found.id))
+            if tags is not None:
+                tx.run("UPDATE runs SET tags = ? WHERE id = ?", (tags, found.id))
             if change.state is not None:
                 self._set_state(tx, found, change.state, now_ns)
             if change.exit_code is not None:
@@ -239,13 +267,15 @@ class Runs:
         run = Run(allocate(tx, "runs"), RunRef(project.name, id_))
         now_ns = self._resources.clock()
         tx.run(
-            "INSERT INTO runs (id, project_id, run, name, state, run_group, job_type, sweep_id, config, summary,"
-            " created_at, created_by, heard_of_at) VALUES (?, ?, ?, ?, 'running', ?, ?, ?, ?, '{}', ?, ?, ?)",
+            "INSERT INTO runs (id, project_id, run, name, notes, tags, state, run_group, job_type, sweep_id, config, summary,"
+            " created_at, created_by, heard_of_at) VALUES (?, ?, ?, ?, ?, ?, 'running', ?, ?, ?, ?, '{}', ?, ?, ?)",
             (
                 run.id,
                 project.id,
                 id_,
                 new.name or id_,
+                new.notes,
+                _checked_tags(new.tags),
                 new.group,
                 new.job_type,
                 sweep_id,
@@ -260,13 +290,18 @@ class Runs:
     def _go_on(self, tx: Transaction, run: Run, new: NewRun, sweep_id: int | None) -> None:
         """Let a run be running again; what `new` says of it besides is true from now on."""
         now_ns = self._resources.clock()
-        row = tx.row("SELECT name, run_group, job_type, sweep_id, config FROM runs WHERE id = ?", (run.id,))
+        row = tx.row(
+            "SELECT name, notes, tags, run_group, job_type, sweep_id, config FROM runs WHERE id = ?", (run.id,)
+        )
         assert row is not None
-        name, group, job_type, sweep, config = row
+        name, notes, tags, group, job_type, sweep, config = row
         tx.run(
-            "UPDATE runs SET name = ?, run_group = ?, job_type = ?, sweep_id = ?, config = ?, heard_of_at = ? WHERE id = ?",
+            "UPDATE runs SET name = ?, notes = ?, tags = ?, run_group = ?, job_type = ?, sweep_id = ?,"
+            " config = ?, heard_of_at = ? WHERE id = ?",
             (
                 new.name or name,
+                new.notes or notes,
+                _checked_tags(new.tags) if new.tags else tags,
                 new.group or group,
                 new.job_type or job_type,
                 sweep if sweep_id is None else sweep_id,

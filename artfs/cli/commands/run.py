@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +13,7 @@ import click
 from artfs.cli.context import Session, json_option, pass_session
 from artfs.errors import InvalidValue
 from artfs.model.lineage import RunRef
-from artfs.model.names import check_name
+from artfs.model.names import LABEL_CHARACTERS_MAX, check_name
 from artfs.wire.runs import NewRun
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ then:
 @click.option(
     "--id", "id_", default="", metavar="ID", help="The run's id, which must be new; by default one is made up."
 )
-@click.option("--name", default="", metavar="TEXT", help="What the run is called; the default is its id.")
+@click.option("--name", default="", metavar="TEXT", help="What the run is called; the default is the command.")
 @click.option("--group", envvar="ARTFS_RUN_GROUP", default="", metavar="GROUP", help="Runs that belong together.")
 @click.option("--job-type", default="", metavar="TEXT", help="Such as train or evaluate.")
 @click.option("--config", multiple=True, metavar="JSON|K=V", help="What went in; may be repeated.")
@@ -79,7 +80,12 @@ def command(
     stdout is the run.
     """
     wanted = Wanted(
-        check_name("project", project or session.config.project), id_, name, group, job_type, parse_config(config)
+        check_name("project", project or session.config.project),
+        id_,
+        name or ("" if id_ else command_name(command)),
+        group,
+        job_type,
+        parse_config(config),
     )
 
     def say(text: str) -> None:
@@ -90,6 +96,12 @@ def command(
     if as_json:
         click.echo(json.dumps(run, ensure_ascii=False))
     return code
+
+
+def command_name(command: tuple[str, ...]) -> str:
+    """What a run without id and name is called: the command, as far as a name may hold it."""
+    text = "".join(character if character.isprintable() else " " for character in shlex.join(command))
+    return text if len(text) <= LABEL_CHARACTERS_MAX else text[: LABEL_CHARACTERS_MAX - 1] + "…"
 
 
 def parse_config(items: tuple[str, ...]) -> dict[str, Any]:

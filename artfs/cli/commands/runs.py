@@ -55,6 +55,17 @@ def command(session: Session, project: str, group: str, sweep: str, limit: int |
     echo_table(("run", "name", "state", "started", "took", "group", "job type"), rows, right=(4,))
 
 
+def _told(run: RunRecord) -> tuple[tuple[str, str], ...]:
+    """What somebody said of a run, by what it is."""
+    return (
+        ("group", run.group),
+        ("job type", run.job_type),
+        ("sweep", run.sweep),
+        ("tags", ", ".join(run.tags)),
+        ("notes", run.notes),
+    )
+
+
 def run_json(run: RunRecord) -> dict[str, Any]:
     return {
         "run": str(run.ref),
@@ -63,6 +74,8 @@ def run_json(run: RunRecord) -> dict[str, Any]:
         "exit_code": run.exit_code,
         "group": run.group,
         "job_type": run.job_type,
+        "notes": run.notes,
+        "tags": run.tags,
         "sweep": run.sweep,
         "config": run.config,
         "summary": run.summary,
@@ -84,7 +97,7 @@ def _show(run: RunRecord, edges: RunEdges) -> None:
     click.echo(
         f"  {local_time(run.created_at_ns)} by {run.created_by or 'nobody named'}, {_took(run) or 'still running'}"
     )
-    for what, value in (("group", run.group), ("job type", run.job_type), ("sweep", run.sweep)):
+    for what, value in _told(run):
         if value:
             click.echo(f"  {what} {value}")
     for what, values in (("config", run.config), ("summary", run.summary)):

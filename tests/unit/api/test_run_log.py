@@ -87,6 +87,8 @@ def test_a_batch_becomes_rows_and_one_change_that_mean_the_same() -> None:
     assert change == RunChange(summary={"b": 1, "a": 4}, config={"lr": 2})
     assert condensed([_row(0, a=1)]) == ([_row(0, a=1)], None)
     assert condensed([RunChange(summary={"a": 1}), _row(0, a=2)])[1] is None
+    said = [RunChange(notes="first", tags=["x"]), RunChange(notes="then"), RunChange(summary={"a": 1})]
+    assert condensed(said)[1] == RunChange(notes="then", tags=["x"], summary={"a": 1})
 
 
 def test_a_summary_that_is_set_at_every_step_costs_no_request_each() -> None:
