@@ -1,4 +1,4 @@
-"""What scripts do while their process, or one of its workers, is about to end."""
+"""What scripts do in several processes, and while one of them is about to end."""
 
 from __future__ import annotations
 
@@ -52,3 +52,29 @@ def test_leaving_in_a_worker_of_a_pool_is_told_to_who_waits() -> None:
             pool.submit(_leave).result(SCRIPT_S)
         assert left.value.code == 3
         assert pool.submit(os.getpid).result(SCRIPT_S) != os.getpid()
+
+
+_shared: artfs.Artifact | None = None
+
+
+def _fill(number: int) -> str:
+    assert _shared is not None
+    with _shared.new_file("mine") as file:
+        file.write(str(number) * 1000)
+    _together.wait(SCRIPT_S)
+    with artfs.init() as run:
+        logged = run.log_artifact(_shared)
+    return (logged.get_entry("common").open().read() + logged.get_entry("mine").open().read()).decode()
+
+
+_together = get_context("fork").Barrier(4)
+
+
+def test_forked_children_each_add_to_their_own_copy_of_an_artifact() -> None:
+    global _shared
+    _shared = artfs.Artifact("it", type="dataset")
+    with _shared.new_file("common") as file:
+        file.write("c")
+    with get_context("fork").Pool(4) as pool:
+        found = pool.map_async(_fill, range(4), chunksize=1).get(SCRIPT_S)
+    assert found == ["c" + str(number) * 1000 for number in range(4)]
