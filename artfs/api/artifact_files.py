@@ -152,7 +152,9 @@ class ArtifactFiles(ArtifactProperties):
 
 def version_root(version: VersionRecord, root: str | Path | None) -> Path:
     """Where a version is downloaded to: `root`, or what is meant where nobody says."""
-    return Path("artifacts") / f"{version.artifact}:{version.name}" if root is None else Path(root)
+    from artfs.client.get import default_root
+
+    return default_root(version) if root is None else Path(root)
 
 
 def _place(registry: str) -> str:

@@ -21,8 +21,10 @@ from artfs.client.threads import Threads
 from artfs.client.trees import Found, TreeReader
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest
+from artfs.model.names import check_name
 from artfs.model.tree import EntryKind
 from artfs.vfs.ports import Bytes, ObjectSource
+from artfs.wire.records import VersionRecord
 
 WRITING_THREADS = 2
 AHEAD_BATCHES = 4
@@ -208,6 +210,11 @@ class Getter:
             entry.executable,
             item.found.time_ns,
         )
+
+
+def default_root(version: VersionRecord) -> Path:
+    """Where a version is put where nobody says. Raises InvalidName, rather than follow a server out of the directory."""
+    return Path("artifacts") / f"{check_name('artifact', version.artifact)}:{version.name}"
 
 
 def _opened(root: Path, below: Sequence[str]) -> Target:
