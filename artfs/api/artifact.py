@@ -63,7 +63,7 @@ class Artifact(ArtifactFiles):
             raise InvalidValue("an artifact needs a name", hint="such as artfs.Artifact('bikes', type='dataset')")
         super().__init__(_code_name() if name is None else name, type)
         self.description = description or ""
-        self.metadata = dict(metadata or {})
+        self.metadata = metadata
         if ttl is not None:
             self.ttl = ttl
         self._content = DraftContent()

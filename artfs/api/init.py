@@ -107,7 +107,7 @@ def init(
         check_name("entity", entity)
     asked = Asked.of(project, id, sweep, resume)
     group = group or os.environ.get(GROUP_SETTING, "")
-    given = plain_dict("config", vars(config) if isinstance(config, Namespace) else dict(config or {}))
+    given = plain_dict("config", vars(config) if isinstance(config, Namespace) else config or {})
     creator = session().creator
     new = NewRun(asked.id, asked.resume, name or "", group, job_type or "", asked.sweep, given, creator)
     run = _current(asked, reinit=reinit) or _begin(asked, new, mode)

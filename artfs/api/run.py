@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Self
 from artfs.api.artifact import Artifact
 from artfs.api.artifact_facts import Sealed
 from artfs.api.exit_watch import UNCAUGHT, exit_code_of
+from artfs.api.last_tries import try_last
 from artfs.api.paths import VersionPath
 from artfs.api.plain import plain_dict, plain_values
 from artfs.api.run_facts import RunFacts
 from artfs.api.run_log import STEP, RunLog
 from artfs.api.saved_mapping import SavedMapping
 from artfs.api.version_edit import unique_aliases
-from artfs.errors import TypeMismatch, UsageError
+from artfs.errors import ArtfsError, TypeMismatch, UsageError
 from artfs.model.lineage import EdgeKind, RunState, VersionRef
 from artfs.wire.records import VersionChange
 from artfs.wire.runs import RunChange
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from artfs.api.session import Session
     from artfs.wire.records import VersionRecord
     from artfs.wire.runs import RunRecord
+
+_logger = logging.getLogger(__name__)
 
 UNSPECIFIED_TYPE = "unspecified"  # of files that are logged without saying what they are
 
@@ -196,16 +200,14 @@ class Run(RunFacts):
     def finish(self, exit_code: int | None = None) -> None:
         """End the run when all is sent: as finished if `exit_code` is 0 or None, else as failed. Repeatable.
 
-        Raises what sending raises. A run of `artfs run` goes on.
+        Raises what sending raises, of a registry out of reach after 15 s. A run of `artfs run` goes on.
         """
         self._check_process()
         with self._ending:
             if self._has_ended:
                 return
             try:
-                self._log.flush()
-                if self._owned:
-                    self._record = self._ended(exit_code or 0)
+                self._send_last(exit_code or 0)
             finally:
                 self._has_ended = True
                 self._log.stop()
@@ -219,13 +221,22 @@ class Run(RunFacts):
     ) -> None:
         if os.getpid() != self._pid:  # a forked child leaves its parent's block
             return
-        if isinstance(error, SystemExit):
-            self.finish(exit_code_of(error.code))
-        else:
-            self.finish(0 if kind is None else UNCAUGHT)
+        exit_code = exit_code_of(error.code) if isinstance(error, SystemExit) else 0 if kind is None else UNCAUGHT
+        try:
+            self.finish(exit_code)
+        except ArtfsError as failure:
+            if error is None:
+                raise
+            _logger.error("the run %s is not ended: %s", self.id, failure)  # and what left the block goes on
 
     def _open_log(self, first_step: int) -> RunLog:
         return RunLog(self._session.registry.runs, self.project, self.id, step=first_step)
+
+    def _send_last(self, exit_code: int) -> None:
+        what = f"the run {self.id} cannot be ended"
+        try_last(what, self._log.flush)
+        if self._owned:
+            self._record = try_last(what, lambda: self._ended(exit_code))
 
     def _ended(self, exit_code: int) -> RunRecord:
         state = RunState.FAILED if exit_code else RunState.FINISHED

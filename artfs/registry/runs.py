@@ -14,7 +14,7 @@ import msgspec
 from artfs.errors import AlreadyExists, InvalidValue, RunNotFound
 from artfs.model.lineage import RUN_LAPSE_S, Resume, RunRef, RunState, choose_id
 from artfs.model.names import check_label, check_name
-from artfs.registry.catalog import Project, find_project, page_limit
+from artfs.registry.catalog import Project, find_project, rows_that_fit
 from artfs.registry.database import Row, Transaction, allocate, rows_in
 from artfs.registry.resources import Resources
 from artfs.registry.sweeps import find_sweep
@@ -99,8 +99,16 @@ class Runs:
         self._database = resources.database
 
     def list(
-        self, project: str, *, group: str = "", sweep: str = "", after: int = -1, limit: int | None = None
+        self,
+        project: str,
+        *,
+        group: str = "",
+        sweep: str = "",
+        after: int = -1,
+        limit: int | None = None,
+        bytes_max: int | None = None,
     ) -> list[RunRecord]:
+        """With `bytes_max` fewer, rather than much more than that together."""
         condition, named = "r.project_id = ? AND r.id > ?", []
         for column, value in (("r.run_group", group), ("s.sweep", sweep)):
             if value:
@@ -108,8 +116,9 @@ class Runs:
                 named.append(value)
         with self._database.read() as tx:
             of = find_project(tx, project)
-            sql = f"{_RUN} WHERE {condition} ORDER BY r.id LIMIT ?"
-            rows = tx.rows(sql, (of.id, after, *named, page_limit(limit)))
+            sizes = f"SELECT length(r.config) + length(r.summary) FROM {RUN_TABLES} WHERE {condition} ORDER BY r.id"
+            fitting = rows_that_fit(tx, sizes, (of.id, after, *named), limit, bytes_max)
+            rows = tx.rows(f"{_RUN} WHERE {condition} ORDER BY r.id LIMIT ?", (of.id, after, *named, fitting))
         now_ns = self._resources.clock()
         return [run_record(row, now_ns) for row in rows]
 
@@ -133,7 +142,9 @@ class Runs:
                     raise not_found(RunRef(project, id_))
                 run = self._insert(tx, of, id_, new, sweep_id, config)
             elif new.resume is Resume.NEVER:
-                raise AlreadyExists(f"the run {run.ref} exists", hint="choose another id, or go on with it by resume")
+                raise AlreadyExists(
+                    f"the run {run.ref} exists", hint="choose another id; resume='allow' goes on with it"
+                )
             else:
                 self._go_on(tx, run, new, sweep_id)
             return self._record(tx, run)
@@ -169,13 +180,13 @@ class Runs:
         steps = _by_step(rows)
         with self._database.write(durable=bool(rows)) as tx:
             found = find_run(tx, RunRef(project, run))
+            tx.run("UPDATE runs SET heard_of_at = ? WHERE id = ?", (self._resources.clock(), found.id))
+            if not rows:  # every run says so again and again: its summary is not written anew for that
+                return
             row = tx.row("SELECT summary FROM runs WHERE id = ?", (found.id,))
             assert row is not None
             last = {key: value for one in rows for key, value in one.values.items()}
-            tx.run(
-                "UPDATE runs SET summary = ?, heard_of_at = ? WHERE id = ?",
-                (_merged(row[0], last, "summary"), self._resources.clock(), found.id),
-            )
+            tx.run("UPDATE runs SET summary = ? WHERE id = ?", (_merged(row[0], last, "summary"), found.id))
             sql = "SELECT step, logged FROM run_history WHERE run_id = ? AND step IN ({})"
             known: dict[int, str] = dict(rows_in(tx, sql, (found.id,), sorted(steps)))
             tx.run_many(
@@ -187,12 +198,17 @@ class Runs:
                 ),
             )
 
-    def history(self, project: str, run: str, *, after: int = -1, limit: int | None = None) -> Sequence[HistoryRow]:
+    def history(
+        self, project: str, run: str, *, after: int = -1, limit: int | None = None, bytes_max: int | None = None
+    ) -> Sequence[HistoryRow]:
+        """With `bytes_max` fewer, rather than much more than that together."""
         with self._database.read() as tx:
             found = find_run(tx, RunRef(project, run))
+            sizes = "SELECT length(logged) FROM run_history WHERE run_id = ? AND step > ? ORDER BY step"
+            fitting = rows_that_fit(tx, sizes, (found.id, after), limit, bytes_max)
             rows = tx.rows(
                 "SELECT step, time, logged FROM run_history WHERE run_id = ? AND step > ? ORDER BY step LIMIT ?",
-                (found.id, after, page_limit(limit)),
+                (found.id, after, fitting),
             )
         return [HistoryRow(step, time_ns, msgspec.json.decode(logged)) for step, time_ns, logged in rows]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from artfs.errors import DraftClosed, InvalidValue, ObjectMissing
 from artfs.model.digest import DIGEST_BYTES, Digest, ObjectKey, ObjectKind
 from artfs.model.lineage import RunRef
-from artfs.model.names import LATEST, check_alias, check_name, version_name
-from artfs.registry.aliases import aliases_now, move_alias
+from artfs.model.names import LATEST, check_name, version_name
+from artfs.registry.aliases import aliases_now, check_aliases, move_alias
 from artfs.registry.catalog import (
     Artifact,
     Project,
@@ -28,12 +28,11 @@ SEALED_KEPT_NS = 7 * 24 * 3600 * 10**9
 
 
 def check_request(request: SealRequest) -> None:
-    """Raises InvalidName for what can never be sealed."""
+    """Raises InvalidName and InvalidValue for what can never be sealed."""
     check_name("artifact", request.artifact)
     if request.type is not None:
         check_name("type", request.type)
-    for alias in request.aliases:
-        check_alias(alias)
+    check_aliases(request.aliases)
     if request.run:
         RunRef.parse(request.run)
 

@@ -122,6 +122,24 @@ def test_collecting_stops_between_transactions_and_goes_on_later(registry: SqlRe
     assert registry.collection.collect().version_count == 35 - first
 
 
+def test_collecting_that_is_stopped_begins_nothing_more(registry: SqlRegistry, clock: Clock) -> None:
+    """As a server that ends: others may have to wait for it."""
+    expired = make(registry, b"expired", ttl_s=DAY_S)
+    make(registry, b"kept")
+    upload = content_of({"a": b"never sealed"})
+    send(registry, registry.drafts.open("vision"), upload)
+    packs = [path for path in registry.spool.parent.rglob("*.pack") if path.parent != registry.spool]
+    clock.advance_s(2 * DAY_S)
+    done = registry.collection.collect(stopped=lambda: True)
+    assert (done.version_count, done.draft_count) == (1, 0)
+    assert registry.objects.locate("vision", [expired.root_key]) == [None]
+    assert all(path.exists() for path in packs)
+    later = registry.collection.collect()
+    assert (later.version_count, later.draft_count) == (0, 1)
+    assert registry.objects.locate("vision", list(upload.objects)) == [None, None]
+    assert sum(path.exists() for path in packs) == 1, "the pack of what is kept, in which nothing died"
+
+
 def test_abandoned_uploads_are_collected_and_counted(registry: SqlRegistry, clock: Clock) -> None:
     content = content_of({"a": b"never sealed"})
     send(registry, registry.drafts.open("vision"), content)

@@ -15,17 +15,17 @@ from artfs.cli.refs import resolve_version
 from artfs.errors import InvalidValue, StorageFailed
 from artfs.model.lineage import Direction, RunRef, VersionRef
 from artfs.wire.runs import LineageGraph
+from artfs.wire.service import GRAPH_NODES_MAX
 
 FORMATS = ("text", "json", "mermaid", "dot", "svg")
 _BY_SUFFIX = {".json": "json", ".mmd": "mermaid", ".dot": "dot", ".gv": "dot", ".svg": "svg"}
-DEPTH = 100
 
 
 @click.command(
     "lineage",
     epilog="""\b
 Examples:
-  artfs lineage vision/net:best            what it was made from, and what from it
+  artfs lineage vision/net:best
   artfs lineage vision/raw:v3 --down
   artfs lineage --run vision/k3x9a2b1
   artfs lineage vision/net:best -o net.svg""",
@@ -34,7 +34,7 @@ Examples:
 @click.option("--run", metavar="PROJECT/RUN", help="Start from a run instead of a version.")
 @click.option("--up", is_flag=True, help="Only what it was made from.")
 @click.option("--down", is_flag=True, help="Only what was made from it.")
-@click.option("--depth", type=click.IntRange(min=0), default=DEPTH, metavar="N", help="At most N edges away.")
+@click.option("--depth", type=click.IntRange(min=1), default=GRAPH_NODES_MAX, metavar="N", help="At most N edges away.")
 @click.option("--format", "format_", type=click.Choice(FORMATS), help="Default: text, or what OUTPUT's name says.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(

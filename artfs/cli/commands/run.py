@@ -41,7 +41,8 @@ class Wanted(NamedTuple):
     epilog="""\b
 Examples:
   artfs run --project vision -- python train.py --epochs 3
-  artfs run -p vision --config lr=0.1 --config '{"layers": [64, 64]}' -- ./train.sh
+  artfs run -p vision --config lr=0.1 -- ./train.sh
+  artfs run -p vision --config '{"layers": [64, 64]}' -- ./train.sh
 then:
   artfs runs vision                what ran
   artfs lineage vision/net:best    what it was made from""",

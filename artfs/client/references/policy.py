@@ -64,7 +64,8 @@ class Policy:
         """Raises ReferenceForbidden, or InvalidValue for a scheme that nobody could follow."""
         if scheme not in SCHEMES:
             raise InvalidValue(
-                f"references to {scheme}: are not known", hint=f"known are {', '.join(f'{s}:' for s in SCHEMES)}"
+                f"references to {scheme}: are not known" if scheme else "a reference begins with a scheme",
+                hint=f"known are {', '.join(f'{s}:' for s in SCHEMES)}",
             )
         if scheme == "file" and not self._files:
             raise ReferenceForbidden(
