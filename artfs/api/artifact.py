@@ -266,7 +266,9 @@ class Artifact(ArtifactFiles):
         """It was logged."""
         self._sealed = sealed
         self._edit = VersionEdit(sealed.version)
+        left = self._scratch
         del self._content, self._scratch
+        left.remove()
 
 
 def _code_name() -> str:

@@ -52,16 +52,17 @@ class Wanted(NamedTuple):
 
 
 def commit(session: Session, wanted: Wanted) -> VersionRecord:
-    """Store and seal. Content that equals the newest version's makes no new one: that one gets what is said here."""
+    """Store and seal. Content that equals the newest version's makes no new one: that one gets what is said here.
+
+    It lives longer if that is asked for, never shorter: others rely on it.
+    """
     wanted.content.check()
     request = wanted.request(session.creator)
     result = put_plan(session.client, wanted.project, wanted.content, request)
     version = result.version
     if result.created:
         return version
-    change = VersionChange(
-        description=request.description, set_metadata=request.metadata or {}, ttl_s=request.ttl_s or None
-    )
+    change = VersionChange(description=request.description, set_metadata=request.metadata or {})
     if change == VersionChange():
         return version
     return session.registry.versions.update(version.project, version.artifact, version.number, change)

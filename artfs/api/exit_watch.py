@@ -31,7 +31,7 @@ class ExitWatch:
                 setattr(builtins, name, self._exit)
 
     def _uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        self.exit_code = INTERRUPTED if issubclass(kind, KeyboardInterrupt) else UNCAUGHT
+        self.exit_code = exit_code_after(error)
         self._hook(kind, error, trace)
 
     def _exit(self, status: Any = None, /) -> NoReturn:
@@ -62,6 +62,13 @@ class _Exit(SystemExit):
         except ValueError:
             return
         self._watch.exit_code = 0
+
+
+def exit_code_after(error: BaseException) -> int:
+    """What the process's exit code is, or a shell says that it is, when `error` ends it."""
+    if isinstance(error, SystemExit):
+        return exit_code_of(error.code)
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else UNCAUGHT
 
 
 def exit_code_of(status: Any) -> int:

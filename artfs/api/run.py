@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from artfs.api.artifact import Artifact
 from artfs.api.artifact_facts import Sealed
-from artfs.api.exit_watch import UNCAUGHT, exit_code_of
+from artfs.api.exit_watch import exit_code_after
 from artfs.api.last_tries import try_last
 from artfs.api.paths import VersionPath
 from artfs.api.plain import plain_dict, plain_values
@@ -221,7 +221,7 @@ class Run(RunFacts):
     ) -> None:
         if os.getpid() != self._pid:  # a forked child leaves its parent's block
             return
-        exit_code = exit_code_of(error.code) if isinstance(error, SystemExit) else 0 if kind is None else UNCAUGHT
+        exit_code = 0 if error is None else exit_code_after(error)
         try:
             self.finish(exit_code)
         except ArtfsError as failure:

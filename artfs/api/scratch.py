@@ -32,6 +32,7 @@ class Scratch:
         self._lock = threading.Lock()
         self._root: Path | None = None
         self._pid = 0
+        self._remover: weakref.finalize[..., Scratch] | None = None
         self._count = 0
 
     def new_path(self) -> Path:
@@ -39,9 +40,14 @@ class Scratch:
         with self._lock:
             if self._root is None or self._pid != os.getpid():
                 self._root, self._pid = _make_root(), os.getpid()
-                weakref.finalize(self, _remove, self._root, self._pid)
+                self._remover = weakref.finalize(self, _remove, self._root, self._pid)
             self._count += 1
             return self._root / str(self._count)
+
+    def remove(self) -> None:
+        """Remove the files now: an interrupt meanwhile is raised, which a finalizer would swallow."""
+        if self._remover is not None:
+            self._remover()
 
     def copy(self, source: str) -> Path:
         """A copy of a regular file, of one moment. Raises FileChanged, StorageFull, StorageFailed, UnsupportedFile."""

@@ -15,7 +15,7 @@ from artfs.errors import AlreadyExists, InvalidValue, RunNotFound
 from artfs.model.lineage import RUN_LAPSE_S, Resume, RunRef, RunState, choose_id
 from artfs.model.names import check_label, check_name
 from artfs.registry.catalog import Project, find_project, rows_that_fit
-from artfs.registry.database import Row, Transaction, allocate, rows_in
+from artfs.registry.database import Row, Transaction, allocate, batches, rows_in
 from artfs.registry.resources import Resources
 from artfs.registry.sweeps import find_sweep
 from artfs.registry.versions import encode_metadata
@@ -24,6 +24,7 @@ from artfs.wire.runs import HISTORY_ROWS_MAX, HistoryRow, NewRun, RunChange, Run
 NUMBER_MAX = (1 << 63) - 1
 EXIT_CODE_MAX = (1 << 31) - 1
 ID_ATTEMPTS = 100
+STEPS_AT_ONCE = 16  # of a history that are in memory with what was logged before: each may be large
 RUN_LAPSE_NS = RUN_LAPSE_S * 10**9
 
 RUN_COLUMNS = (
@@ -187,16 +188,20 @@ class Runs:
             assert row is not None
             last = {key: value for one in rows for key, value in one.values.items()}
             tx.run("UPDATE runs SET summary = ? WHERE id = ?", (_merged(row[0], last, "summary"), found.id))
-            sql = "SELECT step, logged FROM run_history WHERE run_id = ? AND step IN ({})"
-            known: dict[int, str] = dict(rows_in(tx, sql, (found.id,), sorted(steps)))
-            tx.run_many(
-                "INSERT INTO run_history (run_id, step, time, logged) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (run_id, step) DO UPDATE SET time = excluded.time, logged = excluded.logged",
-                (
-                    (found.id, step, one.time_ns, _merged(known.get(step, "{}"), one.values, "row of history"))
-                    for step, one in sorted(steps.items())
-                ),
-            )
+            for some in batches(sorted(steps), STEPS_AT_ONCE):
+                self._log_steps(tx, found, [steps[step] for step in some])
+
+    def _log_steps(self, tx: Transaction, run: Run, rows: Sequence[HistoryRow]) -> None:
+        sql = "SELECT step, logged FROM run_history WHERE run_id = ? AND step IN ({})"
+        known: dict[int, str] = dict(rows_in(tx, sql, (run.id,), [row.step for row in rows]))
+        tx.run_many(
+            "INSERT INTO run_history (run_id, step, time, logged) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (run_id, step) DO UPDATE SET time = excluded.time, logged = excluded.logged",
+            (
+                (run.id, row.step, row.time_ns, _merged(known.get(row.step, "{}"), row.values, "row of history"))
+                for row in rows
+            ),
+        )
 
     def history(
         self, project: str, run: str, *, after: int = -1, limit: int | None = None, bytes_max: int | None = None

@@ -92,6 +92,27 @@ def test_the_time_can_be_changed(registry: SqlRegistry, clock: Clock) -> None:
     assert numbers(registry) == [1]
 
 
+def test_who_commits_what_is_there_already_has_it_as_long_as_a_version_of_its_own(
+    registry: SqlRegistry, clock: Clock
+) -> None:
+    """Identical content makes no new version: the one that there is must not go before what was asked for."""
+    first = make(registry, b"same", ttl_s=DAY_S)
+    assert first.expires_at_ns is not None
+    longer = make(registry, b"same", ttl_s=3 * DAY_S)
+    assert longer.number == first.number
+    assert longer.expires_at_ns is not None
+    assert longer.expires_at_ns > first.expires_at_ns + DAY_S
+    position = registry.changes.position()
+    assert make(registry, b"same", ttl_s=DAY_S).expires_at_ns == longer.expires_at_ns, "others rely on it"
+    assert registry.changes.position() == position
+    clock.advance_s(4 * DAY_S)  # its time is over, and nobody has collected it yet
+    assert make(registry, b"same").expires_at_ns is None
+    assert [change.name for change in registry.changes.since(position)] == ["v0"]
+    registry.collection.collect()
+    assert numbers(registry) == [0]
+    assert make(registry, b"same", ttl_s=DAY_S).expires_at_ns is None
+
+
 def test_what_is_named_or_given_time_while_others_are_deleted_stays(registry: SqlRegistry, clock: Clock) -> None:
     for i in range(24):
         make(registry, b"%d" % i, ttl_s=DAY_S)

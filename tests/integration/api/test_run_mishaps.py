@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
 import artfs
 from artfs.api import last_tries
+from artfs.api.session import session
 from artfs.errors import InvalidValue, RegistryUnavailable
+from artfs.model.lineage import RunState
 from tests.integration.serving import Place
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -46,6 +49,29 @@ def test_a_server_that_restarts_does_not_fail_a_run(tmp_path: Path, monkeypatch:
         with server.serving("--listen", f"127.0.0.1:{port}", wait=False):
             ending.result(last_tries.LAST_TRIES_S)
             assert artfs.Api().run("vision/patient").state == "finished"
+
+
+def test_an_interrupt_is_not_lost_where_added_files_are_removed() -> None:
+    def interrupt(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code.co_name == "rmtree":
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    with artfs.init(project="vision") as run:
+        bikes = artfs.Artifact("bikes", "dataset")
+        with bikes.new_file("a") as file:
+            file.write("a")
+        sys.setprofile(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run.log_artifact(bikes)
+    assert bikes.name == "bikes:v0"
+
+
+def test_ctrl_c_in_a_block_is_told_as_the_shell_tells_it() -> None:
+    with pytest.raises(KeyboardInterrupt), artfs.init(project="vision", id="interrupted"):
+        raise KeyboardInterrupt
+    shown = session().registry.runs.get("vision", "interrupted")
+    assert (shown.state, shown.exit_code) == (RunState.FAILED, 130)
 
 
 @pytest.mark.parametrize("given", [[1], 5, "text"])
