@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Self
 from artfs.api.adding_references import resolve_references
 from artfs.api.artifact_facts import Sealed
 from artfs.api.artifact_files import ArtifactFiles
-from artfs.api.draft_content import DraftContent, HeldFile, HeldLink, Leaf, stamp_of
+from artfs.api.draft_content import DraftContent, HeldFile, HeldLink, Leaf, check_path, stamp_of
 from artfs.api.scratch import Scratch
 from artfs.api.version_edit import VersionEdit
 from artfs.client.scan import Source, find_problem, look
@@ -176,6 +176,7 @@ class Artifact(ArtifactFiles):
         Raises AlreadyExists, InvalidName.
         """
         self._check_open()
+        check_path(name)
         path = self._scratch.new_path()
         is_text = "b" not in mode
         with path.open(mode.replace("x", "w"), encoding=(encoding or "utf-8") if is_text else None) as file:
@@ -272,7 +273,7 @@ class Artifact(ArtifactFiles):
         self._sealed = sealed
         self._edit = VersionEdit(sealed.version)
         left = self._scratch
-        self._content, self._scratch = DraftContent(), Scratch()
+        del self._content, self._scratch
         left.remove()
 
 

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class Wanted(NamedTuple):
-    """What is to become a version. `run` is `project/id`, empty for none."""
+    """What is to become a version. `run` is `project/id`, empty for none; `aliases` are besides those of `edit`."""
 
     project: str
     artifact: str
@@ -37,13 +37,14 @@ class Wanted(NamedTuple):
     edit: VersionEdit
     content: DraftContent
     run: str
+    aliases: Sequence[str] = ()
 
     def request(self, created_by: str, aliases: Sequence[str] = ()) -> SealRequest:
         """Raises InvalidValue, InvalidName."""
         return SealRequest(
             artifact=self.artifact,
             root=NO_ROOT,
-            aliases=list(dict.fromkeys([*self.edit.checked_aliases(), *aliases])),
+            aliases=list(dict.fromkeys([*self.edit.checked_aliases(), *self.aliases, *aliases])),
             type=self.type,
             description=self.edit.description or None,
             metadata=self.edit.checked_metadata() or None,

@@ -42,11 +42,16 @@ class _Exit(SystemExit):
     """Leaves the process, if nobody catches it in the main thread."""
 
     def __init__(self, status: Any, watch: ExitWatch) -> None:
+        self._counts = False
         super().__init__(status)
         self._watch = watch
         self._counts = threading.current_thread() is threading.main_thread()
         if self._counts:
             watch.exit_code = exit_code_of(status)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What goes to another process is an ordinary one."""
+        return SystemExit, self.args
 
     def __del__(self) -> None:
         """It is over: below a running frame it was caught, at the end of the process there is none."""

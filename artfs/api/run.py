@@ -309,9 +309,8 @@ class Run(RunFacts):
     def _wanted(self, artifact: Artifact, aliases: Sequence[str]) -> Wanted:
         from artfs.api.commit import Wanted
 
-        edit = artifact._edit
-        edit.aliases = unique_aliases([*edit.aliases, *aliases])
-        return Wanted(self.project, artifact.name, artifact.type, edit, artifact._content, f"{self.project}/{self.id}")
+        run, edit, content = f"{self.project}/{self.id}", artifact._edit, artifact._content
+        return Wanted(self.project, artifact.name, artifact.type, edit, content, run, aliases)
 
     def _shared_id(self, distributed_id: str | None) -> str:
         group = distributed_id or self.group

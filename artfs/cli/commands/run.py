@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -18,6 +19,7 @@ from artfs.wire.runs import NewRun
 
 if TYPE_CHECKING:
     from artfs.cli.noting import Outcome
+    from artfs.config import Config
 
 NOT_STARTED = 126
 NOT_FOUND = 127
@@ -174,8 +176,15 @@ def _environment(session: Session, run: RunRef, group: str) -> dict[str, str]:
     if group:
         environment["ARTFS_RUN_GROUP"] = group
     if session.config.sources["registry"] == "command line":
-        environment["ARTFS_REGISTRY"] = session.config.registry
+        environment["ARTFS_REGISTRY"] = _anywhere(session.config)
     return environment
+
+
+def _anywhere(config: Config) -> str:
+    """The registry by a name that means the same in whichever directory the command's processes are."""
+    if config.is_remote:
+        return config.registry
+    return str(Path(config.registry.removeprefix("file://")).expanduser().absolute())
 
 
 def _sentences(run: RunRef, code: int, outcome: Outcome) -> Iterator[str]:
