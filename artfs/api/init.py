@@ -138,6 +138,7 @@ def _current(asked: Asked, *, reinit: bool) -> Run | None:
         is_meant = not asked.is_named or (run.project == asked.project and asked.id in ("", run.id))
         if is_meant and not reinit:
             return run
+        _log.info("the run %s/%s is ended, since another is begun", run.project, run.id)
         run.finish()
     return None
 

@@ -88,6 +88,7 @@ def test_the_name_of_the_output_says_the_format(pipeline: User, tmp_path: Path) 
         (("lineage", "p/nothing"), 3),
         (("lineage", "--run", "p/nothing"), 3),
         (("lineage", "p/net", "-o", "/nowhere/x.svg"), 7),
+        (("lineage", "p/net", "-o", "x.foo"), 2),
         (("runs", "p/nothing"), 3),
         (("runs", "nothing"), 3),
         (("run", "-p", "p", "--config", "{", "--", "true"), 2),

@@ -18,7 +18,23 @@ from artfs.wire.runs import LineageGraph
 from artfs.wire.service import GRAPH_NODES_MAX
 
 FORMATS = ("text", "json", "mermaid", "dot", "svg")
-_BY_SUFFIX = {".json": "json", ".mmd": "mermaid", ".dot": "dot", ".gv": "dot", ".svg": "svg"}
+_BY_SUFFIX = {
+    "": "text",
+    ".txt": "text",
+    ".json": "json",
+    ".mmd": "mermaid",
+    ".dot": "dot",
+    ".gv": "dot",
+    ".svg": "svg",
+}
+
+
+def _format_of(output: Path | None) -> str:
+    """What a file's name says. Raises InvalidValue."""
+    suffix = "" if output is None else output.suffix.lower()
+    if suffix not in _BY_SUFFIX:
+        raise InvalidValue(f"{suffix!r} tells no format that lineage has", hint=f"--format {'|'.join(FORMATS)}")
+    return _BY_SUFFIX[suffix]
 
 
 @click.command(
@@ -54,7 +70,7 @@ def command(
 ) -> None:
     """Show which runs and versions a version came from, and which came from it."""
     direction = Direction.BOTH if up == down else Direction.UP if up else Direction.DOWN
-    chosen = "json" if as_json else format_ or _BY_SUFFIX.get("" if output is None else output.suffix.lower(), "text")
+    chosen = "json" if as_json else format_ or _format_of(output)
     start, graph = _graph(session, ref, run, direction, depth)
     text = _drawn(graph, start, direction, chosen, to_terminal=output is None)
     if output is None:

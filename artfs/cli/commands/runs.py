@@ -24,15 +24,16 @@ Examples:
   artfs runs vision --group night -n 5
   artfs runs vision/k3x9a2b1            one run, with what it used and logged""",
 )
-@click.argument("project", metavar="PROJECT[/RUN]")
+@click.argument("project", metavar="PROJECT[/RUN]", required=False)
 @click.option("--group", default="", metavar="GROUP", help="Only the runs of this group.")
 @click.option("--sweep", default="", metavar="SWEEP", help="Only the runs of this sweep.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), help="Show only the newest N.")
 @json_option
 @pass_session
-def command(session: Session, project: str, group: str, sweep: str, limit: int | None, as_json: bool) -> None:
-    """List the runs of a project, newest first, or show one run."""
+def command(session: Session, project: str | None, group: str, sweep: str, limit: int | None, as_json: bool) -> None:
+    """List the runs of a project (by default the setting `project`), newest first, or show one run."""
     registry = session.registry
+    project = project or session.config.project
     if "/" in project:
         if group or sweep or limit:
             raise InvalidName(f"{project!r} is one run", hint="leave out the options, or name a project")
