@@ -94,6 +94,10 @@ class _Package(type(sys)):  # type: ignore[misc]  # ModuleType, without importin
     @config.setter
     def config(self, submodule: object) -> None:
         """The import system would put `artfs.config` here; all that import from it find it without that."""
+        if not isinstance(submodule, type(sys)):
+            raise AttributeError(
+                "artfs.config is not replaced, but filled: artfs.init(config=...), artfs.config.update(...)"
+            )
 
     @property
     def summary(self) -> SavedMapping:

@@ -144,6 +144,15 @@ VERSIONS = [
             stage.project, "bikes", 0, VersionChange(description="first")
         ),
     ),
+    Action(
+        "versions.update",
+        Kind.DELETE,
+        lambda registry, caller, stage, artifact: registry.versions.update(
+            stage.project, artifact, 0, VersionChange(ttl_s=1)
+        ),
+        lambda stage, caller: stage.new_version(),
+        "that ends a version's life",
+    ),
     _read("versions.plan_delete", lambda registry, project: registry.versions.plan_delete(project, "bikes", [0])),
     Action(
         "versions.delete",
@@ -311,6 +320,15 @@ LINEAGE = [
         ),
         lambda stage, caller: stage.new_run(stage.open),
         "of-a-version-there",
+    ),
+    Action(
+        "lineage.record",
+        Kind.CREDIT,
+        lambda registry, caller, stage, run: registry.lineage.record(
+            *_parts_of(run), EdgeKind.LOGGED, _bikes(stage.project)
+        ),
+        lambda stage, caller: stage.new_run(stage.open),
+        "that-made-a-version-there",
     ),
     _run("lineage.of_run", Kind.READ, lambda registry, stage, run: registry.lineage.of_run(*_parts_of(run))),
     _read("lineage.of_version", lambda registry, project: registry.lineage.of_version(project, "bikes", 0)),

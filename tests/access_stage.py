@@ -58,7 +58,7 @@ class Kind(Enum):
     WRITE = "write in a project"
     DELETE = "delete in a project"
     REFER = "read in a project, on behalf of a run in one that is open to everybody"
-    CREDIT = "write in a project, on behalf of an upload in one that is open to everybody"
+    CREDIT = "write in a project, on behalf of an upload or a run in one that is open to everybody"
     GOVERN = "members, visibility and end of a project"
     CREATE = "make a project, or a token of one's own"
     SERVE = "users, and tokens of others"

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Self
 from artfs.api.adding_references import resolve_references
 from artfs.api.artifact_facts import Sealed
 from artfs.api.artifact_files import ArtifactFiles
-from artfs.api.draft_content import DraftContent, HeldFile, HeldLink, Leaf, stamp_of
+from artfs.api.draft_content import DraftContent, HeldFile, HeldLink, Leaf, check_path, stamp_of
 from artfs.api.scratch import Scratch
 from artfs.api.version_edit import VersionEdit
 from artfs.client.scan import Source, find_problem, look
@@ -63,7 +63,7 @@ class Artifact(ArtifactFiles):
             raise InvalidValue("an artifact needs a name", hint="such as artfs.Artifact('bikes', type='dataset')")
         super().__init__(_code_name() if name is None else name, type)
         self.description = description or ""
-        self.metadata = dict(metadata or {})
+        self.metadata = metadata
         if ttl is not None:
             self.ttl = ttl
         self._content = DraftContent()
@@ -176,6 +176,7 @@ class Artifact(ArtifactFiles):
         Raises AlreadyExists, InvalidName.
         """
         self._check_open()
+        check_path(name)
         path = self._scratch.new_path()
         is_text = "b" not in mode
         with path.open(mode.replace("x", "w"), encoding=(encoding or "utf-8") if is_text else None) as file:
@@ -257,15 +258,23 @@ class Artifact(ArtifactFiles):
         return self._held(look(os.path.realpath(source.path), source.name), policy)
 
     def _log_by_itself(self) -> None:
-        from artfs.api.current import log_artifact
+        from artfs.api.current import current_run
+        from artfs.api.init import init
 
-        log_artifact(self)
+        run = current_run()
+        if run is not None:
+            run.log_artifact(self)
+            return
+        with init(job_type="auto") as own:
+            own.log_artifact(self)
 
     def _become(self, sealed: Sealed) -> None:
         """It was logged."""
         self._sealed = sealed
         self._edit = VersionEdit(sealed.version)
-        self._content, self._scratch = DraftContent(), Scratch()
+        left = self._scratch
+        del self._content, self._scratch
+        left.remove()
 
 
 def _code_name() -> str:

@@ -12,6 +12,7 @@ from artfs.api.artifact_properties import ArtifactProperties
 from artfs.api.listing import PAGE_ITEMS, Listing
 from artfs.api.media import candidates, load
 from artfs.errors import DirectoryDiffers, PathNotFound
+from artfs.model.names import split_path
 from artfs.model.tree import EntryKind
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ class ArtifactFiles(ArtifactProperties):
             return str(target)
         found = self.manifest.find(path_prefix)
         if found.entry.kind is EntryKind.DIRECTORY:
-            getter.get_tree(found.entry.digest, target / found.path)
+            getter.get_tree(found.entry.digest, target, split_path(found.path))
         else:
-            getter.get_entry(found, (target / found.path).parent)
+            getter.get_entry(found, target, split_path(found.path)[:-1])
         return str(target)
 
     def checkout(self, root: str | Path | None = None) -> str:
@@ -151,7 +152,9 @@ class ArtifactFiles(ArtifactProperties):
 
 def version_root(version: VersionRecord, root: str | Path | None) -> Path:
     """Where a version is downloaded to: `root`, or what is meant where nobody says."""
-    return Path("artifacts") / f"{version.artifact}:{version.name}" if root is None else Path(root)
+    from artfs.client.get import default_root
+
+    return default_root(version) if root is None else Path(root)
 
 
 def _place(registry: str) -> str:

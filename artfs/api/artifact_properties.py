@@ -68,7 +68,7 @@ class ArtifactProperties(ArtifactFacts):
         """Keep what was changed since it was loaded, in one transaction, and load what the version is then.
 
         What others changed meanwhile stays, unless it is the same key, the same alias or the description too. An artifact
-        that is not logged is logged, in a run that is started if there is none.
+        that is not logged is logged, in a run of its own if there is none.
         """
         if self._sealed is None:
             self._log_by_itself()

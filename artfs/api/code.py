@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from artfs.model.names import NAME_BYTES_MAX
+from artfs.api.paths import valid_name
 
 NOTEBOOK_SETTING = "ARTFS_NOTEBOOK_NAME"
 
 _JUPYTER = "JPY_SESSION_NAME"
 _VSCODE = "__vsc_ipynb_file__"
 _KERNELS = {"ipykernel_launcher.py", "colab_kernel_launcher.py"}  # programs that run a notebook's cells
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 _PACKAGE_MAIN = "__main__"
-_CUT_MARK = "_"
 
 _log = logging.getLogger(__name__)
 
@@ -67,12 +64,12 @@ def main_program(main: ModuleType | None = None, environment: Mapping[str, str] 
 
 def artifact_name(program: MainProgram) -> str:
     """What an artifact of type `code` is called that was given no name: `train` for train.py."""
-    return _valid(program.name.removesuffix(program.path.suffix))
+    return valid_name(program.name.removesuffix(program.path.suffix))
 
 
 def source_name(project: str, program: MainProgram) -> str:
     """What `save_code=True` calls the artifact, as W&B does: `source-PROJECT-train.py`."""
-    return _valid(f"source-{project}-{program.name}")
+    return valid_name(f"source-{project}-{program.name}")
 
 
 def _there(path: Path, what: str) -> MainProgram | None:
@@ -86,14 +83,3 @@ def _notebook(path: Path) -> MainProgram | None:
     """A kernel is started in the directory of its notebook, and older servers tell a path from their own root."""
     in_place = Path(path.name)
     return _there(in_place if not path.is_file() and in_place.is_file() else path, "the notebook")
-
-
-def _valid(text: str) -> str:
-    """`text` as a name of artifacts; of a long one the middle is left out, since its end tells most."""
-    name = _NOT_IN_NAMES.sub("_", text)
-    if name.startswith((".", "-")):
-        name = f"_{name[1:]}"
-    if len(name) > NAME_BYTES_MAX:
-        half = (NAME_BYTES_MAX - len(_CUT_MARK)) // 2
-        name = name[:half] + _CUT_MARK + name[-half:]
-    return name or "code"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 
 GATHER_ATTEMPTS = 10
 
+_log = logging.getLogger(__name__)
+
 
 class Wanted(NamedTuple):
-    """What is to become a version. `run` is `project/id`, empty for none."""
+    """What is to become a version. `run` is `project/id`, empty for none; `aliases` are besides those of `edit`."""
 
     project: str
     artifact: str
@@ -34,13 +37,14 @@ class Wanted(NamedTuple):
     edit: VersionEdit
     content: DraftContent
     run: str
+    aliases: Sequence[str] = ()
 
     def request(self, created_by: str, aliases: Sequence[str] = ()) -> SealRequest:
         """Raises InvalidValue, InvalidName."""
         return SealRequest(
             artifact=self.artifact,
             root=NO_ROOT,
-            aliases=list(dict.fromkeys([*self.edit.checked_aliases(), *aliases])),
+            aliases=list(dict.fromkeys([*self.edit.checked_aliases(), *self.aliases, *aliases])),
             type=self.type,
             description=self.edit.description or None,
             metadata=self.edit.checked_metadata() or None,
@@ -51,16 +55,17 @@ class Wanted(NamedTuple):
 
 
 def commit(session: Session, wanted: Wanted) -> VersionRecord:
-    """Store and seal. Content that equals the newest version's makes no new one: that one gets what is said here."""
+    """Store and seal. Content that equals the newest version's makes no new one: that one gets what is said here.
+
+    It lives longer if that is asked for, never shorter: others rely on it.
+    """
     wanted.content.check()
     request = wanted.request(session.creator)
     result = put_plan(session.client, wanted.project, wanted.content, request)
     version = result.version
     if result.created:
         return version
-    change = VersionChange(
-        description=request.description, set_metadata=request.metadata or {}, ttl_s=request.ttl_s or None
-    )
+    change = VersionChange(description=request.description, set_metadata=request.metadata or {})
     if change == VersionChange():
         return version
     return session.registry.versions.update(version.project, version.artifact, version.number, change)
@@ -84,6 +89,8 @@ def contribute(session: Session, wanted: Wanted, group: str) -> SharedDraftRecor
 def finish(session: Session, wanted: Wanted, group: str) -> VersionRecord:
     """Contribute, and seal the union of all parts. Raises PathConflict, Conflict, DraftClosed, and then seals nothing."""
     shared = contribute(session, wanted, group)
+    if len(session.registry.shared_drafts.parts(shared.id)) == 1:
+        _log.warning("nobody but this run has contributed to %s in the group %r", wanted.artifact, group)
     for attempt in range(GATHER_ATTEMPTS):
         try:
             return _seal_union(session, wanted, shared)

@@ -47,6 +47,8 @@ class DisabledRun(Run):
             created_at_ns=now_ns,
             created_by=new.created_by,
             heard_of_at_ns=now_ns,
+            notes=new.notes,
+            tags=list(new.tags),
         )
         super().__init__(session, record)
 

@@ -48,7 +48,7 @@ class DraftContent:
 
         Raises AlreadyExists for other content there, and for a file in a directory's place; InvalidName.
         """
-        *above, name = _parts(path)
+        *above, name = check_path(path)
         directory = self.directory("/".join(above))
         there = directory.get(name)
         if isinstance(there, dict):
@@ -69,7 +69,7 @@ class DraftContent:
 
     def remove(self, path: str) -> None:
         """Take away a file, or a directory with all that is below. Raises PathNotFound."""
-        *above, name = _parts(path)
+        *above, name = check_path(path)
         directory: Node | None = self._root
         for part in above:
             directory = directory.get(part) if isinstance(directory, dict) else None
@@ -151,7 +151,8 @@ def _is_same(there: Node, leaf: Leaf) -> bool:
     return there == leaf
 
 
-def _parts(path: str) -> tuple[str, ...]:
+def check_path(path: str) -> tuple[str, ...]:
+    """The names on the way to a file. Raises InvalidName."""
     parts = split_path(path)
     if not parts:
         raise InvalidName(f"{path!r} names no file", hint="give the path that it has in the artifact")

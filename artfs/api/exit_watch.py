@@ -31,7 +31,7 @@ class ExitWatch:
                 setattr(builtins, name, self._exit)
 
     def _uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        self.exit_code = INTERRUPTED if issubclass(kind, KeyboardInterrupt) else UNCAUGHT
+        self.exit_code = exit_code_after(error)
         self._hook(kind, error, trace)
 
     def _exit(self, status: Any = None, /) -> NoReturn:
@@ -42,11 +42,16 @@ class _Exit(SystemExit):
     """Leaves the process, if nobody catches it in the main thread."""
 
     def __init__(self, status: Any, watch: ExitWatch) -> None:
+        self._counts = False
         super().__init__(status)
         self._watch = watch
         self._counts = threading.current_thread() is threading.main_thread()
         if self._counts:
             watch.exit_code = exit_code_of(status)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What goes to another process is an ordinary one."""
+        return SystemExit, self.args
 
     def __del__(self) -> None:
         """It is over: below a running frame it was caught, at the end of the process there is none."""
@@ -57,6 +62,13 @@ class _Exit(SystemExit):
         except ValueError:
             return
         self._watch.exit_code = 0
+
+
+def exit_code_after(error: BaseException) -> int:
+    """What the process's exit code is, or a shell says that it is, when `error` ends it."""
+    if isinstance(error, SystemExit):
+        return exit_code_of(error.code)
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else UNCAUGHT
 
 
 def exit_code_of(status: Any) -> int:

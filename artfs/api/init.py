@@ -7,14 +7,14 @@ import logging
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from artfs.api.artifact import CODE_TYPE, Artifact
 from artfs.api.code import main_program, source_name
 from artfs.api.exit_watch import UNCAUGHT, ExitWatch, watch_exit
 from artfs.api.paths import project_path, run_path
-from artfs.api.plain import plain_dict
+from artfs.api.plain import plain_dict, plain_tags
 from artfs.api.run import Run, live_runs, remember
 from artfs.api.session import session
 from artfs.errors import ArtfsError, InvalidValue
@@ -77,6 +77,9 @@ def init(
     *,
     id: str | None = None,
     name: str | None = None,
+    notes: str | None = None,
+    tags: Sequence[str] | None = None,
+    dir: str | os.PathLike[str] | None = None,
     group: str | None = None,
     job_type: str | None = None,
     sweep: str | None = None,
@@ -93,6 +96,9 @@ def init(
         entity: accepted, and stands for the server.
         id: the registry chooses one if there is none; in a process of `artfs run`, no id means its run.
         name: what to call it; the default is the id.
+        notes: what it is about, in words.
+        tags: words to find it by.
+        dir: accepted; nothing is kept in files of the run.
         group: what it does together with other runs; the default is ARTFS_RUN_GROUP.
         job_type: such as `train`.
         sweep: `id` or `project/id` of a sweep that it is one of; the default is ARTFS_SWEEP_ID.
@@ -107,9 +113,10 @@ def init(
         check_name("entity", entity)
     asked = Asked.of(project, id, sweep, resume)
     group = group or os.environ.get(GROUP_SETTING, "")
-    given = plain_dict("config", vars(config) if isinstance(config, Namespace) else dict(config or {}))
+    given = plain_dict("config", vars(config) if isinstance(config, Namespace) else config or {})
     creator = session().creator
-    new = NewRun(asked.id, asked.resume, name or "", group, job_type or "", asked.sweep, given, creator)
+    said = (name or "", notes or "", plain_tags(tags or ()), group, job_type or "")
+    new = NewRun(asked.id, asked.resume, *said, asked.sweep, given, creator)
     run = _current(asked, reinit=reinit) or _begin(asked, new, mode)
     if save_code:
         _save_code(run)
@@ -131,6 +138,7 @@ def _current(asked: Asked, *, reinit: bool) -> Run | None:
         is_meant = not asked.is_named or (run.project == asked.project and asked.id in ("", run.id))
         if is_meant and not reinit:
             return run
+        _log.info("the run %s/%s is ended, since another is begun", run.project, run.id)
         run.finish()
     return None
 

@@ -123,9 +123,9 @@ class ManifestEntry:
             root: the default is the version's own, as of `Artifact.download`.
         """
         below = version_root(self._version, root)
-        path = below / self.path
-        Getter(self._session.client.objects, self._version.project).get_entry(self._found, path.parent)
-        return str(path)
+        above = split_path(self.path)[:-1]
+        Getter(self._session.client.objects, self._version.project).get_entry(self._found, below, above)
+        return str(below / self.path)
 
     def open(self) -> BinaryIO:
         """Its content, for reading; nothing is written to disk. What is read is fetched as it is read.

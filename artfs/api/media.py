@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
 from artfs.errors import InvalidValue
 
 
+@runtime_checkable
 class Storable(Protocol):
     """What `artifact.add(obj, name)` takes."""
 

@@ -5,11 +5,15 @@ An entity stands for the server, which has one space of projects: it is read, an
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from artfs.errors import InvalidName
 from artfs.model.lineage import RunRef
-from artfs.model.names import LATEST, check_alias, check_name, parse_version
+from artfs.model.names import LATEST, NAME_BYTES_MAX, check_alias, check_name, parse_version
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
+_CUT_MARK = "_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +60,14 @@ def project_path(text: str | None, project: str) -> str:
     if len(above) > 1:
         raise InvalidName(f"{text!r} does not name a project", hint="write a project's name")
     return check_name("project", name)
+
+
+def valid_name(text: str) -> str:
+    """`text` as a name of artifacts; of a long one the middle is left out, since its end tells most."""
+    name = _NOT_IN_NAMES.sub("_", text)
+    if name.startswith((".", "-")):
+        name = f"_{name[1:]}"
+    if len(name) > NAME_BYTES_MAX:
+        half = (NAME_BYTES_MAX - len(_CUT_MARK)) // 2
+        name = name[:half] + _CUT_MARK + name[-half:]
+    return name or "_"

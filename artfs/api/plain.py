@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from datetime import date
 from pathlib import PurePath
 from typing import Any
@@ -30,6 +31,13 @@ def plain_dict(what: str, value: Any) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidValue(f"{what} is a {type(value).__name__}, not a mapping", hint="give a dict")
     return found
+
+
+def plain_tags(tags: Sequence[str]) -> list[str]:
+    """Tags as a list of text. Raises InvalidValue."""
+    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
+        raise InvalidValue(f"{tags!r} is no list of tags", hint="write tags=['baseline']")
+    return list(tags)
 
 
 def plain_values(what: str, values: Any) -> dict[str, Any]:

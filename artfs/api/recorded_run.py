@@ -74,6 +74,9 @@ class RecordedRun(RunFacts):
         self._config = SavedMapping(record.config, lambda v: plain_dict("config", v), self._keep_config)
         self._summary = SavedMapping(record.summary, lambda v: plain_values("summary", v), self._keep_summary)
 
+    def _change(self, change: RunChange) -> None:
+        self._record = self._session.registry.runs.update(self.project, self.id, change)
+
     def _keep_config(self, values: Mapping[str, Any]) -> None:
         self._session.registry.runs.update(self.project, self.id, RunChange(config=dict(values)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -9,16 +10,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from artfs.api.artifact import Artifact
 from artfs.api.artifact_facts import Sealed
-from artfs.api.exit_watch import UNCAUGHT, exit_code_of
-from artfs.api.paths import VersionPath
+from artfs.api.exit_watch import exit_code_after
+from artfs.api.last_tries import try_last
+from artfs.api.media import Storable
+from artfs.api.paths import VersionPath, valid_name
 from artfs.api.plain import plain_dict, plain_values
 from artfs.api.run_facts import RunFacts
 from artfs.api.run_log import STEP, RunLog
 from artfs.api.saved_mapping import SavedMapping
 from artfs.api.version_edit import unique_aliases
-from artfs.errors import TypeMismatch, UsageError
+from artfs.errors import ArtfsError, TypeMismatch, UsageError
 from artfs.model.lineage import EdgeKind, RunState, VersionRef
 from artfs.wire.records import VersionChange
 from artfs.wire.runs import RunChange
@@ -29,6 +34,9 @@ if TYPE_CHECKING:
     from artfs.wire.records import VersionRecord
     from artfs.wire.runs import RunRecord
 
+_logger = logging.getLogger(__name__)
+
+TABLE_TYPE = "run_table"  # of tables that are logged as values
 UNSPECIFIED_TYPE = "unspecified"  # of files that are logged without saying what they are
 
 ArtifactOrPath = Artifact | str | os.PathLike[str]
@@ -78,14 +86,15 @@ class Run(RunFacts):
         """Add values to the history, and set them in the summary. They are sent within seconds, many at once.
 
         Args:
-            data: the values, by name.
+            data: the values, by name. A table becomes a version of an artifact `run-ID-NAME`, to which the value then points.
             step: what they belong to; the default is one more than that of the log before. Steps do not go back.
             commit: False if more values of the same step follow, which is also meant where `step` is given.
 
         Raises InvalidValue for what JSON cannot hold, and what sending raised earlier.
         """
         self._check()
-        values = plain_values("what is logged", data)
+        kept = {key: self._pointed_to(key, value) for key, value in data.items()}
+        values = plain_values("what is logged", kept)
         done = step is None if commit is None else commit
         self._summary.note(self._log.add(values, step, commit=done))
 
@@ -196,16 +205,14 @@ class Run(RunFacts):
     def finish(self, exit_code: int | None = None) -> None:
         """End the run when all is sent: as finished if `exit_code` is 0 or None, else as failed. Repeatable.
 
-        Raises what sending raises. A run of `artfs run` goes on.
+        Raises what sending raises, of a registry out of reach after 15 s. A run of `artfs run` goes on.
         """
         self._check_process()
         with self._ending:
             if self._has_ended:
                 return
             try:
-                self._log.flush()
-                if self._owned:
-                    self._record = self._ended(exit_code or 0)
+                self._send_last(exit_code or 0)
             finally:
                 self._has_ended = True
                 self._log.stop()
@@ -219,13 +226,31 @@ class Run(RunFacts):
     ) -> None:
         if os.getpid() != self._pid:  # a forked child leaves its parent's block
             return
-        if isinstance(error, SystemExit):
-            self.finish(exit_code_of(error.code))
-        else:
-            self.finish(0 if kind is None else UNCAUGHT)
+        exit_code = 0 if error is None else exit_code_after(error)
+        try:
+            self.finish(exit_code)
+        except ArtfsError as failure:
+            if error is None:
+                raise
+            _logger.error("the run %s is not ended: %s", self.id, failure)  # and what left the block goes on
+
+    def _pointed_to(self, key: str, value: Any) -> Any:
+        """What the history says of `value`: of a table, where it is."""
+        if not isinstance(value, Storable):
+            return value
+        artifact = Artifact(valid_name(f"run-{self.id}-{key}"), TABLE_TYPE)
+        path = artifact.add(value, key)
+        self.log_artifact(artifact)
+        return {"_type": "table-file", "artifact": f"{self.project}/{artifact.name}", "path": path}
 
     def _open_log(self, first_step: int) -> RunLog:
         return RunLog(self._session.registry.runs, self.project, self.id, step=first_step)
+
+    def _send_last(self, exit_code: int) -> None:
+        what = f"the run {self.id} cannot be ended"
+        try_last(what, self._log.flush)
+        if self._owned:
+            self._record = try_last(what, lambda: self._ended(exit_code))
 
     def _ended(self, exit_code: int) -> RunRecord:
         state = RunState.FAILED if exit_code else RunState.FINISHED
@@ -244,6 +269,16 @@ class Run(RunFacts):
             raise UsageError(
                 f"the run {self.project}/{self.id} has ended", hint=f"artfs.init(id={self.id!r}, resume='must')"
             )
+
+    def _change(self, change: RunChange) -> None:
+        self._check()
+        self._log.change(change)
+        known = self._record
+        self._record = msgspec.structs.replace(
+            known,
+            notes=known.notes if change.notes is None else change.notes,
+            tags=known.tags if change.tags is None else change.tags,
+        )
 
     def _keep_config(self, values: Mapping[str, Any]) -> None:
         self._check()
@@ -274,9 +309,8 @@ class Run(RunFacts):
     def _wanted(self, artifact: Artifact, aliases: Sequence[str]) -> Wanted:
         from artfs.api.commit import Wanted
 
-        edit = artifact._edit
-        edit.aliases = unique_aliases([*edit.aliases, *aliases])
-        return Wanted(self.project, artifact.name, artifact.type, edit, artifact._content, f"{self.project}/{self.id}")
+        run, edit, content = f"{self.project}/{self.id}", artifact._edit, artifact._content
+        return Wanted(self.project, artifact.name, artifact.type, edit, content, run, aliases)
 
     def _shared_id(self, distributed_id: str | None) -> str:
         group = distributed_id or self.group

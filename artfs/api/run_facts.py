@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from artfs.api.artifact import Artifact
 from artfs.api.artifact_facts import Sealed, iso_time
 from artfs.api.listing import Listing
+from artfs.api.run_description import RunDescription
 from artfs.errors import VersionNotFound
 from artfs.model.names import version_name
 
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     from artfs.wire.runs import RunRecord
 
 
-class RunFacts:
-    """The facts that nobody sets, as of when they were asked for. Times are ISO 8601 in UTC."""
+class RunFacts(RunDescription):
+    """The facts, as of when they were asked for. Times are ISO 8601 in UTC."""
 
     def __init__(self, session: Session, record: RunRecord) -> None:
+        super().__init__(record)
         self._session = session
-        self._record = record
 
     @property
     def id(self) -> str:

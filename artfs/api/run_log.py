@@ -2,12 +2,14 @@
 
 That thread is also the run's heartbeat: also when nothing was logged, it says in time that the run lives.
 
-Owner of what waits: `RunLog`, under its lock. Only one thread sends at a time, under another, so that the order is kept.
+Owner of what waits: `RunLog`, under its lock. Only one thread sends at a time, under another, so that the order is kept. A fork
+waits for what is being sent: the child would inherit locks, of SQLite among others, of a thread that it does not have.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -22,6 +24,7 @@ BATCH_WAIT_S = 1.0  # what is logged is sent after at most this
 HEARTBEAT_S = RUN_LAPSE_S / 4
 WAITING_MAX = 10_000  # more, and whoever logs waits until they are sent
 STOP_S = 10.0
+FORK_WAIT_S = 1.0  # for a registry that does not answer; it is far, then, and holds no locks here
 STEP = "_step"
 TIME = "_timestamp"
 
@@ -156,7 +159,8 @@ class RunLog:
         """Send what waits, or say that the run lives. What is not available now is tried again by the next turn."""
         try:
             if not self._send():
-                self._keeper.log(self._project, self._run, [])
+                with _undivided:
+                    self._keeper.log(self._project, self._run, [])
         except Unavailable as error:
             _log.warning("what run %s logged is not sent yet: %s", self._run, error)
         except ArtfsError as error:
@@ -174,11 +178,12 @@ class RunLog:
             while batch := self._next_batch():
                 rows, change = condensed(batch)
                 try:
-                    if rows:
-                        self._keeper.log(self._project, self._run, rows)
-                        rows = []
-                    if change is not None:
-                        self._keeper.update(self._project, self._run, change)
+                    with _undivided:
+                        if rows:
+                            self._keeper.log(self._project, self._run, rows)
+                            rows = []
+                        if change is not None:
+                            self._keeper.update(self._project, self._run, change)
                 except Unavailable:
                     with self._lock:
                         self._waiting.extendleft(reversed([*rows, *([] if change is None else [change])]))
@@ -195,6 +200,7 @@ def condensed(batch: Sequence[Item]) -> tuple[list[HistoryRow], RunChange | None
     """Rows to log, and a change to make after them, that together do what the items do one after another."""
     config: dict[str, Any] = {}
     summary: dict[str, Any] = {}
+    said = RunChange()
     rows = []
     for item in batch:
         if isinstance(item, HistoryRow):
@@ -204,5 +210,41 @@ def condensed(batch: Sequence[Item]) -> tuple[list[HistoryRow], RunChange | None
         else:
             config.update(item.config or {})
             summary.update(item.summary or {})
-    change = RunChange(config=config or None, summary=summary or None)
+            said = RunChange(
+                notes=said.notes if item.notes is None else item.notes,
+                tags=said.tags if item.tags is None else item.tags,
+            )
+    change = RunChange(notes=said.notes, tags=said.tags, config=config or None, summary=summary or None)
     return rows, None if change == RunChange() else change
+
+
+class _Undivided:
+    """A block during which this process is not forked, or not for FORK_WAIT_S."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._forking = threading.local()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def before_fork(self) -> None:
+        self._forking.waited = self._lock.acquire(timeout=FORK_WAIT_S)
+
+    def after_in_parent(self) -> None:
+        if self._forking.waited:
+            self._lock.release()
+
+    def after_in_child(self) -> None:
+        self._lock = threading.Lock()
+
+
+_undivided = _Undivided()
+os.register_at_fork(
+    before=_undivided.before_fork,
+    after_in_parent=_undivided.after_in_parent,
+    after_in_child=_undivided.after_in_child,
+)

@@ -23,21 +23,31 @@ _FICLONE = 0x40049409  # ioctl: share the blocks of another file, where the file
 
 
 class Scratch:
-    """A place for files of one artifact, made when first needed. Safe to use from several threads."""
+    """A place for files of one artifact, made when first needed. Safe to use from several threads.
+
+    A forked child makes one of its own: below its parent's, all children would give their files the same names.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._root: Path | None = None
+        self._pid = 0
+        self._remover: weakref.finalize[..., Scratch] | None = None
         self._count = 0
 
     def new_path(self) -> Path:
         """Where no file is yet. Raises StorageFailed."""
         with self._lock:
-            if self._root is None:
-                self._root = _make_root()
-                weakref.finalize(self, _remove, self._root, os.getpid())
+            if self._root is None or self._pid != os.getpid():
+                self._root, self._pid = _make_root(), os.getpid()
+                self._remover = weakref.finalize(self, _remove, self._root, self._pid)
             self._count += 1
             return self._root / str(self._count)
+
+    def remove(self) -> None:
+        """Remove the files now: an interrupt meanwhile is raised, which a finalizer would swallow."""
+        if self._remover is not None:
+            self._remover()
 
     def copy(self, source: str) -> Path:
         """A copy of a regular file, of one moment. Raises FileChanged, StorageFull, StorageFailed, UnsupportedFile."""

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Mapping
 from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from artfs.model.names import check_name
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _IDENTIFYING = ("registry", "database", "storage", "encryption_keys", "ca_file", "cache", "cache_dir", "data_dir")
 
-Key = tuple[str, ...]
+Key = str
 
 
 class Session:
@@ -97,7 +98,8 @@ def session(settings: Mapping[str, str | None] | None = None) -> Session:
 
     config = configured(settings or {})
     secrets = (os.environ.get("ARTFS_TOKEN", ""), os.environ.get("ARTFS_TOKEN_FILE", ""))
-    return Session(config, (*(str(getattr(config, name)) for name in _IDENTIFYING), *secrets))
+    identifying = (*(str(getattr(config, name)) for name in _IDENTIFYING), *secrets)
+    return Session(config, sha256("\0".join(identifying).encode()).hexdigest())  # a digest: objects may be pickled
 
 
 def close_sessions() -> None:

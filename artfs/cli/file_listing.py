@@ -45,19 +45,22 @@ def list_files(session: Session, ref: str, *, long: bool, recursive: bool, as_js
         directory = version.root_key.digest if found is None else found.entry.digest
         listed = reader.walk(directory) if recursive else reader.list(directory)
     if as_json:
-        echo_json_stream(_rows(session, version.project, listed))
-        return
-    for one in listed:
-        click.echo(_long_line(one) if long else _short_name(one))
+        echo_json_stream(_entry_json(*one) for one in _described(session, version.project, listed))
+    elif long:
+        for one in _described(session, version.project, listed):
+            click.echo(_long_line(*one))
+    else:
+        for entry in listed:
+            click.echo(_short_name(entry))
 
 
-def _rows(session: Session, project: str, listed: Iterator[Found]) -> Iterator[dict[str, Any]]:
-    """JSON of entries. Descriptors of references are read many at a time; what they refer to is not looked for."""
+def _described(session: Session, project: str, listed: Iterator[Found]) -> Iterator[tuple[Found, Reference | None]]:
+    """Entries with their descriptors, which are read many at a time; what references refer to is not looked for."""
     while some := list(islice(listed, AT_ONCE)):
         keys = {i: FileContent.of(one.entry).key for i, one in enumerate(some) if _is_reference(one)}
         read = session.client.objects.read_many(project, [*keys.values()])
         references = {i: decode_reference(bytes(data)) for i, data in zip(keys, read, strict=True)}
-        yield from (_entry_json(one, references.get(i)) for i, one in enumerate(some))
+        yield from ((one, references.get(i)) for i, one in enumerate(some))
 
 
 def _is_reference(found: Found) -> bool:
@@ -87,9 +90,10 @@ def _short_name(found: Found) -> str:
     return found.path + ("/" if found.entry.kind is EntryKind.DIRECTORY else "")
 
 
-def _long_line(found: Found) -> str:
+def _long_line(found: Found, reference: Reference | None) -> str:
     entry = found.entry
     mode = "-r-xr-xr-x" if entry.executable else MODES[entry.kind]
-    arrow = f" -> {entry.target}" if entry.target is not None else ""
+    target = entry.target if reference is None else reference.uri
+    arrow = f" -> {target}" if target is not None else ""
     size = format_size(entry.size_bytes).rjust(9)
     return f"{mode}  {size}  {local_time(found.time_ns)}  {_short_name(found)}{arrow}"

@@ -26,9 +26,11 @@ def echo_json_stream(values: Iterable[Any]) -> None:
 
 
 def echo_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """Aligned columns; those in `right` align right; the last column is never padded."""
+    """Aligned columns; those in `right` align right; the last is never padded. Columns at the end that are empty are left out."""
     lines = [list(header), *map(list, rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    filled = [i for i in range(len(header)) if any(line[i] for line in lines[1:])] if lines[1:] else range(len(header))
+    lines = [line[: max(filled, default=0) + 1] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for number, line in enumerate(lines):
         cells = [
             cell.rjust(width) if i in right else cell.ljust(width)

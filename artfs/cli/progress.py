@@ -14,10 +14,13 @@ import click
 from artfs.model.sizes import format_size
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
 PLAIN_INTERVAL_S = 5.0
 BAR_INTERVAL_S = 0.1
+WIDE_COLUMNS = 100  # of a terminal
+COUNTS_COLUMNS = 46  # of "1,023.9/1,023.9 GiB 1023.9 MB/s 123456 files", and a space before each part
 
 
 class Meter(Protocol):
@@ -71,6 +74,24 @@ class Bar:
         )
 
 
+def bar_progress(console: Console, noun: str) -> Progress:
+    """One line of the console's width at most: what takes two leaves some of them behind."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.table import Column
+
+    bar_width = 20 if console.width >= WIDE_COLUMNS else 6
+    title_width = max(8, console.width - bar_width - COUNTS_COLUMNS)
+    return Progress(
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=title_width)),
+        BarColumn(bar_width),
+        DownloadColumn(binary_units=True, table_column=Column(no_wrap=True)),
+        TransferSpeedColumn(table_column=Column(no_wrap=True)),
+        TextColumn(f"{{task.fields[files]}} {noun}"),
+        console=console,
+        transient=True,
+    )
+
+
 @contextmanager
 def meter(title: str, *, quiet: bool = False, noun: str = "files") -> Iterator[Meter]:
     """The meter that suits where stderr goes; `noun` is what is counted."""
@@ -78,25 +99,8 @@ def meter(title: str, *, quiet: bool = False, noun: str = "files") -> Iterator[M
         yield Silent()
     elif sys.stderr.isatty():
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TransferSpeedColumn,
-        )
 
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TextColumn(f"{{task.fields[files]}} {noun}"),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        ) as progress:
+        with bar_progress(Console(stderr=True), noun) as progress:
             yield Bar(progress, title)
     else:
         yield Plain(title, noun)

@@ -28,6 +28,7 @@ def supervision() -> Iterator[Callable[[Sequence[str], Mapping[str, str]], int]]
     """
     watched = {*PASSED_ON, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+    inherited = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored nobody learns how a child ended
     _subreap(True)
     try:
         yield lambda command, environ: _supervise(command, environ, before)
@@ -36,6 +37,7 @@ def supervision() -> Iterator[Callable[[Sequence[str], Mapping[str, str]], int]]
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal may go: what is left to do is short
         while signal.sigtimedwait(watched, 0) is not None:
             pass  # what was for the command
+        signal.signal(signal.SIGCHLD, inherited)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

@@ -7,8 +7,8 @@ compared, read and written by a few threads. Where and how files are written is 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +17,14 @@ from typing import NamedTuple
 
 from artfs.client.files import FileReader
 from artfs.client.target import Target
+from artfs.client.threads import Threads
 from artfs.client.trees import Found, TreeReader
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest
+from artfs.model.names import check_name
 from artfs.model.tree import EntryKind
 from artfs.vfs.ports import Bytes, ObjectSource
+from artfs.wire.records import VersionRecord
 
 WRITING_THREADS = 2
 AHEAD_BATCHES = 4
@@ -98,21 +101,24 @@ class Getter:
         self._stopping = Event()  # interrupted or failed: large files are not finished
         self.result = GetResult()
 
-    def get_tree(self, tree: Digest, root: Path) -> GetResult:
+    def get_tree(self, tree: Digest, root: Path, below: Sequence[str] = ()) -> GetResult:
         """Make everything in the directory `tree` be in `root`, which is created. Other files there stay.
+
+        Args:
+            below: names of directories, one in another, to write into instead, never out of `root` by a link.
 
         Raises AlreadyExists for a directory in a file's place, StorageFull, StorageFailed, Damaged and what reading raises.
         """
-        target = Target.open(root)
+        target = _opened(root, below)
         try:
             self._write(self._walk(tree, target))
         finally:
             target.close()
         return self.result
 
-    def get_entry(self, found: Found, root: Path) -> GetResult:
-        """Make one file or link be in the directory `root`, under its own name."""
-        target = Target.open(root)
+    def get_entry(self, found: Found, root: Path, below: Sequence[str] = ()) -> GetResult:
+        """Make one file or link be in the directory `root`, or `below` that, under its own name."""
+        target = _opened(root, below)
         try:
             self._write(_Item(item, target) for item in (found,))
         finally:
@@ -142,8 +148,8 @@ class Getter:
         running: deque[tuple[_Batch, Future[GetResult]]] = deque()
         self._stopping.clear()
         with (
-            ThreadPoolExecutor(WRITING_THREADS, "artfs-write") as writers,
-            ThreadPoolExecutor(1, "artfs-fetch") as ahead,
+            Threads(WRITING_THREADS, "artfs-write") as writers,
+            Threads(1, "artfs-fetch") as ahead,
             closing(items),
             closing(_batches(items)) as batches,
         ):
@@ -168,7 +174,7 @@ class Getter:
         self._report(self.result)
 
     # In a writing thread.
-    def _write_batch(self, batch: _Batch, ahead: ThreadPoolExecutor) -> GetResult:
+    def _write_batch(self, batch: _Batch, ahead: Threads) -> GetResult:
         result = GetResult(len(batch.items), sum(item.found.entry.size_bytes for item in batch.items))
         differing = [item for item in batch.items if not self._is_there(item)]
         small = [item.found.entry for item in differing if item.found.entry.kind is EntryKind.FILE]
@@ -204,6 +210,22 @@ class Getter:
             entry.executable,
             item.found.time_ns,
         )
+
+
+def default_root(version: VersionRecord) -> Path:
+    """Where a version is put where nobody says. Raises InvalidName, rather than follow a server out of the directory."""
+    return Path("artifacts") / f"{check_name('artifact', version.artifact)}:{version.name}"
+
+
+def _opened(root: Path, below: Sequence[str]) -> Target:
+    target = Target.open(root)
+    for name in below:
+        try:
+            inner = target.subdirectory(name)
+        finally:
+            target.close()
+        target = inner
+    return target
 
 
 def _batches(items: Generator[_Item, None, None]) -> Generator[_Batch, None, None]:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager
 from itertools import chain
 
 from artfs.client.draft_lease import DraftLease
+from artfs.client.threads import Threads
 from artfs.model import codec
 from artfs.model.codec import Codec
 from artfs.model.digest import ObjectKey, ObjectKind
@@ -61,7 +62,7 @@ class Packer:
         self._packed: set[ObjectKey] = set()  # in open packs or being sent
         self._known: OrderedDict[ObjectKey, None] = OrderedDict()  # stored, and leased to the draft below
         self._known_to = ""
-        self._sender = ThreadPoolExecutor(1, "artfs-send")
+        self._sender = Threads(1, "artfs-send")
         self._sending: deque[Future[list[ObjectKey]]] = deque()
         self.stored_bytes = 0
         self.object_count = 0

@@ -13,7 +13,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ import msgspec
 from artfs.client.client import Client
 from artfs.client.scan import AnyStep, End, Ready, Source, Totals, find_problem, look, scan, user_xattrs, walk
 from artfs.client.source_file import read_small
+from artfs.client.threads import Threads
 from artfs.client.upload import UploadSession
 from artfs.errors import ArtfsError, ArtifactNotFound, RegistryUnavailable, TypeMismatch, UnsupportedFile
 from artfs.model.chunking import WHOLE_FILE_BYTES_MAX
@@ -148,7 +149,7 @@ def store(client: Client, project: str, request: SealRequest, fill: Callable[[Up
 
 def store_plan(session: UploadSession, plan: Plan, *, xattrs: bool = False, report: Report = lambda _: None) -> Digest:
     """Everything of the plan is stored durably in the session's draft, and this is its root."""
-    with ThreadPoolExecutor(READING_THREADS, "artfs-read") as readers:
+    with Threads(READING_THREADS, "artfs-read") as readers:
         try:
             return _Put(session, plan, xattrs=xattrs, report=report).run(readers)
         finally:
@@ -217,7 +218,7 @@ class _Put:
         self._done_files = 0
         self._done_bytes = 0
 
-    def run(self, readers: ThreadPoolExecutor) -> Digest:
+    def run(self, readers: Threads) -> Digest:
         """Everything is stored durably, and this is its root."""
         self._tell()
         for steps, contents in _read_ahead(self._plan.steps(), readers):
@@ -290,7 +291,7 @@ _Small = tuple[Digest, bytes]
 _Group = list[AnyStep]
 
 
-def _read_ahead(steps: Iterable[AnyStep], readers: ThreadPoolExecutor) -> Iterator[tuple[_Group, list[_Small | None]]]:
+def _read_ahead(steps: Iterable[AnyStep], readers: Threads) -> Iterator[tuple[_Group, list[_Small | None]]]:
     """The steps in order, a group at a time, with what the small files among them hold."""
     groups = _groups(steps)
     ahead: deque[tuple[_Group, Future[list[_Small | None]]]] = deque()

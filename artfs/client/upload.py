@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from artfs.client.packing import Packer
 from artfs.client.source_file import READ_ATTEMPTS, changed, chunks_of, opened, read_small, signature
+from artfs.client.threads import Threads
 from artfs.errors import InvalidValue
 from artfs.model.chunking import WHOLE_FILE_BYTES_MAX
 from artfs.model.content import FileContent
@@ -46,7 +47,7 @@ class Uploads:
     def __init__(self, registry: Registry, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._registry = registry
         self._clock_ns = clock_ns
-        self._threads = ThreadPoolExecutor(THREADS, "artfs-upload")
+        self._threads = Threads(THREADS, "artfs-upload")
 
     def open(self, project: str) -> UploadSession:
         """A session into `project`, which exists. Nothing is asked of the registry yet."""

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from artfs.errors import AliasNotFound, VersionNotFound
+from collections.abc import Sequence
+
+from artfs.errors import AliasNotFound, InvalidValue, VersionNotFound
 from artfs.model.names import check_alias, version_name
 from artfs.registry.catalog import find_artifact, find_project
 from artfs.registry.changes import append_change
 from artfs.registry.database import Transaction
 from artfs.registry.resources import Resources
+from artfs.wire.service import ALIASES_MAX
+
+
+def check_aliases(names: Sequence[str]) -> None:
+    """Raises InvalidName, and InvalidValue for so many that all others would wait long while they are moved."""
+    if len(names) > ALIASES_MAX:
+        raise InvalidValue(f"{len(names)} aliases at once", hint=f"give a version at most {ALIASES_MAX} at once")
+    for name in names:
+        check_alias(name)
 
 
 def aliases_now(tx: Transaction, artifact_id: int) -> dict[str, int]:

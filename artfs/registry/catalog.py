@@ -11,7 +11,7 @@ from artfs.errors import AlreadyExists, ArtifactNotFound, NotEmpty, ProjectNotFo
 from artfs.model.access import Role, Visibility
 from artfs.model.names import check_name
 from artfs.registry.changes import append_change, append_farewell
-from artfs.registry.database import Transaction, allocate
+from artfs.registry.database import Parameters, Transaction, allocate
 from artfs.registry.maintenance import Maintenance
 from artfs.registry.resources import Resources
 from artfs.store.packs import ID_BYTES
@@ -57,6 +57,22 @@ _ARTIFACT = (
 
 def page_limit(limit: int | None) -> int:
     return LIST_MAX if limit is None else max(0, min(limit, LIST_MAX))
+
+
+def rows_that_fit(tx: Transaction, sizes: str, parameters: Parameters, limit: int | None, bytes_max: int | None) -> int:
+    """How many rows to ask for, if all of them together are to be no larger than that; at least one.
+
+    Args:
+        sizes: a query of the size of each, in the same order, that ends where its LIMIT belongs.
+    """
+    if bytes_max is None:
+        return page_limit(limit)
+    total_bytes = 0
+    for count, (size_bytes,) in enumerate(tx.rows(f"{sizes} LIMIT ?", (*parameters, page_limit(limit)))):
+        total_bytes += size_bytes
+        if total_bytes > bytes_max and count:
+            return count
+    return page_limit(limit)
 
 
 def peek_project(tx: Transaction, name: str) -> Project | None:

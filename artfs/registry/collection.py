@@ -84,7 +84,7 @@ class Collection:
         Args:
             wait: for another process that is cleaning packs; else leave them to that one.
             versions, drafts, packs: how many at most.
-            stopped: asked between transactions; what is left is done by a later call.
+            stopped: asked between transactions, and before packs are cleaned; what is left is done by a later call.
         """
         now_ns = self._resources.clock()
         with self._database.read() as tx:
@@ -99,7 +99,7 @@ class Collection:
             plans.append(_plan(project, done))
             if stopped():
                 break
-        swept = self._maintenance.sweep(wait=wait, drafts=drafts, packs=packs)
+        swept = self._maintenance.sweep(wait=wait, drafts=drafts, packs=packs, stopped=stopped)
         objects = sum(plan.object_count for plan in plans) + swept.toll.object_count
         freed_bytes = sum(plan.freed_bytes for plan in plans) + swept.toll.stored_bytes
         return Collected([plan for plan in plans if plan.version_count], swept.draft_count, objects, freed_bytes)

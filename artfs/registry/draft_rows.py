@@ -75,9 +75,9 @@ def open_draft(tx: Transaction, project: Project, random_bytes: RandomBytes, now
     return draft
 
 
-def end_draft(tx: Transaction, draft_id: int, now_ns: int) -> None:
-    """Let a draft hold nothing from now on. What only it held is still to be collected."""
-    tx.run("UPDATE drafts SET state = 'ended', expires_at = ? WHERE id = ? AND state = 'open'", (now_ns, draft_id))
+def end_draft(tx: Transaction, draft_id: int, until_ns: int) -> None:
+    """Let a draft hold nothing from now on, and be known until then. What only it held is still to be collected."""
+    tx.run("UPDATE drafts SET state = 'ended', expires_at = ? WHERE id = ? AND state = 'open'", (until_ns, draft_id))
 
 
 def lease(tx: Transaction, draft_id: int, objects: Sequence[int]) -> None:

@@ -28,11 +28,13 @@ class Guard:
 
     Attributes:
         caller: who it is, as its token says.
+        page_bytes_max: about how large a list may be that it gets at once; None for any size.
     """
 
-    def __init__(self, registry: SqlRegistry, caller: Identity) -> None:
+    def __init__(self, registry: SqlRegistry, caller: Identity, page_bytes_max: int | None = None) -> None:
         self._members = registry.access.members
         self.caller = caller
+        self.page_bytes_max = page_bytes_max
 
     @property
     def user(self) -> str:

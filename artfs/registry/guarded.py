@@ -117,14 +117,16 @@ class GuardedVersions:
 
     def list(self, project: str, artifact: str, *, after: int = -1, limit: int | None = None) -> list[VersionRecord]:
         self._guard.require(Operation.READ, project)
-        return self._inner.list(project, artifact, after=after, limit=limit)
+        bytes_max = self._guard.page_bytes_max
+        return self._inner.list(project, artifact, after=after, limit=limit, bytes_max=bytes_max)
 
     def resolve(self, project: str, artifact: str, selector: str, *, as_of: int | None = None) -> VersionRecord:
         self._guard.require(Operation.READ, project)
         return self._inner.resolve(project, artifact, selector, as_of=as_of)
 
     def update(self, project: str, artifact: str, number: int, change: VersionChange) -> VersionRecord:
-        self._guard.require(Operation.WRITE, project)
+        """To let a version expire is to delete it, only later."""
+        self._guard.require(Operation.DELETE if change.ttl_s else Operation.WRITE, project)
         return self._inner.update(project, artifact, number, change)
 
     def plan_delete(self, project: str, artifact: str, numbers: Sequence[int]) -> DeletionPlan:
@@ -255,11 +257,14 @@ class GuardedChanges:
 
 
 class GuardedRegistry:
-    """A `Registry` for one caller over one that may do everything. Closing it closes nothing."""
+    """A `Registry` for one caller over one that may do everything. Closing it closes nothing.
 
-    def __init__(self, registry: SqlRegistry, caller: Identity) -> None:
+    With `page_bytes_max` a list of records that may be large is shorter than asked for, rather than much larger than that.
+    """
+
+    def __init__(self, registry: SqlRegistry, caller: Identity, *, page_bytes_max: int | None = None) -> None:
         self._registry = registry
-        self.guard = guard = Guard(registry, caller)
+        self.guard = guard = Guard(registry, caller, page_bytes_max)
         self.projects = GuardedProjects(registry, guard)
         self.artifacts = GuardedArtifacts(registry, guard)
         self.versions = GuardedVersions(registry, guard)

@@ -13,7 +13,7 @@ import msgspec
 from artfs.errors import DraftNotFound
 from artfs.model.access import Operation
 from artfs.model.digest import Digest
-from artfs.model.lineage import Direction, EdgeKind, VersionRef
+from artfs.model.lineage import Direction, EdgeKind, RunRef, VersionRef
 from artfs.registry.guard import Guard
 from artfs.registry.lineage import check_refs
 from artfs.registry.sql_registry import SqlRegistry
@@ -31,6 +31,7 @@ from artfs.wire.runs import (
     SweepRecord,
     VersionEdges,
 )
+from artfs.wire.service import GRAPH_NODES_MAX
 
 
 class GuardedRuns:
@@ -42,7 +43,8 @@ class GuardedRuns:
         self, project: str, *, group: str = "", sweep: str = "", after: int = -1, limit: int | None = None
     ) -> list[RunRecord]:
         self._guard.require(Operation.READ, project)
-        return self._inner.list(project, group=group, sweep=sweep, after=after, limit=limit)
+        bytes_max = self._guard.page_bytes_max
+        return self._inner.list(project, group=group, sweep=sweep, after=after, limit=limit, bytes_max=bytes_max)
 
     def get(self, project: str, run: str) -> RunRecord:
         self._guard.require(Operation.READ, project)
@@ -63,7 +65,7 @@ class GuardedRuns:
 
     def history(self, project: str, run: str, *, after: int = -1, limit: int | None = None) -> Sequence[HistoryRow]:
         self._guard.require(Operation.READ, project)
-        return self._inner.history(project, run, after=after, limit=limit)
+        return self._inner.history(project, run, after=after, limit=limit, bytes_max=self._guard.page_bytes_max)
 
     def delete(self, project: str, run: str) -> None:
         self._guard.require(Operation.DELETE, project)
@@ -77,7 +79,7 @@ class GuardedSweeps:
 
     def list(self, project: str, *, after: str = "", limit: int | None = None) -> list[SweepRecord]:
         self._guard.require(Operation.READ, project)
-        return self._inner.list(project, after=after, limit=limit)
+        return self._inner.list(project, after=after, limit=limit, bytes_max=self._guard.page_bytes_max)
 
     def get(self, project: str, sweep: str) -> SweepRecord:
         self._guard.require(Operation.READ, project)
@@ -94,7 +96,7 @@ class GuardedSweeps:
 
 
 class GuardedLineage:
-    """`Lineage` of one caller. Who notes an edge writes to the run, and need only be able to read the version."""
+    """`Lineage` of one caller. Who notes an edge writes to the run; who used a version could read it, who made it write it."""
 
     def __init__(self, registry: SqlRegistry, guard: Guard) -> None:
         self._inner = registry.lineage
@@ -103,8 +105,9 @@ class GuardedLineage:
     def record(self, project: str, run: str, kind: EdgeKind, versions: Sequence[VersionRef]) -> None:
         self._guard.require(Operation.WRITE, project)
         check_refs(versions)
+        needed = Operation.READ if kind is EdgeKind.USED else Operation.WRITE
         for of in dict.fromkeys(version.project for version in versions):
-            self._guard.require(Operation.READ, of)
+            self._guard.require(needed, of)
         self._inner.record(project, run, kind, versions)
 
     def of_run(self, project: str, run: str) -> RunEdges:
@@ -116,7 +119,13 @@ class GuardedLineage:
         return self._inner.of_version(project, artifact, number, shown=self._guard.shown)
 
     def graph(
-        self, project: str, artifact: str, number: int, *, direction: Direction = Direction.BOTH, depth: int = 100
+        self,
+        project: str,
+        artifact: str,
+        number: int,
+        *,
+        direction: Direction = Direction.BOTH,
+        depth: int = GRAPH_NODES_MAX,
     ) -> LineageGraph:
         self._guard.require(Operation.READ, project)
         return self._inner.graph(project, artifact, number, direction=direction, depth=depth, shown=self._guard.shown)
@@ -139,8 +148,14 @@ class GuardedSharedDrafts:
         self._inner.add(shared, draft, part)
 
     def parts(self, shared: str) -> list[Part]:
+        """With the runs that the caller may know of."""
         self._guard.require_of_shared_draft(shared)
-        return self._inner.parts(shared)
+        parts = self._inner.parts(shared)
+        visible = self._guard.visible({RunRef.parse(part.run).project for part in parts if part.run})
+        return [
+            part if not part.run or RunRef.parse(part.run).project in visible else msgspec.structs.replace(part, run="")
+            for part in parts
+        ]
 
     def finish(self, shared: str, draft: str, request: SealRequest, parts: Sequence[Digest]) -> SealResult:
         self._guard.require_of_shared_draft(shared)

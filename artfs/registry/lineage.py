@@ -20,7 +20,7 @@ from artfs.registry.runs import Run, find_run
 from artfs.registry.versions import find_version
 from artfs.wire.records import VersionRecord
 from artfs.wire.runs import LineageGraph, RunEdges, VersionEdges
-from artfs.wire.service import EDGES_MAX
+from artfs.wire.service import EDGES_MAX, GRAPH_NODES_MAX
 
 _BELOW = (  # versions that follow from those in `below`
     " UNION SELECT l.version_id FROM below b JOIN run_edges u ON u.version_id = b.id AND u.kind = 'used'"
@@ -150,7 +150,7 @@ class Lineage:
         number: int,
         *,
         direction: Direction = Direction.BOTH,
-        depth: int = 100,
+        depth: int = GRAPH_NODES_MAX,
         shown: Shown = everything,
     ) -> LineageGraph:
         with self._database.read() as tx:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from artfs.errors import ArtfsError
 from artfs.registry.liveness import Toll, remove_doomed, unattached, walk
-from artfs.registry.pack_cleaning import PackCleaning
+from artfs.registry.pack_cleaning import PackCleaning, Stopped
 from artfs.registry.resources import Resources
 from artfs.store.packs import PackName
 
@@ -57,12 +57,15 @@ class Maintenance:
         except ArtfsError as error:
             _log.warning("cleaning up after an upload is put off: %s", error)
 
-    def sweep(self, *, wait: bool, drafts: int = 1 << 30, packs: int = 1 << 30) -> Swept:
+    def sweep(
+        self, *, wait: bool, drafts: int = 1 << 30, packs: int = 1 << 30, stopped: Stopped = lambda: False
+    ) -> Swept:
         """End drafts that expired, collect those that ended, and clean packs.
 
         Args:
             wait: for another process that is cleaning; else leave it to that one.
             drafts, packs: how many of each at most.
+            stopped: asked in between; what is left is done by a later call.
         """
         now_ns = self._resources.clock()
         due = "state = 'open' AND expires_at <= ?"
@@ -79,6 +82,8 @@ class Maintenance:
                 )
         swept = Swept(0, Toll(0, 0))
         for (draft_id,) in (*expired, *ended):
+            if stopped():
+                break
             toll = self._collect(draft_id)
             if toll is not None:
                 swept = swept.plus(toll)
@@ -86,7 +91,10 @@ class Maintenance:
             with self._database.write() as tx:
                 tx.run("DELETE FROM drafts WHERE state = 'ended' AND collected = 1 AND expires_at <= ?", (now_ns,))
                 tx.run("DELETE FROM shared_drafts WHERE version IS NULL AND draft_id IS NULL")  # theirs were among them
-        self.clean_packs(wait=wait, packs=packs)
+                tx.run(
+                    "DELETE FROM shared_parts WHERE shared_id IN (SELECT id FROM shared_drafts WHERE draft_id IS NULL)"
+                )
+        self._cleaning.clean(wait=wait, packs=packs, stopped=stopped)
         return swept
 
     def _collect(self, draft_id: int) -> Toll | None:
@@ -112,12 +120,16 @@ class Maintenance:
         return toll if found else None
 
     def drop_unknown(self, name: PackName) -> None:
-        """Delete a stored file that no row speaks of: its draft ended while it was stored."""
+        """Delete a stored file that is of no use: its draft ended while it was stored.
+
+        Whoever is about to delete it may have looked for the file before it was there.
+        """
         with self._database.write() as tx:
             row = tx.row(
-                "SELECT 1 FROM packs p JOIN projects j ON j.id = p.project_id WHERE j.uid = ? AND p.pack_id = ?", name
+                "SELECT p.state FROM packs p JOIN projects j ON j.id = p.project_id WHERE j.uid = ? AND p.pack_id = ?",
+                name,
             )
-            if row is None:
+            if row is None or row[0] == "deleting":
                 self._store.delete(name)
 
     def clean_packs(self, *, wait: bool = True, packs: int = 1 << 30) -> None:

@@ -28,6 +28,12 @@ _GAP_BYTES = 64 << 10
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+Stopped = Callable[[], bool]
+"""Whether to leave what is not begun yet to a later call."""
+
+
+def _never() -> bool:
+    return False
 
 
 class _Pack(NamedTuple):
@@ -63,7 +69,7 @@ class PackCleaning:
         self._database = resources.database
         self._store = resources.store
 
-    def clean(self, *, wait: bool = True, packs: int = 1 << 30) -> None:
+    def clean(self, *, wait: bool = True, packs: int = 1 << 30, stopped: Stopped = _never) -> None:
         """Delete the packs that hold nothing, then rewrite those that hold what they should not.
 
         Deleting comes first, to make room. A pack that cannot be rewritten since it is damaged is left as it is.
@@ -72,6 +78,7 @@ class PackCleaning:
         Args:
             wait: for another process that is cleaning; else leave it to that one.
             packs: how many at most.
+            stopped: asked before each batch.
         """
         with self._database.read() as tx:
             unused = tx.row(_ANY_UNUSED)
@@ -84,7 +91,7 @@ class PackCleaning:
                 self._drop_unused()
             unfit: set[int] = set()
             at_once = BATCH_PACKS
-            while packs > 0 and (batch := self._batch(min(packs, at_once), unfit)):
+            while packs > 0 and not stopped() and (batch := self._batch(min(packs, at_once), unfit)):
                 packs -= len(batch)
                 if batch[0].state == "deleting":
                     self._delete(batch)
@@ -187,14 +194,19 @@ class PackCleaning:
                 yield one, data[at : at + one.placed.stored_bytes]
 
     def _switch(self, copies: Sequence[tuple[_Rewriting, list[_Live] | None]]) -> None:
-        """Let the objects be in the new packs, from one moment to the next."""
+        """Let the objects be in the new packs, from one moment to the next.
+
+        Not in those that somebody gave up meanwhile, who did not know that they are being written: their old packs stay.
+        """
         if not copies:
             return
-        good = [(one, copied) for one, copied in copies if copied is not None]
         with self._database.write() as tx:
+            sql = "SELECT id FROM packs WHERE state = 'writing' AND id IN ({})"
+            kept = {id_ for (id_,) in rows_in(tx, sql, (), [one.new_id for one, _ in copies])}
+            good = [(one, copied) for one, copied in copies if copied is not None and one.new_id in kept]
             tx.run_many(
                 "UPDATE objects SET pack = ?, start = ? WHERE id = ? AND pack = ?",
-                ((one.new_id, kept.placed.offset, kept.id, one.old.id) for one, copied in good for kept in copied),
+                ((one.new_id, live.placed.offset, live.id, one.old.id) for one, copied in good for live in copied),
             )
             sql = "SELECT pack, count(*) FROM objects WHERE pack IN ({}) GROUP BY pack"
             moved: dict[int, int] = dict(rows_in(tx, sql, (), [one.new_id for one, _ in good]))
@@ -205,8 +217,10 @@ class PackCleaning:
                     for one, copied in good
                 ),
             )
-            let_go = [one.new_id if copied is None else one.old.id for one, copied in copies]
-            tx.run_many("UPDATE packs SET state = 'deleting' WHERE id = ?", ((id_,) for id_ in let_go))
+            let_go = [one.old.id for one, _ in good] + [one.new_id for one, copied in copies if copied is None]
+            tx.run_many(f"UPDATE packs SET state = 'deleting' WHERE id = ? AND {_EMPTY}", ((id_,) for id_ in let_go))
+        given_up = [one.name for one, copied in copies if copied is not None and one.new_id not in kept]
+        _in_threads(self._store.delete, given_up)  # whoever gave them up may have done that before they were stored
 
 
 _ANY_UNUSED = "SELECT 1 FROM packs WHERE state <> 'stored' AND state = 'writing' AND draft_id IS NULL LIMIT 1"

@@ -14,8 +14,8 @@ import msgspec
 from artfs.errors import AlreadyExists, InvalidValue, RunNotFound
 from artfs.model.lineage import RUN_LAPSE_S, Resume, RunRef, RunState, choose_id
 from artfs.model.names import check_label, check_name
-from artfs.registry.catalog import Project, find_project, page_limit
-from artfs.registry.database import Row, Transaction, allocate, rows_in
+from artfs.registry.catalog import Project, find_project, rows_that_fit
+from artfs.registry.database import Row, Transaction, allocate, batches, rows_in
 from artfs.registry.resources import Resources
 from artfs.registry.sweeps import find_sweep
 from artfs.registry.versions import encode_metadata
@@ -24,11 +24,14 @@ from artfs.wire.runs import HISTORY_ROWS_MAX, HistoryRow, NewRun, RunChange, Run
 NUMBER_MAX = (1 << 63) - 1
 EXIT_CODE_MAX = (1 << 31) - 1
 ID_ATTEMPTS = 100
+TAGS_MAX = 100
+NOTES_CHARACTERS_MAX = 64 << 10
+STEPS_AT_ONCE = 16  # of a history that are in memory with what was logged before: each may be large
 RUN_LAPSE_NS = RUN_LAPSE_S * 10**9
 
 RUN_COLUMNS = (
-    "p.name, r.run, r.id, r.name, r.state, r.run_group, r.job_type, coalesce(s.sweep, ''), r.created_at, r.created_by,"
-    " r.heard_of_at, r.ended_at, r.exit_code"
+    "p.name, r.run, r.id, r.name, r.notes, r.tags, r.state, r.run_group, r.job_type, coalesce(s.sweep, ''),"
+    " r.created_at, r.created_by, r.heard_of_at, r.ended_at, r.exit_code"
 )
 RUN_TABLES = "runs r JOIN projects p ON p.id = r.project_id LEFT JOIN sweeps s ON s.id = r.sweep_id"
 _RUN = f"SELECT {RUN_COLUMNS}, r.config, r.summary FROM {RUN_TABLES}"
@@ -61,10 +64,9 @@ def not_found(ref: RunRef) -> RunNotFound:
 
 def run_record(row: Row, now_ns: int) -> RunRecord:
     """The record of a row of RUN_COLUMNS, with config and summary if they follow."""
-    project, run, number, name, state, group, job_type, sweep, created_at, created_by, heard_of_at, ended_at, code = (
-        row[:13]
-    )
-    config, summary = (msgspec.json.decode(text) for text in row[13:15] or ("{}", "{}"))
+    project, run, number, name, notes, tags, state, group, job_type, sweep = row[:10]
+    created_at, created_by, heard_of_at, ended_at, code = row[10:15]
+    config, summary = (msgspec.json.decode(text) for text in row[15:17] or ("{}", "{}"))
     if state == RunState.RUNNING.value and now_ns - heard_of_at > RUN_LAPSE_NS:
         state, ended_at = RunState.FAILED.value, heard_of_at
     return RunRecord(
@@ -72,6 +74,8 @@ def run_record(row: Row, now_ns: int) -> RunRecord:
         id=run,
         number=number,
         name=name,
+        notes=notes,
+        tags=msgspec.json.decode(tags),
         state=RunState(state),
         group=group,
         job_type=job_type,
@@ -84,6 +88,23 @@ def run_record(row: Row, now_ns: int) -> RunRecord:
         ended_at_ns=ended_at,
         exit_code=code,
     )
+
+
+def _checked_tags(tags: Sequence[str]) -> str:
+    """Tags as they are stored, each once. Raises InvalidValue."""
+    if len(tags) > TAGS_MAX:
+        raise InvalidValue(f"{len(tags)} tags", hint=f"a run has at most {TAGS_MAX}")
+    for tag in tags:
+        if not check_label("tag", tag):
+            raise InvalidValue("a tag is empty", hint="leave it out")
+    return msgspec.json.encode(list(dict.fromkeys(tags))).decode()
+
+
+def _check_notes(notes: str) -> None:
+    if len(notes) > NOTES_CHARACTERS_MAX:
+        raise InvalidValue(
+            f"notes of {len(notes)} characters", hint=f"at most {NOTES_CHARACTERS_MAX}; put more into an artifact"
+        )
 
 
 def _merged(encoded: str, values: dict[str, Any] | None, what: str) -> str:
@@ -99,8 +120,16 @@ class Runs:
         self._database = resources.database
 
     def list(
-        self, project: str, *, group: str = "", sweep: str = "", after: int = -1, limit: int | None = None
+        self,
+        project: str,
+        *,
+        group: str = "",
+        sweep: str = "",
+        after: int = -1,
+        limit: int | None = None,
+        bytes_max: int | None = None,
     ) -> list[RunRecord]:
+        """With `bytes_max` fewer, rather than much more than that together."""
         condition, named = "r.project_id = ? AND r.id > ?", []
         for column, value in (("r.run_group", group), ("s.sweep", sweep)):
             if value:
@@ -108,8 +137,9 @@ class Runs:
                 named.append(value)
         with self._database.read() as tx:
             of = find_project(tx, project)
-            sql = f"{_RUN} WHERE {condition} ORDER BY r.id LIMIT ?"
-            rows = tx.rows(sql, (of.id, after, *named, page_limit(limit)))
+            sizes = f"SELECT length(r.config) + length(r.summary) FROM {RUN_TABLES} WHERE {condition} ORDER BY r.id"
+            fitting = rows_that_fit(tx, sizes, (of.id, after, *named), limit, bytes_max)
+            rows = tx.rows(f"{_RUN} WHERE {condition} ORDER BY r.id LIMIT ?", (of.id, after, *named, fitting))
         now_ns = self._resources.clock()
         return [run_record(row, now_ns) for row in rows]
 
@@ -122,6 +152,8 @@ class Runs:
             check_name("run", new.id)
         for what, text in (("name", new.name), ("group", new.group), ("job type", new.job_type)):
             check_label(what, text)
+        _check_notes(new.notes)
+        _checked_tags(new.tags)
         config = encode_metadata(new.config, "config")
         with self._database.write() as tx:
             of = find_project(tx, project)
@@ -133,7 +165,9 @@ class Runs:
                     raise not_found(RunRef(project, id_))
                 run = self._insert(tx, of, id_, new, sweep_id, config)
             elif new.resume is Resume.NEVER:
-                raise AlreadyExists(f"the run {run.ref} exists", hint="choose another id, or go on with it by resume")
+                raise AlreadyExists(
+                    f"the run {run.ref} exists", hint="choose another id; resume='allow' goes on with it"
+                )
             else:
                 self._go_on(tx, run, new, sweep_id)
             return self._record(tx, run)
@@ -141,6 +175,8 @@ class Runs:
     def update(self, project: str, run: str, change: RunChange) -> RunRecord:
         if change.name is not None:
             check_label("name", change.name)
+        _check_notes(change.notes or "")
+        tags = None if change.tags is None else _checked_tags(change.tags)
         if change.exit_code is not None and abs(change.exit_code) > EXIT_CODE_MAX:
             raise InvalidValue(f"{change.exit_code} is no exit code", hint="it is the status of a process")
         with self._database.write() as tx:
@@ -159,6 +195,10 @@ class Runs:
             )
             if change.name is not None:
                 tx.run("UPDATE runs SET name = ? WHERE id = ?", (change.name or run, found.id))
+            if change.notes is not None:
+                tx.run("UPDATE runs SET notes = ? WHERE id = ?", (change.notes, found.id))
+            if tags is not None:
+                tx.run("UPDATE runs SET tags = ? WHERE id = ?", (tags, found.id))
             if change.state is not None:
                 self._set_state(tx, found, change.state, now_ns)
             if change.exit_code is not None:
@@ -169,30 +209,39 @@ class Runs:
         steps = _by_step(rows)
         with self._database.write(durable=bool(rows)) as tx:
             found = find_run(tx, RunRef(project, run))
+            tx.run("UPDATE runs SET heard_of_at = ? WHERE id = ?", (self._resources.clock(), found.id))
+            if not rows:  # every run says so again and again: its summary is not written anew for that
+                return
             row = tx.row("SELECT summary FROM runs WHERE id = ?", (found.id,))
             assert row is not None
             last = {key: value for one in rows for key, value in one.values.items()}
-            tx.run(
-                "UPDATE runs SET summary = ?, heard_of_at = ? WHERE id = ?",
-                (_merged(row[0], last, "summary"), self._resources.clock(), found.id),
-            )
-            sql = "SELECT step, logged FROM run_history WHERE run_id = ? AND step IN ({})"
-            known: dict[int, str] = dict(rows_in(tx, sql, (found.id,), sorted(steps)))
-            tx.run_many(
-                "INSERT INTO run_history (run_id, step, time, logged) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (run_id, step) DO UPDATE SET time = excluded.time, logged = excluded.logged",
-                (
-                    (found.id, step, one.time_ns, _merged(known.get(step, "{}"), one.values, "row of history"))
-                    for step, one in sorted(steps.items())
-                ),
-            )
+            tx.run("UPDATE runs SET summary = ? WHERE id = ?", (_merged(row[0], last, "summary"), found.id))
+            for some in batches(sorted(steps), STEPS_AT_ONCE):
+                self._log_steps(tx, found, [steps[step] for step in some])
 
-    def history(self, project: str, run: str, *, after: int = -1, limit: int | None = None) -> Sequence[HistoryRow]:
+    def _log_steps(self, tx: Transaction, run: Run, rows: Sequence[HistoryRow]) -> None:
+        sql = "SELECT step, logged FROM run_history WHERE run_id = ? AND step IN ({})"
+        known: dict[int, str] = dict(rows_in(tx, sql, (run.id,), [row.step for row in rows]))
+        tx.run_many(
+            "INSERT INTO run_history (run_id, step, time, logged) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (run_id, step) DO UPDATE SET time = excluded.time, logged = excluded.logged",
+            (
+                (run.id, row.step, row.time_ns, _merged(known.get(row.step, "{}"), row.values, "row of history"))
+                for row in rows
+            ),
+        )
+
+    def history(
+        self, project: str, run: str, *, after: int = -1, limit: int | None = None, bytes_max: int | None = None
+    ) -> Sequence[HistoryRow]:
+        """With `bytes_max` fewer, rather than much more than that together."""
         with self._database.read() as tx:
             found = find_run(tx, RunRef(project, run))
+            sizes = "SELECT length(logged) FROM run_history WHERE run_id = ? AND step > ? ORDER BY step"
+            fitting = rows_that_fit(tx, sizes, (found.id, after), limit, bytes_max)
             rows = tx.rows(
                 "SELECT step, time, logged FROM run_history WHERE run_id = ? AND step > ? ORDER BY step LIMIT ?",
-                (found.id, after, page_limit(limit)),
+                (found.id, after, fitting),
             )
         return [HistoryRow(step, time_ns, msgspec.json.decode(logged)) for step, time_ns, logged in rows]
 
@@ -218,13 +267,15 @@ class Runs:
         run = Run(allocate(tx, "runs"), RunRef(project.name, id_))
         now_ns = self._resources.clock()
         tx.run(
-            "INSERT INTO runs (id, project_id, run, name, state, run_group, job_type, sweep_id, config, summary,"
-            " created_at, created_by, heard_of_at) VALUES (?, ?, ?, ?, 'running', ?, ?, ?, ?, '{}', ?, ?, ?)",
+            "INSERT INTO runs (id, project_id, run, name, notes, tags, state, run_group, job_type, sweep_id, config, summary,"
+            " created_at, created_by, heard_of_at) VALUES (?, ?, ?, ?, ?, ?, 'running', ?, ?, ?, ?, '{}', ?, ?, ?)",
             (
                 run.id,
                 project.id,
                 id_,
                 new.name or id_,
+                new.notes,
+                _checked_tags(new.tags),
                 new.group,
                 new.job_type,
                 sweep_id,
@@ -239,13 +290,18 @@ class Runs:
     def _go_on(self, tx: Transaction, run: Run, new: NewRun, sweep_id: int | None) -> None:
         """Let a run be running again; what `new` says of it besides is true from now on."""
         now_ns = self._resources.clock()
-        row = tx.row("SELECT name, run_group, job_type, sweep_id, config FROM runs WHERE id = ?", (run.id,))
+        row = tx.row(
+            "SELECT name, notes, tags, run_group, job_type, sweep_id, config FROM runs WHERE id = ?", (run.id,)
+        )
         assert row is not None
-        name, group, job_type, sweep, config = row
+        name, notes, tags, group, job_type, sweep, config = row
         tx.run(
-            "UPDATE runs SET name = ?, run_group = ?, job_type = ?, sweep_id = ?, config = ?, heard_of_at = ? WHERE id = ?",
+            "UPDATE runs SET name = ?, notes = ?, tags = ?, run_group = ?, job_type = ?, sweep_id = ?,"
+            " config = ?, heard_of_at = ? WHERE id = ?",
             (
                 new.name or name,
+                new.notes or notes,
+                _checked_tags(new.tags) if new.tags else tags,
                 new.group or group,
                 new.job_type or job_type,
                 sweep if sweep_id is None else sweep_id,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from artfs.errors import DraftClosed, InvalidValue, ObjectMissing
 from artfs.model.digest import DIGEST_BYTES, Digest, ObjectKey, ObjectKind
 from artfs.model.lineage import RunRef
-from artfs.model.names import LATEST, check_alias, check_name, version_name
-from artfs.registry.aliases import aliases_now, move_alias
+from artfs.model.names import LATEST, check_name, version_name
+from artfs.registry.aliases import aliases_now, check_aliases, move_alias
 from artfs.registry.catalog import (
     Artifact,
     Project,
@@ -16,7 +16,7 @@ from artfs.registry.catalog import (
     peek_artifact,
 )
 from artfs.registry.changes import append_change
-from artfs.registry.database import Transaction, allocate
+from artfs.registry.database import Row, Transaction, allocate
 from artfs.registry.draft_rows import Draft
 from artfs.registry.lineage import try_note_logged
 from artfs.registry.objects import find_stored
@@ -28,12 +28,11 @@ SEALED_KEPT_NS = 7 * 24 * 3600 * 10**9
 
 
 def check_request(request: SealRequest) -> None:
-    """Raises InvalidName for what can never be sealed."""
+    """Raises InvalidName and InvalidValue for what can never be sealed."""
     check_name("artifact", request.artifact)
     if request.type is not None:
         check_name("type", request.type)
-    for alias in request.aliases:
-        check_alias(alias)
+    check_aliases(request.aliases)
     if request.run:
         RunRef.parse(request.run)
 
@@ -82,7 +81,11 @@ class _Seal:
         artifact = self._artifact()
         newest = newest_version(self._tx, artifact)
         created = not (self._request.keep_identical and newest is not None and newest[1] == self._request.root)
-        number = self._insert(artifact, root) if created or newest is None else newest[0]
+        if created or newest is None:
+            number = self._insert(artifact, root)
+        else:
+            number = newest[0]
+            self._prolong(artifact, newest)
         for alias in dict.fromkeys((LATEST, *self._request.aliases)):
             move_alias(self._tx, self._project.name, artifact.name, artifact.id, alias, number)
         self._tx.run(
@@ -114,6 +117,14 @@ class _Seal:
             artifact = artifact._replace(type=wanted or DEFAULT_TYPE)
             self._tx.run("UPDATE artifacts SET type = ? WHERE id = ?", (artifact.type, artifact.id))
         return artifact
+
+    def _prolong(self, artifact: Artifact, version: Row) -> None:
+        """Let a version live as long as one would that is made now, if that is longer."""
+        number, id_, expires_at_ns = version[0], version[8], version[10]
+        wanted_ns = expiry_of(self._request.ttl_s, self._now_ns)
+        if expires_at_ns is not None and (wanted_ns is None or wanted_ns > expires_at_ns):
+            self._tx.run("UPDATE versions SET expires_at = ? WHERE id = ?", (wanted_ns, id_))
+            append_change(self._tx, "version", self._project.name, artifact.name, version_name(number))
 
     def _insert(self, artifact: Artifact, root: int) -> int:
         request = self._request

@@ -3,7 +3,8 @@
 Parts are trees. What holds them meanwhile is a draft of its own, the holder: nobody sends to it, it has leases on the parts'
 roots and is renewed by every part. A writer sends its tree with a draft of its own; in one transaction the holder takes over
 the root and the writer's draft ends. So a writer that dies leaves a part or nothing. A shared draft is gone when its holder is
-(expired, or ended by a repair): the next to open it starts afresh.
+(expired, or ended by a repair): the next to open it starts afresh. What a finished one was made of is remembered as long as its
+holder is, for writers who did not hear that their part was taken.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import msgspec
 from artfs.errors import Busy, DraftClosed, DraftNotFound, InvalidValue, NotFound, ObjectMissing
 from artfs.model.digest import DIGEST_BYTES, Digest, ObjectKey, ObjectKind
 from artfs.model.lineage import RunRef
-from artfs.model.names import check_alias, check_label, check_name, version_name
+from artfs.model.names import check_label, check_name, version_name
+from artfs.registry.aliases import check_aliases
 from artfs.registry.catalog import Project, find_artifact, find_project, peek_artifact
 from artfs.registry.database import Row, Transaction, allocate
 from artfs.registry.draft_rows import (
@@ -34,7 +36,7 @@ from artfs.registry.maintenance import Maintenance
 from artfs.registry.objects import find_stored
 from artfs.registry.resources import Resources
 from artfs.registry.runs import find_run
-from artfs.registry.sealing import check_request, record_of, seal_draft
+from artfs.registry.sealing import SEALED_KEPT_NS, check_request, record_of, seal_draft
 from artfs.registry.versions import encode_metadata, peek_version
 from artfs.wire.records import SealRequest, SealResult
 from artfs.wire.runs import Part, SharedDraftRecord
@@ -148,9 +150,12 @@ class SharedDrafts:
 
     def add(self, shared: str, draft: str, part: Part) -> None:
         metadata = encode_metadata(part.metadata)
-        _check_part(part)
+        part = _checked(part)
         with self._database.write() as tx:
             now_ns = self._resources.clock()
+            known = _find(tx, shared)
+            if known.version is not None and _is_repeated(tx, known, draft, part):
+                return
             to, holder_id = _find_live(tx, shared, now_ns)
             if _is_repeated(tx, to, draft, part):
                 return
@@ -209,14 +214,12 @@ class SharedDrafts:
         return SharedDraftRecord(token, project.name, artifact, group, holder.expires_at_ns)
 
 
-def _check_part(part: Part) -> None:
-    """Raises InvalidName and InvalidValue."""
-    for alias in part.aliases:
-        check_alias(alias)
-    if part.run:
-        RunRef.parse(part.run)
+def _checked(part: Part) -> Part:
+    """The part, its run in the form that is kept. Raises InvalidName and InvalidValue."""
+    check_aliases(part.aliases)
     if len(part.root) != DIGEST_BYTES:
         raise InvalidValue(f"a root digest of {len(part.root)} bytes")
+    return msgspec.structs.replace(part, run=str(RunRef.parse(part.run))) if part.run else part
 
 
 def _renew(tx: Transaction, holder_id: int, now_ns: int) -> int:
@@ -254,8 +257,8 @@ def _finish(
     found = _find_writers(tx, of, draft, now_ns)
     result = seal_draft(tx, found, request, now_ns)
     _note_loggers(tx, gathered, result)
-    end_draft(tx, holder_id, now_ns)
-    tx.run("DELETE FROM shared_parts WHERE shared_id = ?", (of.id,))
+    end_draft(tx, holder_id, now_ns + SEALED_KEPT_NS)
+    tx.run("UPDATE shared_parts SET description = NULL, metadata = '{}', aliases = '[]' WHERE shared_id = ?", (of.id,))
     tx.run(
         "UPDATE shared_drafts SET version = ?, created = ? WHERE id = ?",
         (result.version.number, int(result.created), of.id),

@@ -146,7 +146,8 @@ class SqliteDatabase:
 
     def _give(self, connection: _Connection) -> None:
         with self._pool_lock:
-            if not self._closed and len(self._idle) < IDLE_CONNECTIONS_MAX:
+            fit = not connection.raw.in_transaction  # an interrupted ROLLBACK would be everybody's trouble
+            if fit and not self._closed and len(self._idle) < IDLE_CONNECTIONS_MAX:
                 self._idle.append(connection)
                 return
         connection.raw.close()
@@ -174,8 +175,8 @@ def _wait(count: int, timeout_s: float) -> bool:
 @contextmanager
 def _transaction(connection: _Connection, begin: str) -> Iterator[None]:
     raw = connection.raw
-    raw.execute(begin)
     try:
+        raw.execute(begin)  # within: a signal that arrives meanwhile raises once it has begun
         yield
         raw.execute("COMMIT")
     except BaseException:

@@ -9,7 +9,7 @@ import msgspec
 from artfs.errors import AlreadyExists, SweepNotFound
 from artfs.model.lineage import choose_id
 from artfs.model.names import check_label, check_name
-from artfs.registry.catalog import Project, find_project, page_limit
+from artfs.registry.catalog import Project, find_project, rows_that_fit
 from artfs.registry.database import Transaction, allocate
 from artfs.registry.resources import Resources
 from artfs.registry.versions import encode_metadata
@@ -53,10 +53,15 @@ class Sweeps:
         self._resources = resources
         self._database = resources.database
 
-    def list(self, project: str, *, after: str = "", limit: int | None = None) -> list[SweepRecord]:
+    def list(
+        self, project: str, *, after: str = "", limit: int | None = None, bytes_max: int | None = None
+    ) -> list[SweepRecord]:
+        """With `bytes_max` fewer, rather than much more than that together."""
         with self._database.read() as tx:
             of = find_project(tx, project)
-            rows = tx.rows(f"{_SWEEP} AND s.sweep > ? ORDER BY s.sweep LIMIT ?", (of.id, after, page_limit(limit)))
+            sizes = "SELECT length(s.config) FROM sweeps s WHERE s.project_id = ? AND s.sweep > ? ORDER BY s.sweep"
+            fitting = rows_that_fit(tx, sizes, (of.id, after), limit, bytes_max)
+            rows = tx.rows(f"{_SWEEP} AND s.sweep > ? ORDER BY s.sweep LIMIT ?", (of.id, after, fitting))
         return [Sweep(*row).record(project) for row in rows]
 
     def get(self, project: str, sweep: str) -> SweepRecord:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from artfs.errors import AliasNotFound, InvalidValue, VersionNotFound
 from artfs.model.digest import Digest
-from artfs.model.names import check_alias, parse_version, version_name
-from artfs.registry.aliases import aliases_at, aliases_now, move_alias, remove_alias
-from artfs.registry.catalog import Artifact, Project, find_artifact, find_project, page_limit
+from artfs.model.names import parse_version, version_name
+from artfs.registry.aliases import aliases_at, aliases_now, check_aliases, move_alias, remove_alias
+from artfs.registry.catalog import Artifact, Project, find_artifact, find_project, rows_that_fit
 from artfs.registry.changes import append_change
 from artfs.registry.database import Row, Transaction
 from artfs.registry.deletion import Deletions
@@ -20,6 +20,7 @@ from artfs.wire.deletions import Removal, RemovalPlan
 from artfs.wire.records import DEFAULT_TYPE, DeletionPlan, VersionChange, VersionRecord
 
 METADATA_BYTES_MAX = 16 << 20
+NESTING_MAX = 100  # objects and lists in one another: whoever reads them may be deep in calls already
 TTL_S_MAX = 100 * 365 * 86_400
 
 _VERSION = (
@@ -27,6 +28,11 @@ _VERSION = (
     " v.expires_at"
     " FROM versions v JOIN objects o ON o.id = v.root JOIN summaries s ON s.object = v.root WHERE v.artifact_id = ?"
 )
+_VERSION_SIZES = (
+    "SELECT length(v.metadata) + length(v.description) FROM versions v WHERE v.artifact_id = ? AND v.number > ?"
+    " ORDER BY v.number"
+)
+_CONTAINERS = (dict, list, tuple)
 
 
 def encode_metadata(metadata: dict[str, Any], what: str = "metadata") -> str:
@@ -40,7 +46,24 @@ def encode_metadata(metadata: dict[str, Any], what: str = "metadata") -> str:
             f"the {what} is {len(encoded)} bytes long; at most {METADATA_BYTES_MAX} are kept",
             hint=f"put large {what} into a file of a version",
         )
+    if _is_too_deep(metadata, encoded):
+        raise InvalidValue(
+            f"the {what} has objects and lists in one another, more than {NESTING_MAX} deep", hint="make it flatter"
+        )
     return encoded.decode()
+
+
+def _is_too_deep(metadata: dict[str, Any], encoded: bytes) -> bool:
+    if encoded.count(b"{") + encoded.count(b"[") <= NESTING_MAX:
+        return False
+    level: list[Any] = [metadata]
+    for _ in range(NESTING_MAX):
+        level = [below for one in level if type(one) in _CONTAINERS for below in _values(one)]
+    return any(type(one) in _CONTAINERS for one in level)
+
+
+def _values(container: Any) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
 
 
 def _changed_metadata(encoded: str, change: VersionChange) -> str:
@@ -92,9 +115,12 @@ def peek_version(tx: Transaction, artifact_id: int, number: int) -> Row | None:
     return tx.row(f"{_VERSION} AND v.number = ?", (artifact_id, number))
 
 
-def all_versions(tx: Transaction, artifact_id: int, after: int = -1, limit: int | None = None) -> list[Row]:
-    """Those numbered above `after`, oldest first."""
-    return tx.rows(f"{_VERSION} AND v.number > ? ORDER BY v.number LIMIT ?", (artifact_id, after, page_limit(limit)))
+def all_versions(
+    tx: Transaction, artifact_id: int, after: int = -1, limit: int | None = None, *, bytes_max: int | None = None
+) -> list[Row]:
+    """Those numbered above `after`, oldest first; so many as are not much longer than `bytes_max` together."""
+    fitting = rows_that_fit(tx, _VERSION_SIZES, (artifact_id, after), limit, bytes_max)
+    return tx.rows(f"{_VERSION} AND v.number > ? ORDER BY v.number LIMIT ?", (artifact_id, after, fitting))
 
 
 def newest_version(tx: Transaction, artifact: Artifact) -> Row | None:
@@ -120,12 +146,21 @@ class Versions:
         self._database = resources.database
         self._deletions = deletions
 
-    def list(self, project: str, artifact: str, *, after: int = -1, limit: int | None = None) -> list[VersionRecord]:
+    def list(
+        self,
+        project: str,
+        artifact: str,
+        *,
+        after: int = -1,
+        limit: int | None = None,
+        bytes_max: int | None = None,
+    ) -> list[VersionRecord]:
+        """With `bytes_max` fewer, rather than much more than that together."""
         with self._database.read() as tx:
             found = find_project(tx, project)
             of = find_artifact(tx, found, artifact)
             aliases = aliases_now(tx, of.id)
-            rows = all_versions(tx, of.id, after, limit)
+            rows = all_versions(tx, of.id, after, limit, bytes_max=bytes_max)
         return [version_record(found, of, row, aliases) for row in rows]
 
     def resolve(self, project: str, artifact: str, selector: str, *, as_of: int | None = None) -> VersionRecord:
@@ -148,8 +183,7 @@ class Versions:
             return version_record(found, of, row, aliases)
 
     def update(self, project: str, artifact: str, number: int, change: VersionChange) -> VersionRecord:
-        for alias in change.added_aliases:
-            check_alias(alias)
+        check_aliases(change.added_aliases)
         encoded = None if change.metadata is None else encode_metadata(change.metadata)
         with self._database.write() as tx:
             found = find_project(tx, project)

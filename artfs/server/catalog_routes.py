@@ -6,7 +6,7 @@ from typing import Any
 
 from artfs.errors import InvalidName
 from artfs.model.names import parse_version
-from artfs.server.routes import AS_OF, PAGING, PAGING_NUMBERS, Call, Operation, page_of, query_number
+from artfs.server.routes import AS_OF, PAGING, PAGING_NUMBERS, Call, Operation, page_after, page_of, query_number
 from artfs.wire.http import (
     AliasMove,
     AliasRecord,
@@ -74,8 +74,12 @@ def delete_artifact(call: Call) -> None:
 
 def list_versions(call: Call) -> Page[VersionRecord]:
     after = query_number(call.query, "after", -1)
-    items = call.registry.versions.list(*_of(call), after=after, limit=call.limit + 1)
-    return page_of(items, call.limit, lambda record: record.number)
+    versions = call.registry.versions
+
+    def ask(after: int, limit: int) -> list[VersionRecord]:
+        return versions.list(*_of(call), after=after, limit=limit)
+
+    return page_after(ask, after, call.limit, lambda record: record.number)
 
 
 def get_version(call: Call) -> VersionRecord:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 NUMBER_MAX = 1 << 62
 TEXT_CHARACTERS_MAX = 128
 _T = TypeVar("_T")
+_A = TypeVar("_A", str, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,14 @@ class Operation:
     status: int = 200
     query: Sequence[Parameter] = field(default=())
     binary: bool = False
+
+
+def page_after(ask: Callable[[_A, int], Sequence[_T]], after: _A, limit: int, key: Callable[[_T], _A]) -> Page[_T]:
+    """A page of at most `limit` records that may be large: of what `ask(after, count)` answers, perhaps fewer than it has."""
+    items = list(ask(after, limit + 1))
+    if len(items) > limit or not items or not ask(key(items[-1]), 1):
+        return page_of(items, limit, key)
+    return Page(items, key(items[-1]))
 
 
 def page_of(items: list[_T], limit: int, key: Callable[[_T], str | int]) -> Page[_T]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from artfs.model.lineage import Direction
 from artfs.model.names import parse_version
 from artfs.server.catalog_routes import ARTIFACT, PROJECT
-from artfs.server.routes import PAGING, PAGING_NUMBERS, Call, Operation, Parameter, page_of, query_number
+from artfs.server.routes import PAGING, PAGING_NUMBERS, Call, Operation, Parameter, page_after, query_number
 from artfs.wire.http import Contribution, Finish, History, NewEdges, NewSharedDraft, Page, Parts
 from artfs.wire.records import SealResult
 from artfs.wire.runs import (
@@ -22,13 +23,14 @@ from artfs.wire.runs import (
     SweepRecord,
     VersionEdges,
 )
+from artfs.wire.service import GRAPH_NODES_MAX
 
 RUNS = PROJECT + "/runs"
 RUN = RUNS + "/{run}"
 SWEEP = PROJECT + "/sweeps/{sweep}"
 VERSION = ARTIFACT + "/versions/{version}"
 SHARED = "/shared-drafts/{shared}"
-DEPTH = 100  # of a graph, if not given
+
 
 _FILTERS = (
     Parameter("group", "only runs of this group", "string"),
@@ -41,7 +43,7 @@ _GRAPH = (
         "string",
         choices=tuple(direction.value for direction in Direction),
     ),
-    Parameter("depth", f"how many edges away at most; {DEPTH} if not given"),
+    Parameter("depth", f"how many edges away at most; {GRAPH_NODES_MAX} if not given"),
 )
 
 
@@ -56,14 +58,12 @@ def _version(call: Call) -> tuple[str, str, int]:
 
 
 def list_runs(call: Call) -> Page[RunRecord]:
-    items = call.registry.runs.list(
-        call.path["project"],
-        group=call.query.get("group", ""),
-        sweep=call.query.get("sweep", ""),
-        after=query_number(call.query, "after", -1),
-        limit=call.limit + 1,
-    )
-    return page_of(items, call.limit, lambda record: record.number)
+    runs, group, sweep = call.registry.runs, call.query.get("group", ""), call.query.get("sweep", "")
+
+    def ask(after: int, limit: int) -> list[RunRecord]:
+        return runs.list(call.path["project"], group=group, sweep=sweep, after=after, limit=limit)
+
+    return page_after(ask, query_number(call.query, "after", -1), call.limit, lambda record: record.number)
 
 
 def start_run(call: Call) -> RunRecord:
@@ -83,9 +83,10 @@ def delete_run(call: Call) -> None:
 
 
 def list_history(call: Call) -> Page[HistoryRow]:
-    after = query_number(call.query, "after", -1)
-    items = call.registry.runs.history(*_of(call), after=after, limit=call.limit + 1)
-    return page_of(list(items), call.limit, lambda row: row.step)
+    def ask(after: int, limit: int) -> Sequence[HistoryRow]:
+        return call.registry.runs.history(*_of(call), after=after, limit=limit)
+
+    return page_after(ask, query_number(call.query, "after", -1), call.limit, lambda row: row.step)
 
 
 def add_history(call: Call) -> None:
@@ -103,8 +104,10 @@ def add_run_edges(call: Call) -> None:
 
 
 def list_sweeps(call: Call) -> Page[SweepRecord]:
-    items = call.registry.sweeps.list(call.path["project"], after=call.query.get("after", ""), limit=call.limit + 1)
-    return page_of(items, call.limit, lambda record: record.id)
+    def ask(after: str, limit: int) -> list[SweepRecord]:
+        return call.registry.sweeps.list(call.path["project"], after=after, limit=limit)
+
+    return page_after(ask, call.query.get("after", ""), call.limit, lambda record: record.id)
 
 
 def create_sweep(call: Call) -> SweepRecord:
@@ -125,7 +128,9 @@ def get_version_edges(call: Call) -> VersionEdges:
 
 def get_lineage(call: Call) -> LineageGraph:
     direction = Direction(call.query.get("direction", Direction.BOTH.value))
-    return call.registry.lineage.graph(*_version(call), direction=direction, depth=call.number("depth", DEPTH))
+    return call.registry.lineage.graph(
+        *_version(call), direction=direction, depth=call.number("depth", GRAPH_NODES_MAX)
+    )
 
 
 def open_shared_draft(call: Call) -> SharedDraftRecord:

@@ -56,7 +56,7 @@ class Service:
     async def caller(self, request: Request) -> tuple[Identity, GuardedRegistry]:
         """Whose request it is, and the registry as they may use it. Raises NotAuthenticated, TooManyRequests."""
         identity = await self._authenticator.identify(request)
-        return identity, GuardedRegistry(self.registry, identity)
+        return identity, GuardedRegistry(self.registry, identity, page_bytes_max=self.settings.page_bytes_max)
 
     async def collect_regularly(self) -> None:
         """Delete what expired, now and then, until cancelled. Of all workers of all servers one at a time does."""

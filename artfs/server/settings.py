@@ -18,6 +18,7 @@ class ServerSettings:
         waiters_max: long polls at once, which occupy no thread and do not count as under way; more are answered 429.
         json_bytes_max: of a request's JSON.
         metadata_bytes_max: of JSON that may carry a version's metadata.
+        page_bytes_max: about how much metadata, configuration or history goes into one page of a list; at least one record.
         pack_bytes_max: of an uploaded pack.
         header_bytes_max, header_s: of a request line with its headers, and the time in which they must arrive.
         body_start_s, body_bytes_per_s_min: a body must arrive within the one and at the other.
@@ -41,6 +42,7 @@ class ServerSettings:
     waiters_max: int = 4096
     json_bytes_max: int = 1 << 20
     metadata_bytes_max: int = 16 << 20
+    page_bytes_max: int = 32 << 20
     pack_bytes_max: int = PACK_BYTES_TARGET + OBJECT_BYTES_MAX + INDEX_BYTES_MAX
     header_bytes_max: int = 64 << 10
     header_s: float = 20.0

@@ -76,8 +76,9 @@ class SealRequest(msgspec.Struct, frozen=True):
     """What a draft becomes.
 
     `aliases` are moved besides `latest`. `type` None takes the artifact's, or DEFAULT_TYPE for a new one. With
-    `keep_identical`, content equal to the newest version's makes no new version and only moves the aliases. A description or
-    metadata left None is empty. `run`, as `project/id`, is noted as having logged the version. `ttl_s` None or 0 is for ever.
+    `keep_identical`, content equal to the newest version's makes no new version: that one gets the aliases, and lives longer if
+    that is asked for. A description or metadata left None is empty. `run`, as `project/id`, is noted as having logged the
+    version. `ttl_s` None or 0 is for ever.
     """
 
     artifact: str

@@ -34,6 +34,8 @@ class RunRecord(msgspec.Struct, frozen=True):
     heard_of_at_ns: int
     ended_at_ns: int | None = None
     exit_code: int | None = None
+    notes: str = ""
+    tags: list[str] = []
 
     @property
     def ref(self) -> RunRef:
@@ -46,6 +48,8 @@ class NewRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str = ""
     resume: Resume = Resume.NEVER
     name: str = ""  # empty: the id
+    notes: str = ""
+    tags: list[str] = []
     group: str = ""
     job_type: str = ""
     sweep: str = ""
@@ -57,6 +61,8 @@ class RunChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is null stays as it is. `config` and `summary` set the keys they have, and leave the others."""
 
     name: str | None = None
+    notes: str | None = None
+    tags: list[str] | None = None
     state: RunState | None = None
     exit_code: int | None = None
     config: dict[str, Any] | None = None

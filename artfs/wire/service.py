@@ -48,6 +48,7 @@ from artfs.wire.runs import (
 KEYS_MAX = 4096
 EDGES_MAX = 1000  # versions in one call of `Lineage.record`
 GRAPH_NODES_MAX = 2000
+ALIASES_MAX = 1000  # moved in one call
 
 # `list` methods take `after`, the last name (or number) of the page before, and `limit`, None for all that is left.
 
@@ -109,7 +110,7 @@ class Versions(Protocol):
 
         Many versions are deleted in several transactions, between which others commit. What somebody else deletes meanwhile is
         passed over; what is committed meanwhile to an artifact that goes, goes. A call that fails has deleted whole versions
-        or none; repeating it goes on. Raises StillAliased, NotEmpty.
+        or none; another one for those that are left goes on. Raises StillAliased, NotEmpty.
 
         Args:
             clean: False for one of several calls, of which the last one cleans: bytes are gone when that returns.
@@ -231,7 +232,13 @@ class Lineage(Protocol):
     def of_run(self, project: str, run: str) -> RunEdges: ...
     def of_version(self, project: str, artifact: str, number: int) -> VersionEdges: ...
     def graph(
-        self, project: str, artifact: str, number: int, *, direction: Direction = Direction.BOTH, depth: int = 100
+        self,
+        project: str,
+        artifact: str,
+        number: int,
+        *,
+        direction: Direction = Direction.BOTH,
+        depth: int = GRAPH_NODES_MAX,
     ) -> LineageGraph:
         """What is within `depth` edges of a version: upwards its ancestors, downwards what follows from it."""
 

@@ -79,7 +79,7 @@ FAULTS: dict[str, Callable[[Proxy], None]] = {
 }
 
 
-QUICK = {"a black hole", "a gateway's error pages"}
+QUICK = {"resets", "a gateway's error pages"}
 
 
 @pytest.mark.parametrize(

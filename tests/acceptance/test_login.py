@@ -31,6 +31,8 @@ def test_a_wrong_token_is_not_kept(team: Team, server: Server) -> None:
     file.write_text("artfs_0000_wrong")
     refused = eve.run("login", server.url, "--token-file", file, code=5)
     assert "artfs_0000_wrong" not in refused.stdout + refused.stderr
+    assert "does not accept this token" in refused.stderr
+    assert "artfs login" not in refused.stderr
     assert not (eve.home / ".config/artfs/credentials.json").exists()
 
 

@@ -131,6 +131,7 @@ def test_a_host_that_may_not_be_followed_is_refused_and_the_setting_is_named(som
     done = someone.run("put", "-n", "vision/other", "--reference", uri, code=5, ARTFS_REFERENCE_HOSTS="public")
     assert "reference_hosts" in done.stderr
     assert "vision/other" not in someone.run("ls", "vision").stdout
+    assert "begins with a scheme" in someone.run("put", "-n", "vision/other", "--reference", "a.bin", code=2).stderr
     done = someone.run("get", "vision/raw", "--root", someone.home / "got", code=5, ARTFS_REFERENCE_SCHEMES="s3")
     assert "reference_schemes" in done.stderr
     strict = Member(someone.home, {**_settings(someone), "ARTFS_REFERENCE_HOSTS": "public"})
@@ -230,7 +231,10 @@ def test_pinned_references_stay_when_everything_else_goes(server: tuple[Team, Se
 
 
 def test_checksums_are_noted_and_shown(someone: User, host: Web) -> None:
-    someone.run("put", "-n", "vision/raw", "--reference", host.put("/a.bin", BODY, etag="none"))
+    uri = host.put("/a.bin", BODY, etag="none")
+    someone.run("put", "-n", "vision/raw", "--reference", uri)
+    assert someone.run("ls", "-l", "vision/raw:v0").stdout.endswith(f"  a.bin -> {uri}\n")
+    assert someone.run("ls", "vision/raw:v0").stdout == "a.bin\n"
     expected = hashlib.sha256(BODY).hexdigest()
     (row,) = someone.json("ls", "vision/raw:v0")
     assert row["sha256"] == expected

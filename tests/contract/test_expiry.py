@@ -92,6 +92,27 @@ def test_the_time_can_be_changed(registry: SqlRegistry, clock: Clock) -> None:
     assert numbers(registry) == [1]
 
 
+def test_who_commits_what_is_there_already_has_it_as_long_as_a_version_of_its_own(
+    registry: SqlRegistry, clock: Clock
+) -> None:
+    """Identical content makes no new version: the one that there is must not go before what was asked for."""
+    first = make(registry, b"same", ttl_s=DAY_S)
+    assert first.expires_at_ns is not None
+    longer = make(registry, b"same", ttl_s=3 * DAY_S)
+    assert longer.number == first.number
+    assert longer.expires_at_ns is not None
+    assert longer.expires_at_ns > first.expires_at_ns + DAY_S
+    position = registry.changes.position()
+    assert make(registry, b"same", ttl_s=DAY_S).expires_at_ns == longer.expires_at_ns, "others rely on it"
+    assert registry.changes.position() == position
+    clock.advance_s(4 * DAY_S)  # its time is over, and nobody has collected it yet
+    assert make(registry, b"same").expires_at_ns is None
+    assert [change.name for change in registry.changes.since(position)] == ["v0"]
+    registry.collection.collect()
+    assert numbers(registry) == [0]
+    assert make(registry, b"same", ttl_s=DAY_S).expires_at_ns is None
+
+
 def test_what_is_named_or_given_time_while_others_are_deleted_stays(registry: SqlRegistry, clock: Clock) -> None:
     for i in range(24):
         make(registry, b"%d" % i, ttl_s=DAY_S)
@@ -120,6 +141,24 @@ def test_collecting_stops_between_transactions_and_goes_on_later(registry: SqlRe
     first = registry.collection.collect(stopped=lambda: True).version_count
     assert 0 < first < 35
     assert registry.collection.collect().version_count == 35 - first
+
+
+def test_collecting_that_is_stopped_begins_nothing_more(registry: SqlRegistry, clock: Clock) -> None:
+    """As a server that ends: others may have to wait for it."""
+    expired = make(registry, b"expired", ttl_s=DAY_S)
+    make(registry, b"kept")
+    upload = content_of({"a": b"never sealed"})
+    send(registry, registry.drafts.open("vision"), upload)
+    packs = [path for path in registry.spool.parent.rglob("*.pack") if path.parent != registry.spool]
+    clock.advance_s(2 * DAY_S)
+    done = registry.collection.collect(stopped=lambda: True)
+    assert (done.version_count, done.draft_count) == (1, 0)
+    assert registry.objects.locate("vision", [expired.root_key]) == [None]
+    assert all(path.exists() for path in packs)
+    later = registry.collection.collect()
+    assert (later.version_count, later.draft_count) == (0, 1)
+    assert registry.objects.locate("vision", list(upload.objects)) == [None, None]
+    assert sum(path.exists() for path in packs) == 1, "the pack of what is kept, in which nothing died"
 
 
 def test_abandoned_uploads_are_collected_and_counted(registry: SqlRegistry, clock: Clock) -> None:

@@ -77,6 +77,12 @@ def test_a_graph_that_is_too_large_is_cut_evenly_and_says_so(registry: SqlRegist
     assert registry.lineage.graph("vision", "chain", middle, depth=2 * LENGTH) == graph
 
 
+def test_a_graph_reaches_as_far_as_it_may_unless_less_is_asked(registry: SqlRegistry) -> None:
+    up = registry.lineage.graph("vision", "chain", 500, direction=Direction.UP)
+    assert up.complete
+    assert nearest(up) == set(range(501))
+
+
 def test_a_graph_is_whole_as_far_as_was_asked(registry: SqlRegistry) -> None:
     up = registry.lineage.graph("vision", "chain", LENGTH, direction=Direction.UP, depth=100)
     assert up.complete

@@ -13,7 +13,7 @@ from artfs.model.lineage import Direction, EdgeKind, RunRef, VersionRef
 from artfs.registry.guarded import GuardedRegistry
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.wire.records import Identity, SealRequest
-from artfs.wire.runs import LineageGraph, NewRun, NewSweep, RunEdges, VersionEdges
+from artfs.wire.runs import LineageGraph, NewRun, NewSweep, Part, RunEdges, VersionEdges
 from artfs.wire.service import Registry
 from tests.contract.uploading import commit, content_of, send
 from tests.registries import OWN_REGISTRIES, own_registry
@@ -111,6 +111,27 @@ def test_a_seal_notes_only_runs_that_the_caller_may_write_to(registry: SqlRegist
         alice.drafts.seal(draft.id, SealRequest("new", content.root, run="hidden/inner"))
     assert "new" not in {artifact.name for artifact in alice.artifacts.list("open")}
     assert alice.drafts.seal(draft.id, SealRequest("new", content.root, run="open/final")).created
+
+
+def test_who_contributes_on_behalf_of_a_hidden_run_does_not_give_it_away(registry: SqlRegistry) -> None:
+    """Neither to others who contribute, nor does it keep them from finishing."""
+    alice = as_alice(registry)
+    shared = alice.shared_drafts.open("open", "gathered", "night")
+    content = content_of({"part": b"of somebody else"})
+    for run in ("hidden/inner", "open/first"):
+        draft = registry.drafts.open("open")
+        send(registry, draft, content)
+        registry.shared_drafts.add(shared.id, draft.id, Part(content.root, run))
+    assert [part.run for part in registry.shared_drafts.parts(shared.id)] == ["hidden/inner", "open/first"]
+    parts = alice.shared_drafts.parts(shared.id)
+    assert parts == [Part(content.root), Part(content.root, "open/first")]
+    draft = alice.drafts.open("open")
+    send(alice, draft, content)
+    roots = [part.root for part in parts]
+    alice.shared_drafts.finish(shared.id, draft.id, SealRequest("gathered", content.root), roots)
+    both = [RunRef("hidden", "inner"), RunRef("open", "first")]
+    assert registry.lineage.of_version("open", "gathered", 0).logged_by == both
+    assert alice.lineage.of_version("open", "gathered", 0).logged_by == both[1:]
 
 
 def test_who_starts_a_run_is_the_caller_whatever_it_says(registry: SqlRegistry) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from artfs.errors import (
@@ -240,3 +242,29 @@ def test_runs_go_with_their_project(registry: Registry) -> None:
     registry.projects.delete("audio")
     registry.projects.create("audio")
     assert (registry.runs.list("audio"), registry.sweeps.list("audio")) == ([], [])
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """Objects and lists in one another, as many as `depth`."""
+    value: Any = 1
+    for i in range(depth - 1):
+        value = {"a": value} if i % 2 else [value, "[[{"]
+    return {"outer": value}
+
+
+def test_what_is_nested_too_deep_for_some_reader_is_refused(registry: Registry) -> None:
+    deepest, deeper = nested(100), nested(101)
+    registry.runs.start("vision", NewRun("r1", config=deepest))
+    for call in (
+        lambda: registry.runs.start("vision", NewRun("r2", config=deeper)),
+        lambda: registry.runs.start("vision", NewRun("r2", config=nested(900))),
+        lambda: registry.runs.update("vision", "r1", RunChange(summary=deeper)),
+        lambda: registry.runs.log("vision", "r1", [HistoryRow(0, 0, deeper)]),
+        lambda: registry.sweeps.create("vision", NewSweep("s", config=deeper)),
+    ):
+        with pytest.raises(InvalidValue, match="deep"):
+            call()
+    wide = {"wide": [[i, {"[{": "]"}] for i in range(1000)]}
+    assert registry.runs.update("vision", "r1", RunChange(summary=wide)).summary == wide
+    assert [run.config for run in registry.runs.list("vision")] == [deepest]
+    assert registry.sweeps.list("vision") == []

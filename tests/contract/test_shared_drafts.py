@@ -20,7 +20,7 @@ from artfs.model.lineage import EdgeKind, RunRef, VersionRef
 from artfs.wire.deletions import Removal
 from artfs.wire.records import DraftRecord, SealRequest, SealResult
 from artfs.wire.runs import NewRun, Part, SharedDraftRecord
-from artfs.wire.service import Registry
+from artfs.wire.service import ALIASES_MAX, Registry
 from tests.contract.uploading import Clock, Content, Tree, commit, content_of, fetch, send
 
 DAY_S = 24 * 3600
@@ -111,6 +111,14 @@ def test_repeating_a_contribution_changes_nothing(registry: Registry) -> None:
     assert registry.shared_drafts.parts(shared.id) == [Part(root(ONE))]
 
 
+def test_a_run_is_kept_by_its_name_however_it_is_written(registry: Registry) -> None:
+    registry.runs.start("vision", NewRun("r1"))
+    shared = registry.shared_drafts.open("vision", "data", "night")
+    for run in ("vision/r1", "me/vision/r1", "/" * 20_000 + "vision/r1"):
+        contribute(registry, shared, ONE, run)
+    assert registry.shared_drafts.parts(shared.id) == [Part(root(ONE), "vision/r1")]
+
+
 def test_what_cannot_be_contributed_is_refused_and_leaves_nothing(registry: Registry) -> None:
     shared = registry.shared_drafts.open("vision", "data", "night")
     draft = sent(registry, ONE)
@@ -120,6 +128,7 @@ def test_what_cannot_be_contributed_is_refused_and_leaves_nothing(registry: Regi
         (Part(root(ONE), "vision/none"), RunNotFound),
         (Part(root(ONE), "nonsense"), InvalidName),
         (Part(root(ONE), aliases=["v3"]), InvalidName),
+        (Part(root(ONE), aliases=[f"a{i}" for i in range(ALIASES_MAX + 1)]), InvalidValue),
     ):
         with pytest.raises(error):
             registry.shared_drafts.add(shared.id, draft.id, part)
@@ -190,6 +199,22 @@ def test_repeating_a_finish_returns_the_same(registry: Registry, clock: Clock) -
     assert len(registry.versions.list("vision", "data")) == 1
 
 
+def test_a_contribution_that_is_repeated_after_the_finish_is_known_to_be_in_it(
+    registry: Registry, clock: Clock
+) -> None:
+    """Its answer was lost, and somebody finished before it was asked for again."""
+    shared = registry.shared_drafts.open("vision", "data", "night")
+    draft = contribute(registry, shared, ONE)
+    finish(registry, shared, ONE, ONE)
+    clock.advance_s(DAY_S)
+    registry.drafts.open("vision")  # sweeps in passing
+    registry.shared_drafts.add(shared.id, draft.id, Part(root(ONE)))
+    for late, part in ((draft.id, Part(root(TWO))), (sent(registry, ONE).id, Part(root(ONE)))):
+        with pytest.raises(DraftClosed):
+            registry.shared_drafts.add(shared.id, late, part)
+    assert len(registry.versions.list("vision", "data")) == 1
+
+
 def test_who_finishes_second_gets_the_firsts_version_and_leaves_nothing(registry: Registry) -> None:
     shared = registry.shared_drafts.open("vision", "data", "night")
     contribute(registry, shared, ONE)
@@ -221,6 +246,7 @@ def test_what_cannot_be_finished_is_refused_and_stays_open(registry: Registry) -
         (SealRequest("data", Digest(bytes(32))), ObjectMissing),
         (SealRequest("data", root(ONE), run="vision/none"), RunNotFound),
         (SealRequest("data", root(ONE), ["v1"]), InvalidName),
+        (SealRequest("data", root(ONE), [f"a{i}" for i in range(ALIASES_MAX + 1)]), InvalidValue),
     ):
         with pytest.raises(error):
             registry.shared_drafts.finish(shared.id, draft.id, request, [root(ONE)])

@@ -10,7 +10,7 @@ import pytest
 
 from artfs.errors import InvalidName, InvalidValue, VersionNotFound
 from artfs.wire.records import VersionChange, VersionRecord
-from artfs.wire.service import Registry
+from artfs.wire.service import ALIASES_MAX, Registry
 from tests.contract.uploading import START_NS, Clock, commit
 
 ROUNDS = 15
@@ -61,6 +61,8 @@ def test_all_of_a_change_happens_or_none(registry: Registry, clock: Clock) -> No
         change(registry, description="new", set_metadata={"a": 1}, added_aliases=["v7"])
     with pytest.raises(InvalidValue):
         change(registry, description="new", added_aliases=["new"], ttl_s=-1)
+    with pytest.raises(InvalidValue):
+        change(registry, description="new", added_aliases=[f"a{i}" for i in range(ALIASES_MAX + 1)])
     with pytest.raises(VersionNotFound):
         change(registry, 9, added_aliases=["new"])
     assert registry.versions.resolve("vision", "bikes", "v0") == before

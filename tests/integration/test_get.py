@@ -10,16 +10,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from artfs.client.client import Client
 from artfs.client.compare import Difference, verify
 from artfs.client.files import FileReader
-from artfs.client.get import GetResult, Getter
+from artfs.client.get import GetResult, Getter, default_root
 from artfs.client.trees import TreeReader
-from artfs.errors import AlreadyExists, DamagedObject, DamagedPack
+from artfs.errors import AlreadyExists, DamagedObject, DamagedPack, InvalidName
 from artfs.model.digest import Digest
 from artfs.registry.embedded import EmbeddedRegistry
+from artfs.wire.records import VersionRecord
 from tests.contract.uploading import Tree, commit, content_of
 
 RND = random.Random(17)
@@ -301,3 +303,11 @@ def test_verify_names_what_is_missing_or_different_and_why(client: Client, tree:
         ("link", "points elsewhere"),
         ("none", "is not a file"),
     ]
+
+
+def test_a_server_does_not_choose_where_a_version_is_put() -> None:
+    told = VersionRecord("p", "it", 3, Digest.of(b""), "", "", {}, 0, 0, 0, "", [])
+    assert default_root(told) == Path("artifacts/it:v3")
+    for artifact in ("/etc/it", "../../it", ".."):
+        with pytest.raises(InvalidName):
+            default_root(msgspec.structs.replace(told, artifact=artifact))

@@ -86,6 +86,8 @@ def cleanup(session: Session, size: str, dry_run: bool, as_json: bool) -> None:
         return
     verb = "would free" if dry_run else "freed"
     click.echo(f"{verb} {format_size(freed_bytes)} in {counted(count, 'object')}; {format_size(kept_bytes)} kept")
+    if kept_bytes > limit_bytes:
+        click.echo("  more than that is kept: what is pinned, and what a running mount is writing", err=True)
 
 
 @command.command("verify")

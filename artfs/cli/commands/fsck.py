@@ -25,7 +25,7 @@ COLORS = {"error": "red", "warning": "yellow", "info": "blue"}
 Examples:
   artfs fsck             read and verify every byte that is stored
   artfs fsck --quick     structure only: databases, pack indexes, trees
-  artfs fsck --repair    rebuild tables from the packs, set damaged packs aside
+  artfs fsck --repair    rebuild tables from packs, set damaged packs aside
   artfs fsck --reencrypt encrypt what is not encrypted with the current key""",
 )
 @click.option("--quick", is_flag=True, help="Do not read the content of files.")

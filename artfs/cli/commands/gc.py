@@ -21,8 +21,8 @@ NAMED_MAX = 20
     "gc",
     epilog="""\b
 Examples:
-  artfs gc --dry-run    which versions have expired, and how many bytes they free
-  artfs gc              for example daily, from cron; a server does it by itself""",
+  artfs gc --dry-run    what has expired, and how many bytes that frees
+  artfs gc              daily, from cron; a server does it by itself""",
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be deleted, and how many bytes it would free.")
 @json_option

@@ -32,11 +32,11 @@ Examples:
 @pass_session
 def command(session: Session, ref: str, root: Path | None, quiet: bool, as_json: bool) -> None:
     """Write a version, or a part of it, to a directory. Only what is missing or different is written."""
-    from artfs.client.get import GetResult, Getter
+    from artfs.client.get import GetResult, Getter, default_root
     from artfs.client.trees import TreeReader
 
     version, path = resolve_version(session.registry, ref)
-    target = root or Path("artifacts") / f"{version.artifact}:{version.name}"
+    target = root or default_root(version)
     source = session.client.objects
     tree = Digest(version.root)
     found = TreeReader(source, version.project).lookup(tree, path) if path else None

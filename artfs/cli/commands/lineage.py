@@ -15,17 +15,33 @@ from artfs.cli.refs import resolve_version
 from artfs.errors import InvalidValue, StorageFailed
 from artfs.model.lineage import Direction, RunRef, VersionRef
 from artfs.wire.runs import LineageGraph
+from artfs.wire.service import GRAPH_NODES_MAX
 
 FORMATS = ("text", "json", "mermaid", "dot", "svg")
-_BY_SUFFIX = {".json": "json", ".mmd": "mermaid", ".dot": "dot", ".gv": "dot", ".svg": "svg"}
-DEPTH = 100
+_BY_SUFFIX = {
+    "": "text",
+    ".txt": "text",
+    ".json": "json",
+    ".mmd": "mermaid",
+    ".dot": "dot",
+    ".gv": "dot",
+    ".svg": "svg",
+}
+
+
+def _format_of(output: Path | None) -> str:
+    """What a file's name says. Raises InvalidValue."""
+    suffix = "" if output is None else output.suffix.lower()
+    if suffix not in _BY_SUFFIX:
+        raise InvalidValue(f"{suffix!r} tells no format that lineage has", hint=f"--format {'|'.join(FORMATS)}")
+    return _BY_SUFFIX[suffix]
 
 
 @click.command(
     "lineage",
     epilog="""\b
 Examples:
-  artfs lineage vision/net:best            what it was made from, and what from it
+  artfs lineage vision/net:best
   artfs lineage vision/raw:v3 --down
   artfs lineage --run vision/k3x9a2b1
   artfs lineage vision/net:best -o net.svg""",
@@ -34,7 +50,7 @@ Examples:
 @click.option("--run", metavar="PROJECT/RUN", help="Start from a run instead of a version.")
 @click.option("--up", is_flag=True, help="Only what it was made from.")
 @click.option("--down", is_flag=True, help="Only what was made from it.")
-@click.option("--depth", type=click.IntRange(min=0), default=DEPTH, metavar="N", help="At most N edges away.")
+@click.option("--depth", type=click.IntRange(min=1), default=GRAPH_NODES_MAX, metavar="N", help="At most N edges away.")
 @click.option("--format", "format_", type=click.Choice(FORMATS), help="Default: text, or what OUTPUT's name says.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
@@ -54,7 +70,7 @@ def command(
 ) -> None:
     """Show which runs and versions a version came from, and which came from it."""
     direction = Direction.BOTH if up == down else Direction.UP if up else Direction.DOWN
-    chosen = "json" if as_json else format_ or _BY_SUFFIX.get("" if output is None else output.suffix.lower(), "text")
+    chosen = "json" if as_json else format_ or _format_of(output)
     start, graph = _graph(session, ref, run, direction, depth)
     text = _drawn(graph, start, direction, chosen, to_terminal=output is None)
     if output is None:

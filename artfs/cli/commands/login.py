@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from artfs.cli.context import Session, pass_session
+from artfs.errors import NotAuthenticated
 
 
 @click.command(
@@ -37,6 +38,11 @@ def command(session: Session, url: str, token_file: Path | None, as_default: boo
     registry = RemoteRegistry(server, token, spool=config.data_dir / "spool", ca_file=ca_file or config.ca_file)
     try:
         identity = registry.access.users.me()
+    except NotAuthenticated:
+        raise NotAuthenticated(
+            f"{server} does not accept this token",
+            hint="it is mistyped, revoked or expired; an administrator makes another: artfs token create --user",
+        ) from None
     finally:
         registry.close()
     place = keep_token(server, token, config.credentials)

@@ -28,7 +28,7 @@ Examples:
   artfs ls -lR vision/bikes:v3/images   everything below a directory""",
 )
 @click.argument("ref", required=False, metavar="[PROJECT[/ARTIFACT[:ALIAS[/PATH]]]]")
-@click.option("-l", "long", is_flag=True, help="Show modes, sizes and times of files.")
+@click.option("-l", "long", is_flag=True, help="Show modes, sizes and times of files, and what references refer to.")
 @click.option("-R", "--recursive", is_flag=True, help="List everything below.")
 @json_option
 @pass_session

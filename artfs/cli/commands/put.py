@@ -29,7 +29,8 @@ Examples:
   artfs put -n vision/bikes -t dataset ./bikes
   artfs put -n vision/net -t model net.pt --alias best --metadata '{"f1": 1}'
   artfs put -n vision/nightly ./out --ttl 30d
-  artfs put -n vision/raw --reference s3://bucket/raw/ --reference-as README https://host/readme.txt""",
+  artfs put -n vision/raw --reference s3://bucket/raw/
+  artfs put -n vision/raw --reference-as README https://host/readme.txt""",
 )
 @click.argument("path", type=click.Path(exists=True, path_type=Path), required=False)
 @click.option("-n", "--name", required=True, metavar="PROJECT/ARTIFACT", help="The artifact; created if it is new.")

@@ -29,13 +29,14 @@ NAMED_MAX = 10  # versions of an artifact that are named one by one
     "rm",
     epilog="""\b
 Examples:
-  artfs rm --dry-run vision/bikes:v3            say what would be freed
-  artfs rm vision/bikes:v3 vision/bikes:v4      delete two versions
-  artfs rm --delete-aliases vision/bikes:v5     also when aliases point to it
-  artfs rm --unaliased vision/bikes             delete the versions without any alias
-  artfs rm --older-than 30d --keep 3 'vision/*' of each artifact, old ones but the newest three
-  artfs rm 'vision/bikes:v1*'                   v1, v10, v11, ...
-  artfs rm --recursive 'vision/exp-*'           delete artifacts with all their versions""",
+  artfs rm --dry-run vision/bikes:v3         say what would be freed
+  artfs rm vision/bikes:v3 vision/bikes:v4   delete two versions
+  artfs rm --delete-aliases vision/bikes:v5  also when aliases point to it
+  artfs rm --unaliased vision/bikes          the versions without any alias
+  artfs rm 'vision/bikes:v1*'                v1, v10, v11, ...
+  artfs rm --recursive 'vision/exp-*'        artifacts with all their versions
+Of each artifact old versions, but never the newest three:
+  artfs rm --older-than 30d --keep 3 'vision/*'""",
 )
 @click.argument("refs", nargs=-1, required=True, metavar="PROJECT[/ARTIFACT[:VERSION]]...")
 @click.option("--unaliased", is_flag=True, help="Only versions that no alias points to.")

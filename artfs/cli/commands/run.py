@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -12,11 +14,12 @@ import click
 from artfs.cli.context import Session, json_option, pass_session
 from artfs.errors import InvalidValue
 from artfs.model.lineage import RunRef
-from artfs.model.names import check_name
+from artfs.model.names import LABEL_CHARACTERS_MAX, check_name
 from artfs.wire.runs import NewRun
 
 if TYPE_CHECKING:
     from artfs.cli.noting import Outcome
+    from artfs.config import Config
 
 NOT_STARTED = 126
 NOT_FOUND = 127
@@ -39,7 +42,8 @@ class Wanted(NamedTuple):
     epilog="""\b
 Examples:
   artfs run --project vision -- python train.py --epochs 3
-  artfs run -p vision --config lr=0.1 --config '{"layers": [64, 64]}' -- ./train.sh
+  artfs run -p vision --config lr=0.1 -- ./train.sh
+  artfs run -p vision --config '{"layers": [64, 64]}' -- ./train.sh
 then:
   artfs runs vision                what ran
   artfs lineage vision/net:best    what it was made from""",
@@ -52,7 +56,7 @@ then:
 @click.option(
     "--id", "id_", default="", metavar="ID", help="The run's id, which must be new; by default one is made up."
 )
-@click.option("--name", default="", metavar="TEXT", help="What the run is called; the default is its id.")
+@click.option("--name", default="", metavar="TEXT", help="What the run is called; the default is the command.")
 @click.option("--group", envvar="ARTFS_RUN_GROUP", default="", metavar="GROUP", help="Runs that belong together.")
 @click.option("--job-type", default="", metavar="TEXT", help="Such as train or evaluate.")
 @click.option("--config", multiple=True, metavar="JSON|K=V", help="What went in; may be repeated.")
@@ -78,7 +82,12 @@ def command(
     stdout is the run.
     """
     wanted = Wanted(
-        check_name("project", project or session.config.project), id_, name, group, job_type, parse_config(config)
+        check_name("project", project or session.config.project),
+        id_,
+        name or ("" if id_ else command_name(command)),
+        group,
+        job_type,
+        parse_config(config),
     )
 
     def say(text: str) -> None:
@@ -89,6 +98,12 @@ def command(
     if as_json:
         click.echo(json.dumps(run, ensure_ascii=False))
     return code
+
+
+def command_name(command: tuple[str, ...]) -> str:
+    """What a run without id and name is called: the command, as far as a name may hold it."""
+    text = "".join(character if character.isprintable() else " " for character in shlex.join(command))
+    return text if len(text) <= LABEL_CHARACTERS_MAX else text[: LABEL_CHARACTERS_MAX - 1] + "…"
 
 
 def parse_config(items: tuple[str, ...]) -> dict[str, Any]:
@@ -161,8 +176,15 @@ def _environment(session: Session, run: RunRef, group: str) -> dict[str, str]:
     if group:
         environment["ARTFS_RUN_GROUP"] = group
     if session.config.sources["registry"] == "command line":
-        environment["ARTFS_REGISTRY"] = session.config.registry
+        environment["ARTFS_REGISTRY"] = _anywhere(session.config)
     return environment
+
+
+def _anywhere(config: Config) -> str:
+    """The registry by a name that means the same in whichever directory the command's processes are."""
+    if config.is_remote:
+        return config.registry
+    return str(Path(config.registry.removeprefix("file://")).expanduser().absolute())
 
 
 def _sentences(run: RunRef, code: int, outcome: Outcome) -> Iterator[str]:

@@ -24,15 +24,16 @@ Examples:
   artfs runs vision --group night -n 5
   artfs runs vision/k3x9a2b1            one run, with what it used and logged""",
 )
-@click.argument("project", metavar="PROJECT[/RUN]")
+@click.argument("project", metavar="PROJECT[/RUN]", required=False)
 @click.option("--group", default="", metavar="GROUP", help="Only the runs of this group.")
 @click.option("--sweep", default="", metavar="SWEEP", help="Only the runs of this sweep.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), help="Show only the newest N.")
 @json_option
 @pass_session
-def command(session: Session, project: str, group: str, sweep: str, limit: int | None, as_json: bool) -> None:
-    """List the runs of a project, newest first, or show one run."""
+def command(session: Session, project: str | None, group: str, sweep: str, limit: int | None, as_json: bool) -> None:
+    """List the runs of a project (by default the setting `project`), newest first, or show one run."""
     registry = session.registry
+    project = project or session.config.project
     if "/" in project:
         if group or sweep or limit:
             raise InvalidName(f"{project!r} is one run", hint="leave out the options, or name a project")
@@ -55,6 +56,17 @@ def command(session: Session, project: str, group: str, sweep: str, limit: int |
     echo_table(("run", "name", "state", "started", "took", "group", "job type"), rows, right=(4,))
 
 
+def _told(run: RunRecord) -> tuple[tuple[str, str], ...]:
+    """What somebody said of a run, by what it is."""
+    return (
+        ("group", run.group),
+        ("job type", run.job_type),
+        ("sweep", run.sweep),
+        ("tags", ", ".join(run.tags)),
+        ("notes", run.notes),
+    )
+
+
 def run_json(run: RunRecord) -> dict[str, Any]:
     return {
         "run": str(run.ref),
@@ -63,6 +75,8 @@ def run_json(run: RunRecord) -> dict[str, Any]:
         "exit_code": run.exit_code,
         "group": run.group,
         "job_type": run.job_type,
+        "notes": run.notes,
+        "tags": run.tags,
         "sweep": run.sweep,
         "config": run.config,
         "summary": run.summary,
@@ -84,7 +98,7 @@ def _show(run: RunRecord, edges: RunEdges) -> None:
     click.echo(
         f"  {local_time(run.created_at_ns)} by {run.created_by or 'nobody named'}, {_took(run) or 'still running'}"
     )
-    for what, value in (("group", run.group), ("job type", run.job_type), ("sweep", run.sweep)):
+    for what, value in _told(run):
         if value:
             click.echo(f"  {what} {value}")
     for what, values in (("config", run.config), ("summary", run.summary)):

@@ -18,8 +18,8 @@ from artfs.model.names import STAGING_NAME, ArtifactRef
     "stage",
     epilog="""\b
 Examples:
-  artfs stage vision/bikes:v3 fix       a copy-on-write draft of v3, at once whatever its size
-  artfs stage vision/bikes next         an empty one
+  artfs stage vision/bikes:v3 fix   a draft of v3, at once whatever its size
+  artfs stage vision/bikes next     an empty one
 then change ~/artfs/vision/bikes/.staging/fix and commit it:
   mv -T ~/artfs/vision/bikes/.staging/fix ~/artfs/vision/bikes/best""",
 )

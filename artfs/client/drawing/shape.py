@@ -34,8 +34,9 @@ class Shape:
             self._near[Direction.UP].setdefault(target, []).append(source)
 
     def near(self, node: Ref, direction: Direction) -> list[Ref]:
-        """Where the edges of a node lead: up to what it came from, down to what came from it."""
-        return self._near[direction].get(node, [])
+        """Where the edges of a node lead: up to what it came from, down to what came from it. Runs as they were started."""
+        found = self._near[direction].get(node, [])
+        return sorted(found, key=lambda ref: self.runs[ref].created_at_ns if isinstance(ref, RunRef) else 0)
 
     @property
     def project(self) -> str:

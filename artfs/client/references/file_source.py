@@ -15,7 +15,7 @@ from artfs.model.names import check_file_name
 from artfs.vfs.ports import Bytes
 
 PIECE_BYTES = 1 << 20
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 _T = TypeVar("_T")
 
@@ -48,6 +48,7 @@ class FileSource:
     ) -> _T:
         path = path_of(uri)
         try:
+            _told(os.stat(path), path)  # to open a device or a pipe is to do something to it
             fd = os.open(path, _FLAGS)
         except OSError as error:
             raise _unreadable(path, error) from None

@@ -8,6 +8,7 @@ address that a connection is really made to is checked again, since a name may m
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import threading
 import time
@@ -27,6 +28,8 @@ KNOWN_S = 30.0
 S3_HOST = "s3.amazonaws.com"  # where buckets are when the environment names no other endpoint
 _PORTS = {"http": 80, "https": 443}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_INSIDE = tuple(map(ipaddress.ip_network, ("64:ff9b:1::/48", "fec0::/10")))  # of one site: RFC 8215, RFC 3879
+_HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+")  # anything else, others who read the URL may take for its end
 
 Resolve = Callable[[str, int], list[str]]
 """The addresses of a host. Raises OSError."""
@@ -61,7 +64,8 @@ class Policy:
         """Raises ReferenceForbidden, or InvalidValue for a scheme that nobody could follow."""
         if scheme not in SCHEMES:
             raise InvalidValue(
-                f"references to {scheme}: are not known", hint=f"known are {', '.join(f'{s}:' for s in SCHEMES)}"
+                f"references to {scheme}: are not known" if scheme else "a reference begins with a scheme",
+                hint=f"known are {', '.join(f'{s}:' for s in SCHEMES)}",
             )
         if scheme == "file" and not self._files:
             raise ReferenceForbidden(
@@ -133,7 +137,7 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
-        if found.teredo is not None:
+        if found.teredo is not None or any(found in network for network in _INSIDE):
             return False
     return found.is_global and not found.is_multicast
 
@@ -146,7 +150,7 @@ def host_and_port(url: str) -> tuple[str, int]:
         port = _PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
     except ValueError:
         host, port = "", 0
-    if not host or not port or parts.fragment:
+    if not _HOST.fullmatch(host) or "\\" in parts.netloc or not port or parts.fragment:
         raise InvalidValue("a reference's URL is not well formed", hint="write https://HOST/PATH, without a fragment")
     if parts.username is not None or parts.password is not None:
         raise InvalidValue(

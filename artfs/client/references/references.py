@@ -79,12 +79,14 @@ class References:
         Raises InvalidValue, InvalidName, ReferenceForbidden, ReferenceUnavailable, ReferenceChanged, UnsupportedFile.
         """
         parts = split_path(name) if name else ()
-        source = self.source(uri.partition(":")[0])
+        source = self.source(uri.partition(":")[0] if ":" in uri else "")
         resolved: list[tuple[str, Reference]] = []
         for found in source.locate(uri, max_objects):
             path = "/".join(parts if parts and not found.is_below else (*parts, found.path))
             if not path:
-                raise InvalidValue(f"{shown(uri)} has no name of its own", hint="say what to call it in the version")
+                raise InvalidValue(
+                    f"{shown(uri)} has no name of its own", hint="say what to call it: --reference-as, or name="
+                )
             resolved.append((path, _describe(source, found, checksum)))
         return resolved
 

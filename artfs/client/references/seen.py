@@ -19,8 +19,8 @@ import apsw
 
 from artfs.model.digest import DIGEST_BYTES, Digest
 
-BLOCKS_MAX = 1_000_000  # about 70 MB
-TRIM_EVERY = 10_000  # rows written by this process
+ROWS_MAX = 1_000_000  # of blocks, and of what else there is; about 70 MB of blocks
+TRIM_EVERY = 10_000  # rows written by this process, after the first
 USED_EVERY_S = 3600
 BUSY_MS = 500
 
@@ -31,6 +31,9 @@ CREATE TABLE IF NOT EXISTS sources (
 CREATE TABLE IF NOT EXISTS blocks (
     name BLOB, number INTEGER, digest BLOB NOT NULL, PRIMARY KEY (name, number)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS block_uses (
+    name BLOB PRIMARY KEY, used_at INTEGER NOT NULL
+) WITHOUT ROWID;
 """
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -39,13 +42,14 @@ _T = TypeVar("_T")
 class SeenBlocks:
     """The file at `path`, made when first used. Safe from any thread; open it after forking. A `name` is 16 bytes."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, *, rows_max: int = ROWS_MAX) -> None:
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()
         self._connection: apsw.Connection | None = None
         self._is_broken = False
-        self._written = 0
+        self._rows_max = rows_max
+        self._written = TRIM_EVERY  # processes that write little write much together
 
     def close(self) -> None:
         with self._lock:
@@ -79,7 +83,14 @@ class SeenBlocks:
     def digests(self, name: bytes, first: int, last: int) -> dict[int, Digest]:
         """Of the blocks from `first` to `last`, those that were seen."""
         sql = "SELECT number, digest FROM blocks WHERE name = ? AND number BETWEEN ? AND ?"
-        rows: list[Any] = self._use(lambda db: db.execute(sql, (name, first, last)).fetchall()) or []
+
+        def find(db: apsw.Connection) -> list[Any]:
+            found = db.execute(sql, (name, first, last)).fetchall()
+            if found:
+                self._note_use(db, name)
+            return found
+
+        rows = self._use(find) or []
         return {number: Digest(digest) for number, digest in rows if len(digest) == DIGEST_BYTES}
 
     def keep(self, name: bytes, digests: Mapping[int, Digest]) -> dict[int, Digest]:
@@ -90,13 +101,21 @@ class SeenBlocks:
             with db:
                 rows = ((name, number, bytes(digests[number])) for number in numbers)
                 db.executemany("INSERT OR IGNORE INTO blocks VALUES (?, ?, ?)", rows)
+                self._note_use(db, name)
                 self._written += len(numbers)
                 if self._written >= TRIM_EVERY:
                     self._written = 0
-                    _trim(db)
+                    _trim_blocks(db, self._rows_max)
+                    _trim_sources(db, self._rows_max)
 
         self._use(insert)
         return dict(digests) | self.digests(name, numbers[0], numbers[-1])
+
+    def _note_use(self, db: apsw.Connection, name: bytes) -> None:
+        now = int(self._clock())
+        row = db.execute("SELECT used_at FROM block_uses WHERE name = ?", (name,)).fetchone()
+        if row is None or now - int(row[0]) > USED_EVERY_S:
+            db.execute("INSERT OR REPLACE INTO block_uses VALUES (?, ?)", (name, now))
 
     def _use(self, query: Callable[[apsw.Connection], _T]) -> _T | None:
         with self._lock:
@@ -123,14 +142,28 @@ class SeenBlocks:
         return connection
 
 
-def _trim(db: apsw.Connection) -> None:
-    row = db.execute("SELECT count(*) FROM blocks").fetchone()
-    over = (int(row[0]) if row else 0) - BLOCKS_MAX
+def _trim_blocks(db: apsw.Connection, rows_max: int) -> None:
+    """Forget the blocks of those sources that were used least lately."""
+    over = _count(db, "SELECT count(*) FROM blocks") - rows_max
+    if over <= 0:
+        return
+    db.execute("DELETE FROM blocks WHERE name NOT IN (SELECT name FROM block_uses)")  # of an earlier artfs
+    over -= db.changes()
     while over > 0:
-        oldest = db.execute("SELECT name FROM sources ORDER BY used_at LIMIT 1").fetchone()
+        oldest = db.execute("SELECT name FROM block_uses ORDER BY used_at LIMIT 1").fetchone()
         if oldest is None:
-            db.execute("DELETE FROM blocks")
             return
         db.execute("DELETE FROM blocks WHERE name = ?", oldest)
         over -= db.changes()
-        db.execute("DELETE FROM sources WHERE name = ?", oldest)
+        db.execute("DELETE FROM block_uses WHERE name = ?", oldest)
+
+
+def _trim_sources(db: apsw.Connection, rows_max: int) -> None:
+    over = _count(db, "SELECT count(*) FROM sources") - rows_max
+    if over > 0:
+        db.execute("DELETE FROM sources WHERE name IN (SELECT name FROM sources ORDER BY used_at LIMIT ?)", (over,))
+
+
+def _count(db: apsw.Connection, sql: str) -> int:
+    row = db.execute(sql).fetchone()
+    return int(row[0]) if row else 0

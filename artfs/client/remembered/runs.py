@@ -21,6 +21,7 @@ from artfs.wire.runs import (
     SweepRecord,
     VersionEdges,
 )
+from artfs.wire.service import GRAPH_NODES_MAX
 
 
 class NoticedRuns:
@@ -99,7 +100,13 @@ class NoticedLineage:
             return self._inner.of_version(project, artifact, number)
 
     def graph(
-        self, project: str, artifact: str, number: int, *, direction: Direction = Direction.BOTH, depth: int = 100
+        self,
+        project: str,
+        artifact: str,
+        number: int,
+        *,
+        direction: Direction = Direction.BOTH,
+        depth: int = GRAPH_NODES_MAX,
     ) -> LineageGraph:
         with self._noticing():
             return self._inner.graph(project, artifact, number, direction=direction, depth=depth)

@@ -27,6 +27,7 @@ from artfs.wire.runs import (
     SweepRecord,
     VersionEdges,
 )
+from artfs.wire.service import GRAPH_NODES_MAX
 
 
 class RemoteRuns:
@@ -103,7 +104,13 @@ class RemoteLineage:
         return self._transport.get(url, VersionEdges)
 
     def graph(
-        self, project: str, artifact: str, number: int, *, direction: Direction = Direction.BOTH, depth: int = 100
+        self,
+        project: str,
+        artifact: str,
+        number: int,
+        *,
+        direction: Direction = Direction.BOTH,
+        depth: int = GRAPH_NODES_MAX,
     ) -> LineageGraph:
         url = artifact_path(project, artifact, "versions", version_name(number), "lineage")
         return self._transport.get(url, LineageGraph, {"direction": direction.value, "depth": depth})

@@ -19,6 +19,8 @@ CREATE TABLE runs (
     project_id INTEGER NOT NULL REFERENCES projects ON DELETE CASCADE,
     run TEXT NOT NULL,              -- its id in paths
     name TEXT NOT NULL,
+    notes TEXT NOT NULL,
+    tags TEXT NOT NULL,             -- a JSON array
     state TEXT NOT NULL CHECK (state IN ('running', 'finished', 'failed')),
     run_group TEXT NOT NULL,
     job_type TEXT NOT NULL,

@@ -57,3 +57,19 @@ def test_every_public_name_is_there_and_documented() -> None:
             assert inspect.getdoc(found), name
     with pytest.raises(AttributeError, match="nothing"):
         artfs.nothing  # noqa: B018
+
+
+def test_what_would_be_lost_in_place_of_the_configuration_is_refused() -> None:
+    with pytest.raises(AttributeError, match=r"artfs\.init\(config="):
+        artfs.config = {"lr": 0.1}  # type: ignore[assignment]  # as scripts for another library do
+    reloaded = _run(
+        "import artfs, artfs.config, importlib; importlib.reload(artfs); print(artfs.run, artfs.Api.__name__)"
+    )
+    assert reloaded.stdout.split() == ["None", "Api"]
+
+
+def test_the_package_is_run_as_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "artfs", "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert artfs.__version__ in done.stdout

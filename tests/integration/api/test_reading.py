@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import hashlib
 import os
+import pickle
 import random
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -290,3 +291,25 @@ def test_forked_children_read_what_their_parent_looked_up(bikes: artfs.Artifact)
             trees = pool.map_async(_read, range(8)).get(60)
         assert file.read() == FILES["large.bin"][5:]
     assert all(tree == FILES for tree in trees)
+
+
+def test_a_part_is_not_written_through_links_that_are_there(bikes: artfs.Artifact, tmp_path: Path) -> None:
+    outside = write_files(tmp_path / "outside", {"kept": "kept"})
+    for name in ("tree", "file", "entry"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "images").symlink_to(outside)
+    bikes.download(tmp_path / "tree", path_prefix="images/deep")
+    bikes.download(tmp_path / "file", path_prefix="images/1.png")
+    bikes.get_entry("images/1.png").download(tmp_path / "entry")
+    assert _tree(outside) == {"kept": b"kept"}
+    assert [*_tree(tmp_path / "tree")] == ["images/deep/2.png"]
+    assert [*_tree(tmp_path / "file")] == [*_tree(tmp_path / "entry")] == ["images/1.png"]
+
+
+def test_what_is_pickled_holds_no_token_and_works(bikes: artfs.Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = os.environ.get("ARTFS_TOKEN") or "secret-of-nobody"
+    monkeypatch.setenv("ARTFS_TOKEN", token)
+    for found in (artfs.Api().artifact("bikes:best"), artfs.Api().artifact("bikes:best").get_entry("a.txt")):
+        pickled = pickle.dumps(found)
+        assert token.encode() not in pickled
+        assert pickle.loads(pickled).name == found.name

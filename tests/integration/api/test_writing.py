@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -302,3 +303,28 @@ def test_copies_of_a_process_that_was_killed_are_removed_by_the_next(tmp_path: P
     another = artfs.Artifact("x", "y")
     another.add_file(tmp_path / "a")
     assert len(list(adding.glob("*/1"))) == 2
+
+
+def test_aliases_of_logging_that_failed_are_not_kept(tmp_path: Path) -> None:
+    (tmp_path / "large").write_text("1")
+    artifact = artfs.Artifact("model", type="model")
+    artifact.add_file(tmp_path / "large", policy="immutable")
+    (tmp_path / "large").write_text("22")
+    with artfs.init() as run:
+        with pytest.raises(FileChanged):
+            run.log_artifact(artifact, aliases=["best"])
+        artifact.add_file(tmp_path / "large", overwrite=True)
+        assert run.log_artifact(artifact, aliases=["worst"]).aliases == ["latest", "worst"]
+
+
+@pytest.mark.parametrize("path", ["../x", "a/../../x", ".", ""])
+def test_a_path_that_no_file_can_have_is_refused_before_it_is_written(path: str) -> None:
+    with pytest.raises(InvalidName), artfs.Artifact("it", type="dataset").new_file(path):
+        pytest.fail("something was written that cannot be added")
+
+
+def test_a_logged_artifact_can_be_given_to_another_process() -> None:
+    artifact = artfs.Artifact("it", type="dataset")
+    with artifact.new_file("x") as file:
+        file.write("1")
+    assert _contents(pickle.loads(pickle.dumps(_log(artifact)))) == {"x": b"1"}

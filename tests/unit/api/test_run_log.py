@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -87,6 +88,8 @@ def test_a_batch_becomes_rows_and_one_change_that_mean_the_same() -> None:
     assert change == RunChange(summary={"b": 1, "a": 4}, config={"lr": 2})
     assert condensed([_row(0, a=1)]) == ([_row(0, a=1)], None)
     assert condensed([RunChange(summary={"a": 1}), _row(0, a=2)])[1] is None
+    said = [RunChange(notes="first", tags=["x"]), RunChange(notes="then"), RunChange(summary={"a": 1})]
+    assert condensed(said)[1] == RunChange(notes="then", tags=["x"], summary={"a": 1})
 
 
 def test_a_summary_that_is_set_at_every_step_costs_no_request_each() -> None:
@@ -182,3 +185,46 @@ def test_threads_that_log_at_once_lose_no_row() -> None:
             thread.join(WAIT_S)
         log.flush()
     assert keeper.steps == list(range(2000))
+
+
+class SlowKeeper(Keeper):
+    """Is busy until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_busy = False
+        self.busy = threading.Event()
+        self.let_go = threading.Event()
+
+    def log(self, project: str, run: str, rows: Sequence[HistoryRow], /) -> None:
+        self.is_busy = True
+        self.busy.set()
+        self.let_go.wait(WAIT_S)
+        self.is_busy = False
+        super().log(project, run, rows)
+
+
+def _fork_while_sending(keeper: SlowKeeper, let_go_s: float) -> bool:
+    """Whether a child was forked while something was being sent."""
+    with _log(keeper) as log:
+        log.add({"x": 1}, None, commit=True)
+        sending = threading.Thread(target=log.flush)
+        sending.start()
+        assert keeper.busy.wait(WAIT_S)
+        timer = threading.Timer(let_go_s, keeper.let_go.set)
+        timer.start()
+        child = os.fork()
+        if child == 0:
+            os._exit(int(keeper.is_busy))
+        timer.cancel()
+        keeper.let_go.set()
+        sending.join(WAIT_S)
+        assert keeper.steps == [0]
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")  # Python 3.12 warns of what is tested here
+def test_a_child_is_not_forked_while_something_is_sent_unless_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not _fork_while_sending(SlowKeeper(), 0.1)
+    monkeypatch.setattr(run_log, "FORK_WAIT_S", 0.05)
+    assert _fork_while_sending(SlowKeeper(), WAIT_S)

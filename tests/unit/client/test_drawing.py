@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
+import msgspec
 import pytest
 
 from artfs.client.drawing.dot import NAME_COLUMNS_MAX, draw_dot
@@ -57,6 +58,18 @@ PIPELINE = graph(
     runs=[run("fit", "night run", RunState.RUNNING, "train"), run("score", state=RunState.FAILED)],
 )
 REPORT = VersionRef("p", "report", 0)
+
+
+def test_runs_are_listed_as_they_were_started() -> None:
+    starts = {"b": 30, "c": 10, "a": 20}
+    started = [msgspec.structs.replace(run(id), created_at_ns=at_ns) for id, at_ns in starts.items()]
+    found = graph(*(f"raw:v0>{id}" for id in sorted(starts)), runs=started)
+    lines = draw_text(found, VersionRef("p", "raw", 0), DOWN).splitlines()
+    assert [word for line in lines for word in line.split() if word.startswith("p/") and ":" not in word] == [
+        "p/c",
+        "p/a",
+        "p/b",
+    ]
 
 
 def test_chains_go_straight_down_forks_are_indented_and_what_is_shared_is_shown_once() -> None:

@@ -130,3 +130,28 @@ def test_buckets_at_an_endpoint_of_the_environment_count_as_allowed() -> None:
         Policy(hosts=["example.org"]).check_s3("")
     with pytest.raises(ReferenceForbidden):
         Policy(["https"]).check_s3("http://10.0.0.1:9000")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1\\.corp.example/",  # to urllib3 the host ends at the backslash
+        "http://[::1]\\.corp.example/",
+        "http://127.0.0.1%2f.corp.example/",
+        "http://127.0.0.1;.corp.example/",
+        "http://127.0.0.1 .corp.example/",
+    ],
+)
+def test_a_host_that_others_would_read_otherwise_is_none(url: str) -> None:
+    with pytest.raises(InvalidValue):
+        Policy(hosts=["*.corp.example", "[::1]*"]).check_url(url)
+
+
+@pytest.mark.parametrize("url", ["https://b\u00fccher.corp.example/", "https://a_b-c.corp.example:8443/"])
+def test_unusual_hosts_are_hosts(url: str) -> None:
+    Policy(hosts=["*.corp.example"]).check_url(url)
+
+
+@pytest.mark.parametrize("address", ["fec0::1", "64:ff9b:1::7f00:1"])
+def test_addresses_of_one_site_are_not_public(address: str) -> None:
+    assert not is_public(address)

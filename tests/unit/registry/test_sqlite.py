@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -31,6 +33,21 @@ def test_the_stamp_changes_with_every_commit_and_only_then(database: SqliteDatab
     other.close()
     assert stamps[0::2] == stamps[1::2]
     assert len(set(stamps)) == 3
+
+
+def test_an_interrupt_while_a_transaction_begins_leaves_the_database_usable(database: SqliteDatabase) -> None:
+    """Ctrl-C that arrives while BEGIN waits or reads is raised when it has returned."""
+
+    def interrupt(frame: FrameType, event: str, function: object) -> None:
+        if event == "c_return" and frame.f_code.co_name == "_transaction":
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    sys.setprofile(interrupt)
+    with pytest.raises(KeyboardInterrupt), database.write():
+        pass
+    with database.write() as tx:
+        assert allocate(tx, "x") == 1
 
 
 def test_what_is_not_a_database_is_damage(tmp_path: Path) -> None:

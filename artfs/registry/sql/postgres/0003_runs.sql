@@ -19,6 +19,8 @@ CREATE TABLE runs (
     project_id BIGINT NOT NULL REFERENCES projects ON DELETE CASCADE,
     run TEXT COLLATE "C" NOT NULL,              -- its id in paths
     name TEXT COLLATE "C" NOT NULL,
+    notes TEXT COLLATE "C" NOT NULL,
+    tags TEXT COLLATE "C" NOT NULL,             -- a JSON array
     state TEXT COLLATE "C" NOT NULL CHECK (state IN ('running', 'finished', 'failed')),
     run_group TEXT COLLATE "C" NOT NULL,
     job_type TEXT COLLATE "C" NOT NULL,
