@@ -38,10 +38,10 @@ def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
                 ((versions + i, of[0], i + 1, of[1], "", "{}", of[2], "", of[3]) for i in range(LENGTH)),
             )
             tx.run_many(
-                "INSERT INTO runs (id, project_id, run, name, state, run_group, job_type, config, summary, created_at,"
-                " created_by, heard_of_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO runs (id, project_id, run, name, notes, tags, state, run_group, job_type, config, summary,"
+                " created_at, created_by, heard_of_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    (runs + i, project[0], f"c{i}", "", "finished", "", "", "{}", "{}", of[2], "", of[2])
+                    (runs + i, project[0], f"c{i}", "", "", "[]", "finished", "", "", "{}", "{}", of[2], "", of[2])
                     for i in range(LENGTH)
                 ),
             )
