@@ -66,7 +66,7 @@ def test_an_alias_moved_on_one_machine_is_seen_on_another(team: Team, server: Se
         assert sorted(took)[2] < 0.5
 
 
-@pytest.mark.parametrize("how", ["killed", "stopped"])
+@pytest.mark.parametrize("how", ["killed", pytest.param("stopped", marks=pytest.mark.deep)])
 def test_without_its_server_a_mount_shows_what_was_visited_and_recovers(
     team: Team, server: Server, alice: Member, how: str
 ) -> None:

@@ -119,6 +119,7 @@ def test_a_registry_outlives_its_database_going_away(server: Server, tmp_path: P
     registry.close()
 
 
+@pytest.mark.deep
 def test_a_server_that_stands_still_is_waited_for_only_so_long(server: Server) -> None:
     with closing(PostgresDatabase(server.url)) as database:
         server.freeze()
