@@ -202,7 +202,9 @@ def test_a_long_commit_does_not_slow_other_artifacts(user: User, tmp_path: Path,
         assert (root / "p/big/best/file").stat().st_size == size_bytes
 
 
-@pytest.mark.parametrize("delay_s", [0.05, 0.3, 0.8])
+@pytest.mark.parametrize(
+    "delay_s", [pytest.param(0.05, marks=pytest.mark.deep), 0.3, pytest.param(0.8, marks=pytest.mark.deep)]
+)
 def test_a_mount_killed_while_it_commits_loses_nothing(user: User, delay_s: float) -> None:
     with user.mounted() as root:
         (root / "p").mkdir()

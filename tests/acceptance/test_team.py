@@ -38,7 +38,7 @@ def server(team: Team) -> Iterator[Server]:
 @pytest.fixture(
     params=[
         "sqlite and a directory",
-        "sqlite and an encrypted directory",
+        pytest.param("sqlite and an encrypted directory", marks=pytest.mark.deep),
         pytest.param("postgresql and s3", marks=(pytest.mark.postgres, pytest.mark.s3)),
     ]
 )
