@@ -98,6 +98,7 @@ def test_what_was_visited_works_without_the_registry_and_the_rest_fails_in_time(
     assert mount.status()["cache"]["registry"]["reachable"]
 
 
+@pytest.mark.deep
 def test_many_stalled_requests_do_not_hold_up_what_is_at_hand(machine: Machine, mount: Mount, faults: Faults) -> None:
     for i in range(8):
         machine.put(f"far{i}/c", {"f": b"x"})  # in directories of their own, which the kernel locks one by one
