@@ -5,13 +5,22 @@ Functions that take a transaction are shared by the other services; the classes 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from artfs.errors import AlreadyExists, ArtifactNotFound, NotEmpty, ProjectNotFound, TypeMismatch, UserNotFound
+from artfs.errors import (
+    AlreadyExists,
+    ArtifactNotFound,
+    NotEmpty,
+    ProjectNotFound,
+    TypeMismatch,
+    UserNotFound,
+    VersionNotFound,
+)
 from artfs.model.access import Role, Visibility
-from artfs.model.names import check_name
+from artfs.model.names import check_name, version_name
 from artfs.registry.changes import append_change, append_farewell
-from artfs.registry.database import Parameters, Transaction, allocate
+from artfs.registry.database import Parameters, Transaction, allocate, rows_in
 from artfs.registry.maintenance import Maintenance
 from artfs.registry.resources import Resources
 from artfs.store.packs import ID_BYTES
@@ -101,6 +110,24 @@ def find_artifact(tx: Transaction, project: Project, name: str) -> Artifact:
             f"there is no artifact {name!r} in project {project.name!r}", hint=f"artfs ls {project.name} lists them"
         )
     return artifact
+
+
+def find_versions(tx: Transaction, project: Project, artifact: Artifact, numbers: Sequence[int]) -> dict[int, int]:
+    """Rows of versions by number. Raises VersionNotFound for the lowest number that there is no version of."""
+    sql = "SELECT number, id FROM versions WHERE artifact_id = ? AND number IN ({})"
+    wanted = sorted(set(numbers))
+    found: dict[int, int] = dict(rows_in(tx, sql, (artifact.id,), wanted))
+    for number in wanted:
+        if number not in found:
+            raise no_version(project, artifact, number)
+    return found
+
+
+def no_version(project: Project, artifact: Artifact, number: int) -> VersionNotFound:
+    return VersionNotFound(
+        f"there is no {project.name}/{artifact.name}:{version_name(number)}",
+        hint=f"artfs log {project.name}/{artifact.name} lists the versions",
+    )
 
 
 def create_artifact(tx: Transaction, project: Project, name: str, type_: str | None, now_ns: int) -> Artifact:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from artfs.errors import NotEmpty, StillAliased, VersionNotFound
 from artfs.model.names import version_name
 from artfs.registry.aliases import remove_alias
-from artfs.registry.catalog import Project, Projects, find_artifact, find_project
+from artfs.registry.catalog import Project, Projects, find_artifact, find_project, find_versions
 from artfs.registry.changes import append_change, append_version_changes
 from artfs.registry.database import Transaction, batches, rows_in
 from artfs.registry.liveness import Toll, remove_condemned, remove_doomed, walk
@@ -214,15 +214,7 @@ def choose(tx: Transaction, project: Project, removal: Removal) -> list[Chosen]:
         if name in whole:
             chosen.append(Chosen(artifact.id, name, *_all_of(tx, artifact.id), is_whole=True))
             continue
-        numbers = sorted(set(removal.versions[name]))
-        sql = "SELECT number, id FROM versions WHERE artifact_id = ? AND number IN ({})"
-        versions: dict[int, int] = dict(rows_in(tx, sql, (artifact.id,), numbers))
-        for number in numbers:
-            if number not in versions:
-                raise VersionNotFound(
-                    f"there is no {project.name}/{name}:{version_name(number)}",
-                    hint=f"artfs log {project.name}/{name} lists the versions",
-                )
+        versions = find_versions(tx, project, artifact, removal.versions[name])
         chosen.append(Chosen(artifact.id, name, versions, aliases_on(tx, artifact.id, versions)))
     return chosen
 

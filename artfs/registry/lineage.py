@@ -12,12 +12,11 @@ from collections.abc import Iterable, Sequence
 
 from artfs.errors import InvalidValue, LineageCycle
 from artfs.model.lineage import Direction, EdgeKind, RunRef, VersionRef
-from artfs.registry.catalog import find_artifact, find_project
+from artfs.registry.catalog import find_artifact, find_project, find_versions
 from artfs.registry.database import Row, Transaction, allocate, rows_in
 from artfs.registry.lineage_graph import GraphWalk, Shown, everything
 from artfs.registry.resources import Resources
 from artfs.registry.runs import Run, find_run
-from artfs.registry.versions import find_version
 from artfs.wire.records import VersionRecord
 from artfs.wire.runs import LineageGraph, RunEdges, VersionEdges
 from artfs.wire.service import EDGES_MAX, GRAPH_NODES_MAX
@@ -98,13 +97,9 @@ def _find_versions(tx: Transaction, refs: Sequence[VersionRef]) -> list[int]:
         of_project = [ref for ref in refs if ref.project == project_name]
         for artifact_name in dict.fromkeys(ref.artifact for ref in of_project):
             artifact = find_artifact(tx, project, artifact_name)
-            numbers = sorted({ref.number for ref in of_project if ref.artifact == artifact_name})
-            sql = "SELECT number, id FROM versions WHERE artifact_id = ? AND number IN ({})"
-            rows: dict[int, int] = dict(rows_in(tx, sql, (artifact.id,), numbers))
-            for number in numbers:
-                if number not in rows:
-                    find_version(tx, project, artifact, number)
-                found[VersionRef(project_name, artifact_name, number)] = rows[number]
+            numbers = [ref.number for ref in of_project if ref.artifact == artifact_name]
+            for number, id_ in find_versions(tx, project, artifact, numbers).items():
+                found[VersionRef(project_name, artifact_name, number)] = id_
     return [found[ref] for ref in refs]
 
 

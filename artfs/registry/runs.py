@@ -153,7 +153,7 @@ class Runs:
         for what, text in (("name", new.name), ("group", new.group), ("job type", new.job_type)):
             check_label(what, text)
         _check_notes(new.notes)
-        _checked_tags(new.tags)
+        tags = _checked_tags(new.tags)
         config = encode_metadata(new.config, "config")
         with self._database.write() as tx:
             of = find_project(tx, project)
@@ -163,13 +163,13 @@ class Runs:
             if run is None:
                 if new.resume is Resume.MUST:
                     raise not_found(RunRef(project, id_))
-                run = self._insert(tx, of, id_, new, sweep_id, config)
+                run = self._insert(tx, of, id_, new, sweep_id, config, tags)
             elif new.resume is Resume.NEVER:
                 raise AlreadyExists(
                     f"the run {run.ref} exists", hint="choose another id; resume='allow' goes on with it"
                 )
             else:
-                self._go_on(tx, run, new, sweep_id)
+                self._go_on(tx, run, new, sweep_id, tags)
             return self._record(tx, run)
 
     def update(self, project: str, run: str, change: RunChange) -> RunRecord:
@@ -262,7 +262,7 @@ class Runs:
         raise AlreadyExists(f"no id was found that no run of {project.name!r} has", hint="name the run")
 
     def _insert(
-        self, tx: Transaction, project: Project, id_: str, new: NewRun, sweep_id: int | None, config: str
+        self, tx: Transaction, project: Project, id_: str, new: NewRun, sweep_id: int | None, config: str, tags: str
     ) -> Run:
         run = Run(allocate(tx, "runs"), RunRef(project.name, id_))
         now_ns = self._resources.clock()
@@ -275,7 +275,7 @@ class Runs:
                 id_,
                 new.name or id_,
                 new.notes,
-                _checked_tags(new.tags),
+                tags,
                 new.group,
                 new.job_type,
                 sweep_id,
@@ -287,21 +287,21 @@ class Runs:
         )
         return run
 
-    def _go_on(self, tx: Transaction, run: Run, new: NewRun, sweep_id: int | None) -> None:
+    def _go_on(self, tx: Transaction, run: Run, new: NewRun, sweep_id: int | None, tags: str) -> None:
         """Let a run be running again; what `new` says of it besides is true from now on."""
         now_ns = self._resources.clock()
         row = tx.row(
             "SELECT name, notes, tags, run_group, job_type, sweep_id, config FROM runs WHERE id = ?", (run.id,)
         )
         assert row is not None
-        name, notes, tags, group, job_type, sweep, config = row
+        name, notes, old_tags, group, job_type, sweep, config = row
         tx.run(
             "UPDATE runs SET name = ?, notes = ?, tags = ?, run_group = ?, job_type = ?, sweep_id = ?,"
             " config = ?, heard_of_at = ? WHERE id = ?",
             (
                 new.name or name,
                 new.notes or notes,
-                _checked_tags(new.tags) if new.tags else tags,
+                tags if new.tags else old_tags,
                 new.group or group,
                 new.job_type or job_type,
                 sweep if sweep_id is None else sweep_id,

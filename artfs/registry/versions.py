@@ -11,7 +11,7 @@ from artfs.errors import AliasNotFound, InvalidValue, VersionNotFound
 from artfs.model.digest import Digest
 from artfs.model.names import parse_version, version_name
 from artfs.registry.aliases import aliases_at, aliases_now, check_aliases, move_alias, remove_alias
-from artfs.registry.catalog import Artifact, Project, find_artifact, find_project, rows_that_fit
+from artfs.registry.catalog import Artifact, Project, find_artifact, find_project, no_version, rows_that_fit
 from artfs.registry.changes import append_change
 from artfs.registry.database import Row, Transaction
 from artfs.registry.deletion import Deletions
@@ -131,10 +131,7 @@ def find_version(tx: Transaction, project: Project, artifact: Artifact, number: 
     """Raises VersionNotFound."""
     row = peek_version(tx, artifact.id, number)
     if row is None:
-        raise VersionNotFound(
-            f"there is no {project.name}/{artifact.name}:{version_name(number)}",
-            hint=f"artfs log {project.name}/{artifact.name} lists the versions",
-        )
+        raise no_version(project, artifact, number)
     return row
 
 
