@@ -6,20 +6,16 @@ from collections.abc import Iterator
 
 from artfs.api.session import session
 from artfs.client.scan import Ready
-from artfs.model.digest import Digest
-from artfs.model.tree import Entry, EntryKind
 
 
 def resolve_references(
     uri: str, name: str | None, *, checksum: bool, max_objects: int | None
 ) -> Iterator[tuple[str, Ready]]:
     """What `uri` stands for, by path in the artifact. See `Artifact.add_reference`."""
+    from artfs.client.references.references import referring
     from artfs.client.references.source import OBJECTS_MAX
-    from artfs.model.reference import encode_reference
 
     references = session().client.references
     limit = OBJECTS_MAX if max_objects is None else max_objects
     for path, reference in references.resolve(uri, name, checksum=checksum, max_objects=limit):
-        data = encode_reference(reference)
-        entry = Entry(path.rpartition("/")[2], EntryKind.REFERENCE, Digest.of(data), reference.size_bytes)
-        yield path, Ready(entry, data)
+        yield path, referring(path, reference)

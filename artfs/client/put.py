@@ -120,7 +120,7 @@ def put(
 
     Raises UnsupportedFile naming everything that a version cannot hold, FileChanged, StorageFailed, TypeMismatch.
     """
-    _check_names(project, request)
+    check_names(project, request)
     return put_plan(client, project, plan_put(source), request, xattrs=xattrs, report=report)
 
 
@@ -134,7 +134,7 @@ def put_plan(
     report: Report = lambda _: None,
 ) -> PutResult:
     """The same for what a plan says, wherever its files are."""
-    _check_names(project, request)
+    check_names(project, request)
     return store(client, project, request, lambda session: store_plan(session, plan, xattrs=xattrs, report=report))
 
 
@@ -170,7 +170,8 @@ def upload_session(client: Client, project: str) -> Iterator[UploadSession]:
         raise
 
 
-def _check_names(project: str, request: SealRequest) -> None:
+def check_names(project: str, request: SealRequest) -> None:
+    """Raises InvalidName for what a version cannot be called."""
     check_name("project", project)
     check_name("artifact", request.artifact)
     for alias in request.aliases:

@@ -27,6 +27,7 @@ from artfs.model.content import FileContent
 from artfs.model.tree import Entry, EntryKind
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.vfs.ports import OpenReference
+from tests.integration.referring import add_references
 from tests.network.web import Web, web
 
 MIB = 1 << 20
@@ -66,13 +67,7 @@ class Reader:
     def add(
         self, uri: str, name: str | None = None, *, checksum: bool = True, max_objects: int = 100
     ) -> dict[str, Entry]:
-        session = self.client.uploads.open("p")
-        try:
-            entries = self.client.references.add(session, uri, name, checksum=checksum, max_objects=max_objects)
-            session.flush()
-            return dict(entries)
-        finally:
-            session.close()
+        return add_references(self.client, "p", uri, name, checksum=checksum, max_objects=max_objects)
 
     def one(self, uri: str, *, checksum: bool = True) -> Entry:
         (entry,) = self.add(uri, checksum=checksum).values()

@@ -20,6 +20,7 @@ from artfs.errors import InvalidValue, ReferenceChanged, ReferenceForbidden, Ref
 from artfs.model.content import FileContent
 from artfs.model.tree import Entry
 from artfs.registry.embedded import EmbeddedRegistry
+from tests.integration.referring import add_references
 
 pytestmark = pytest.mark.s3
 
@@ -74,13 +75,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
 
 
 def _add(client: Client, uri: str, max_objects: int = 100) -> dict[str, Entry]:
-    session = client.uploads.open("p")
-    try:
-        entries = client.references.add(session, uri, max_objects=max_objects)
-        session.flush()
-        return dict(entries)
-    finally:
-        session.close()
+    return add_references(client, "p", uri, max_objects=max_objects)
 
 
 def _read(client: Client, entry: Entry) -> bytes:

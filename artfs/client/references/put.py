@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from artfs.client.client import Client
-from artfs.client.put import PutResult, store
+from artfs.client.put import PutResult, check_names, store
 from artfs.client.references.references import store_reference
 from artfs.client.references.source import OBJECTS_MAX
 from artfs.client.upload import UploadSession
 from artfs.client.version_tree import build_tree
 from artfs.model.digest import Digest
-from artfs.model.names import check_alias, check_name
 from artfs.model.reference import Reference
 from artfs.wire.records import SealRequest
 
@@ -34,11 +33,7 @@ def put_references(
     max_objects: int = OBJECTS_MAX,
 ) -> PutResult:
     """Make a version that refers to `referred`. See `References.resolve`; raises PathConflict for two of one path."""
-    check_name("project", project)
-    check_name("artifact", request.artifact)
-    for alias in request.aliases:
-        check_alias(alias)
-
+    check_names(project, request)
     resolved: list[tuple[str, Reference]] = []
     for uri, path in referred:
         resolved += client.references.resolve(uri, path, checksum=checksum, max_objects=max_objects)

@@ -1,4 +1,4 @@
-"""References of one client: how they are added to an upload, and the reader of what they refer to."""
+"""References of one client: what URIs stand for, how that is kept, and the reader of what they refer to."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from artfs.client.references.policy import Policy
 from artfs.client.references.reader import ReferenceReader
 from artfs.client.references.seen import SeenBlocks
 from artfs.client.references.source import OBJECTS_MAX, Located, Source, Told, shown
+from artfs.client.scan import Ready
 from artfs.errors import InvalidValue, ReferenceUnavailable
 from artfs.model.digest import Digest
 from artfs.model.names import split_path
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 
 class References:
-    """Adding and reading. Safe from any thread; nothing is opened before it is needed, and then belongs to the process.
+    """Looking at URIs, and reading what was kept of them. Safe from any thread.
+
+    Nothing is opened before it is needed, and then belongs to the process.
 
     Args:
         policy: which may be followed; the same for adding and reading.
@@ -90,22 +93,6 @@ class References:
             resolved.append((path, _describe(source, found, checksum)))
         return resolved
 
-    def add(
-        self,
-        session: UploadSession,
-        uri: str,
-        name: str | None = None,
-        *,
-        checksum: bool = True,
-        max_objects: int = OBJECTS_MAX,
-    ) -> list[tuple[str, Entry]]:
-        """Send descriptors of what `uri` stands for; returns paths in the version, and the entry for each.
-
-        For the other arguments, and for what is raised, see `resolve`.
-        """
-        resolved = self.resolve(uri, name, checksum=checksum, max_objects=max_objects)
-        return [(path, store_reference(session, path, reference)) for path, reference in resolved]
-
     def source(self, scheme: str) -> Source:
         """What reads a scheme. Raises ReferenceForbidden, and InvalidValue for one that is not known."""
         self._policy.check_scheme(scheme)
@@ -130,12 +117,17 @@ class References:
         return HttpSource(self._policy, ca_file=self._ca_file)
 
 
+def referring(path: str, reference: Reference) -> Ready:
+    """The entry at `path` that a reference becomes, with its descriptor."""
+    data = encode_reference(reference)
+    return Ready(Entry(path.rpartition("/")[2], EntryKind.REFERENCE, Digest.of(data), reference.size_bytes), data)
+
+
 def store_reference(session: UploadSession, path: str, reference: Reference) -> Entry:
     """Send a descriptor; the entry that holds it, named as the last part of `path`."""
-    data = encode_reference(reference)
-    digest = Digest.of(data)
-    session.add_small(digest, data)
-    return Entry(path.rpartition("/")[2], EntryKind.REFERENCE, digest, reference.size_bytes)
+    entry, data = referring(path, reference)
+    session.add_small(entry.digest, data)
+    return entry
 
 
 def _describe(source: Source, located: Located, checksum: bool) -> Reference:
