@@ -89,8 +89,6 @@ def contribute(session: Session, wanted: Wanted, group: str) -> SharedDraftRecor
 def finish(session: Session, wanted: Wanted, group: str) -> VersionRecord:
     """Contribute, and seal the union of all parts. Raises PathConflict, Conflict, DraftClosed, and then seals nothing."""
     shared = contribute(session, wanted, group)
-    if len(session.registry.shared_drafts.parts(shared.id)) == 1:
-        _log.warning("nobody but this run has contributed to %s in the group %r", wanted.artifact, group)
     for attempt in range(GATHER_ATTEMPTS):
         try:
             return _seal_union(session, wanted, shared)
@@ -103,6 +101,8 @@ def finish(session: Session, wanted: Wanted, group: str) -> VersionRecord:
 def _seal_union(session: Session, wanted: Wanted, shared: SharedDraftRecord) -> VersionRecord:
     shared_drafts = session.registry.shared_drafts
     parts = shared_drafts.parts(shared.id)
+    if len(parts) == 1:
+        _log.warning("nobody but this run has contributed to %s in the group %r", wanted.artifact, shared.group)
     request = SealRequest(
         artifact=wanted.artifact,
         root=NO_ROOT,

@@ -2,54 +2,32 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from artfs.api.artifact import Artifact
-from artfs.api.artifact_facts import Sealed, iso_time
+from artfs.api.artifact_facts import Sealed
+from artfs.api.in_project import InProject
 from artfs.api.listing import Listing
-from artfs.api.run_description import RunDescription
+from artfs.api.plain import plain_tags
 from artfs.errors import VersionNotFound
 from artfs.model.names import version_name
+from artfs.wire.runs import RunChange, RunRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from artfs.api.session import Session
     from artfs.model.lineage import VersionRef
-    from artfs.wire.runs import RunRecord
 
 
-class RunFacts(RunDescription):
+class RunFacts(InProject[RunRecord], ABC):
     """The facts, as of when they were asked for. Times are ISO 8601 in UTC."""
 
-    def __init__(self, session: Session, record: RunRecord) -> None:
-        super().__init__(record)
-        self._session = session
-
-    @property
-    def id(self) -> str:
-        """What names it in its project."""
-        return self._record.id
-
-    @property
-    def name(self) -> str:
-        """What it is called; its id, unless it was given a name."""
-        return self._record.name
-
-    @property
-    def entity(self) -> str:
-        """The caller's name on the server, or on this machine if there is none."""
-        return self._session.entity
-
-    @property
-    def project(self) -> str:
-        """The name of its project."""
-        return self._record.project
-
-    @property
-    def path(self) -> str:
-        """`entity/project/id`."""
-        return f"{self.entity}/{self.project}/{self.id}"
+    @abstractmethod
+    def _change(self, change: RunChange) -> None:
+        """Keep what was set."""
 
     @property
     def group(self) -> str:
@@ -67,9 +45,22 @@ class RunFacts(RunDescription):
         return self._record.sweep
 
     @property
-    def created_at(self) -> str:
-        """When it was started, ISO 8601 in UTC."""
-        return iso_time(self._record.created_at_ns)
+    def notes(self) -> str:
+        """What it is about, in words. What is set is kept."""
+        return self._record.notes
+
+    @notes.setter
+    def notes(self, notes: str | None) -> None:
+        self._change(RunChange(notes=notes or ""))
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find it by. What is set is kept."""
+        return tuple(self._record.tags)
+
+    @tags.setter
+    def tags(self, tags: Sequence[str]) -> None:
+        self._change(RunChange(tags=plain_tags(tags)))
 
     @property
     def created_by(self) -> str:
@@ -85,9 +76,6 @@ class RunFacts(RunDescription):
         """The versions it used, in that order."""
         edges = self._session.registry.lineage.of_run(self.project, self.id)
         return Listing(_artifacts(self._session, edges.used))
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.project}/{self.id}>"
 
 
 def _artifacts(session: Session, versions: Sequence[VersionRef]) -> Iterator[list[Artifact]]:

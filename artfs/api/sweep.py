@@ -4,60 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from artfs.api.artifact_facts import iso_time
+from artfs.api.in_project import InProject
 from artfs.api.listing import PAGE_ITEMS, Listing, pages_of
 from artfs.api.recorded_run import RecordedRun
 from artfs.api.run_query import best
 from artfs.errors import InvalidValue
+from artfs.wire.runs import SweepRecord
 
 if TYPE_CHECKING:
-    from artfs.api.session import Session
-    from artfs.wire.runs import RunRecord, SweepRecord
+    from artfs.wire.runs import RunRecord
 
 MAXIMIZE = "maximize"
 
 
-class Sweep:
+class Sweep(InProject[SweepRecord]):
     """What `Api.sweep` gives."""
-
-    def __init__(self, session: Session, record: SweepRecord) -> None:
-        self._session = session
-        self._record = record
-
-    @property
-    def id(self) -> str:
-        """What names it in its project."""
-        return self._record.id
-
-    @property
-    def name(self) -> str:
-        """What it is called; its id, unless it was given a name."""
-        return self._record.name
-
-    @property
-    def project(self) -> str:
-        """The name of its project."""
-        return self._record.project
-
-    @property
-    def entity(self) -> str:
-        """The caller's name on the server, or on this machine if there is none."""
-        return self._session.entity
-
-    @property
-    def path(self) -> str:
-        """`entity/project/id`."""
-        return f"{self.entity}/{self.project}/{self.id}"
 
     @property
     def config(self) -> dict[str, Any]:
         """As it was given; `metric` names the goal: `{"name": "val_acc", "goal": "maximize"}`."""
         return self._record.config
-
-    @property
-    def created_at(self) -> str:
-        """ISO 8601 in UTC."""
-        return iso_time(self._record.created_at_ns)
 
     @property
     def order(self) -> str | None:
@@ -92,6 +58,3 @@ class Sweep:
     def _page(self, last: RunRecord | None) -> list[RunRecord]:
         after = -1 if last is None else last.number
         return self._session.registry.runs.list(self.project, sweep=self.id, after=after, limit=PAGE_ITEMS)
-
-    def __repr__(self) -> str:
-        return f"<Sweep {self.project}/{self.id}>"
