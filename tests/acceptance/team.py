@@ -81,7 +81,7 @@ class Team:
                 stdout=output,
                 stderr=output,
             )
-            stack.callback(_end, process)
+            stack.callback(end_process, process)
             server = Server(f"http://127.0.0.1:{port}", log, process)
             wait_until(lambda: _is_ready(server), f"{server.url} is ready; its log is {log}", READY_S)
             yield server
@@ -138,7 +138,8 @@ def _is_ready(server: Server) -> bool:
         return False
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """End it in STOP_S, or kill it."""
     if process.poll() is None:
         process.send_signal(signal.SIGCONT)
         process.terminate()

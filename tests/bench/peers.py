@@ -20,7 +20,7 @@ from pathlib import Path
 
 import requests
 
-from tests.acceptance.team import free_port
+from tests.acceptance.team import end_process, free_port
 from tests.bench.measure import ROOT, CheckFailed, run
 
 START_S = 60.0
@@ -197,12 +197,7 @@ def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(STOP_S)
+        end_process(process)
 
 
 def _wait(condition: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:
