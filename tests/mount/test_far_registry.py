@@ -192,7 +192,7 @@ def test_an_alias_never_goes_back_while_versions_are_committed_and_the_registry_
             faults.set(DEAD if number % 3 == 1 else "")
         stop.set()
 
-    seen = 0
+    seen = seen_listed = 0  # apart: the kernel may know a name's meaning for a second after a listing told of more
     with _running(disturb):
         while not stop.is_set():
             try:
@@ -203,8 +203,8 @@ def test_an_alias_never_goes_back_while_versions_are_committed_and_the_registry_
                     raise
                 continue
             assert now >= seen
-            assert listed >= seen
-            seen = max(now, listed)
+            assert listed >= seen_listed
+            seen, seen_listed = now, listed
     faults.set("")
     wait_until(lambda: os.getxattr(mount / "vision/bikes/latest", "user.artfs.version") == b"v12", "the end", BOUND_S)
 
