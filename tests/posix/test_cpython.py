@@ -10,12 +10,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from tests.acceptance.user import User
 
 pytestmark = [pytest.mark.fuse, pytest.mark.timeout(300)]
 
@@ -39,22 +36,11 @@ _FAILED = re.compile(r"^(?:FAIL|ERROR): \S+ \(test\.(\S+)\)$", re.MULTILINE)
 _RAN = re.compile(r"^Ran (\d+) tests? in", re.MULTILINE)
 
 
-@pytest.fixture(scope="module")
-def draft(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    user = User(tmp_path_factory.mktemp("home"))
-    with user.mounted() as mount:
-        draft = mount / "posix/cpython/.staging/work"
-        draft.mkdir(parents=True)
-        yield draft
-
-
 @pytest.mark.parametrize("name", [*BRIEF, *(pytest.param(name, marks=pytest.mark.deep) for name in LONG)])
 def test_a_draft_is_a_directory_to_the_tests_of_cpython(draft: Path, tmp_path: Path, name: str) -> None:
     if importlib.util.find_spec("test") is None or importlib.util.find_spec(f"test.{name}") is None:
         pytest.skip(f"this Python came without its test.{name}")
-    here = draft / name
-    here.mkdir()
-    failed, output = _failures(name, here)
+    failed, output = _failures(name, draft)
     expected = {test for test in DIFFERENCES if test.startswith(f"{name}.")}
     assert failed <= expected, output[-8000:]
     there, _ = _failures(name, tmp_path)
