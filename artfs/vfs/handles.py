@@ -11,7 +11,7 @@ from itertools import count
 from typing import Protocol, TypeVar
 
 from artfs.model.content import FileContent
-from artfs.model.tree import EntryKind
+from artfs.model.tree import EntryKind, LeafPage
 from artfs.vfs.attributes import STAGED_BIT, Attributes, Caller
 from artfs.vfs.catalog import CatalogNodes
 from artfs.vfs.inodes import Inodes, is_node
@@ -20,7 +20,7 @@ from artfs.vfs.nodes import VersionNode
 from artfs.vfs.ports import Bytes
 from artfs.vfs.reading import ContentReader, OpenFile
 from artfs.vfs.staging_port import StagedHandles, StagingArea
-from artfs.vfs.tree_nodes import TreeNodes
+from artfs.vfs.tree_nodes import PagePlace, TreeNodes
 from artfs.vfs.uses import Uses
 from artfs.vfs.view import View
 
@@ -69,14 +69,14 @@ class Handles:
             raise OSError(errno.EISDIR, "a directory")
         if flags & _CHANGING:
             raise OSError(errno.EROFS, "versions never change")
-        found = await self._tree.found(inode)
-        entry = found.entry
-        if entry.kind is EntryKind.DIRECTORY:
-            raise OSError(errno.EISDIR, "a directory")
-        if entry.kind is EntryKind.SYMLINK:
-            raise OSError(errno.ELOOP, "a symbolic link")
-        self._uses.note_used(found.leaf.key.origin, caller.pid)
-        return self._keep(self._files, OpenFile(found.leaf.key, found.position, FileContent.of(entry)))
+        place = self._tree.known(inode)
+        if place is None:
+            found = await self._tree.found(inode)
+            place = PagePlace(found.leaf.key, found.leaf.page, found.position)
+        key, page, position = place
+        content = _content(page, position)
+        self._uses.note_used(key.origin, caller.pid)
+        return self._keep(self._files, OpenFile(key, position, content))
 
     async def create(self, parent: int, name: str, mode: int, flags: int, caller: Caller) -> tuple[int, Attributes]:
         self._view.require_writable()
@@ -152,6 +152,16 @@ class Handles:
         if self._staging is None:
             raise OSError(errno.EROFS, "the mount has no staging")
         return self._staging.handles
+
+
+def _content(page: LeafPage, position: int) -> FileContent:
+    """What the file at `position` holds. Every open passes here: no Entry is made. Raises OSError."""
+    kind = page.kind(position)
+    if kind is EntryKind.DIRECTORY:
+        raise OSError(errno.EISDIR, "a directory")
+    if kind is EntryKind.SYMLINK:
+        raise OSError(errno.ELOOP, "a symbolic link")
+    return FileContent(kind, page.digest(position), page.size_bytes(position))
 
 
 def _held(table: dict[int, _T], handle: int) -> _T:
