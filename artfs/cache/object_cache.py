@@ -25,7 +25,7 @@ from artfs.cache.directory import LockBusy
 from artfs.cache.layout import mark_of
 from artfs.cache.opened import Opened
 from artfs.cache.policy import EpochPolicy
-from artfs.cache.reader import read
+from artfs.cache.reader import note_uses, read, read_at_once
 from artfs.cache.reports import CacheInfo, CleanupPlan, CleanupReport, PinInfo, VerifyReport
 from artfs.cache.segment import Bytes
 from artfs.cache.upkeep import Progress
@@ -76,13 +76,21 @@ class ObjectCache:
         """Give back space set aside for more."""
         with self._absorbing("close the cache"):
             self._add_counts()
+            if self._opened is not None:
+                note_uses(self._opened)
             if self._writer is not None:
                 self._writer.close()
         self._opened = self._writer = None
 
-    def get(self, project: str, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Bytes]:
-        """Those of `keys` that are held for the project; every one was verified just now."""
+    def get(self, project: str, keys: Sequence[ObjectKey], *, at_once: bool = False) -> dict[ObjectKey, Bytes]:
+        """Those of `keys` that are held for the project; every one was verified just now.
+
+        Args:
+            at_once: for event loops: only what is small and needs no waiting for a disk. The others are no misses yet.
+        """
         project_uid = self._uid(project)
+        if at_once:
+            return self._get_at_once(project_uid, keys)
         found: dict[ObjectKey, Bytes] = {}
         with self._absorbing("read the cache"):
             opened = self._open()
@@ -122,7 +130,8 @@ class ObjectCache:
                 self._reopen_at = -RETRY_S
                 self._opened = self._writer = None
                 opened = self._open()
-            if self._writer is not None:
+            if self._writer is not None and opened is not None:
+                note_uses(opened)
                 self._writer.write(self._uid(project), objects, make_room=self._policy.admit)
                 self._policy.capacity_objects = self._writer.capacity_objects or self._policy.capacity_objects
                 self._reported.clear()
@@ -212,6 +221,19 @@ class ObjectCache:
             self._counted_at = time.monotonic()
         if self._opened is not None and (hits or misses):
             add_counts(self._opened.directory, hits, misses)
+
+    def _get_at_once(self, project_uid: bytes, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Bytes]:
+        opened = self._opened
+        if opened is None:
+            return {}
+        read = ((key, read_at_once(opened, project_uid, key)) for key in keys)
+        found: dict[ObjectKey, Bytes] = {key: data for key, data in read if data is not None}
+        if found:
+            with self._lock:
+                self._hits += len(found)
+                for key in found:
+                    self._policy.record(mark_of(project_uid, key), hit=True)
+        return found
 
     @contextmanager
     def _absorbing(self, what: str) -> Iterator[None]:

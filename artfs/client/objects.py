@@ -129,7 +129,15 @@ class ObjectReader:
             data = self._memory.get((project, key))
             if data is not None and self._ahead:
                 self._use(project, key)
+        if data is not None or self._cache is None:
             return data
+        found = self._cache.get(project, [key], at_once=True)
+        if not found:
+            return None
+        self._remember(project, found)
+        with self._lock:
+            self._use(project, key)
+        return found[key]
 
     def read_many(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
         found: dict[ObjectKey, Bytes] = {}
