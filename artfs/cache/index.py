@@ -81,6 +81,13 @@ class Index:
         place = _place(bucket, mark)
         return None if place < 0 else Slot(*SLOT.unpack_from(bucket, place))
 
+    def peek(self, mark: int) -> Slot | None:
+        """As `find`, without waiting for a disk. Raises OSError if that cannot be."""
+        bucket = bytearray(_BUCKET_BYTES)
+        os.preadv(self._file.fd, [bucket], self._offset(mark), os.RWF_NOWAIT)
+        place = _place(bytes(bucket), mark)
+        return None if place < 0 else Slot(*SLOT.unpack_from(bucket, place))
+
     def insert(self, slot: Slot, live: Container[int]) -> Slot | None:
         """Enter `slot`, in the place of an older entry of its mark, a free one, or one whose segment is not `live`.
 

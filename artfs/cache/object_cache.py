@@ -19,13 +19,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
-from artfs.cache import upkeep
+from artfs.cache import reader, upkeep
 from artfs.cache.counts import add_counts
 from artfs.cache.directory import LockBusy
 from artfs.cache.layout import mark_of
 from artfs.cache.opened import Opened
 from artfs.cache.policy import EpochPolicy
-from artfs.cache.reader import read
 from artfs.cache.reports import CacheInfo, CleanupPlan, CleanupReport, PinInfo, VerifyReport
 from artfs.cache.segment import Bytes
 from artfs.cache.upkeep import Progress
@@ -51,7 +50,7 @@ class ObjectCache:
 
     def __init__(self, root: Path, limit_bytes: int, scope: str = "", clock: Callable[[], int] = time.time_ns) -> None:
         self._root = root
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         self._scope = scope
         self._clock = clock
         self._uids: dict[str, bytes] = {}
@@ -65,6 +64,7 @@ class ObjectCache:
         self._reopen_at = self._put_again_at = -RETRY_S
         self._reported: set[int | None] = set()
         self.pinned = Pinned(self._raising, self._uid)
+        self.at_once = AtOnce(self)
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +87,7 @@ class ObjectCache:
         with self._absorbing("read the cache"):
             opened = self._open()
             if opened is not None:
-                found.update(read(opened, project_uid, keys))
+                found.update(reader.read(opened, project_uid, keys))
         with self._lock:
             self._hits += len(found)
             self._misses += len(keys) - len(found)
@@ -154,7 +154,7 @@ class ObjectCache:
         """Counts are as of the last half minute."""
         with self._raising("inspect") as opened:
             self._add_counts()
-            return upkeep.describe(opened, self._root, self._limit_bytes)
+            return upkeep.describe(opened, self._root, self.limit_bytes)
 
     def plan_cleanup(self, limit_bytes: int) -> CleanupPlan:
         """What `cleanup` would do to shrink the cache to `limit_bytes`: remove the least recently used objects."""
@@ -176,6 +176,11 @@ class ObjectCache:
         with self._raising("clear") as opened:
             return upkeep.clear(opened, self._open_writer())
 
+    def _note_hit(self, mark: int) -> None:
+        with self._lock:
+            self._hits += 1
+            self._policy.record(mark, hit=True)
+
     def _uid(self, project: str) -> bytes:
         """What stands for the project of this registry in the cache: objects are only served within it."""
         uid = self._uids.get(project)
@@ -185,7 +190,7 @@ class ObjectCache:
 
     def _open(self) -> Opened | None:
         """The opened cache; None if it could not be opened a moment ago. Raises OSError when it cannot be now."""
-        if self._opened is None and time.monotonic() >= self._reopen_at and self._limit_bytes > 0:
+        if self._opened is None and time.monotonic() >= self._reopen_at and self.limit_bytes > 0:
             self._reopen_at = time.monotonic() + RETRY_S
             self._open_now()
         return self._opened
@@ -194,7 +199,7 @@ class ObjectCache:
         with self._lock:
             if self._opened is None:
                 opened = Opened(self._root, self._clock)
-                writer = Writer(opened, self._limit_bytes)
+                writer = Writer(opened, self.limit_bytes)
                 with suppress(LockBusy):  # whoever is making room sweeps as well as we would
                     upkeep.sweep(opened, writer)
                 self._opened, self._writer = opened, writer
@@ -262,3 +267,33 @@ class Pinned:
         with self._using("inspect") as opened:
             opened.pins.refresh()
             return [key for key in keys if mark_of(project_uid, key) not in opened.pins]
+
+
+class AtOnce:
+    """What can be told without waiting for a disk: for an event loop."""
+
+    def __init__(self, cache: ObjectCache) -> None:
+        self._cache = cache
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether what is put now would be kept, as far as is known: it is not full, or makes room for something new."""
+        writer = self._cache._writer
+        return writer is None or not writer.is_full or self._cache._policy.admit
+
+    def peek(self, project: str, key: ObjectKey) -> bytes | None:
+        """The object, verified. What was put lately can mostly be had so, being in the kernel's memory still.
+
+        Not finding it says nothing, and counts as no miss.
+        """
+        opened = self._cache._opened
+        if opened is None:
+            return None
+        project_uid = self._cache._uid(project)
+        try:
+            data = reader.peek(opened, project_uid, key)
+        except OSError:  # among others, EAGAIN: it is on disk only
+            return None
+        if data is not None:
+            self._cache._note_hit(mark_of(project_uid, key))
+        return data

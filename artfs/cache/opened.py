@@ -106,6 +106,11 @@ class Opened:
                     self._segments[id] = segment
         return segment
 
+    def opened_segment(self, id: int) -> Segment | None:
+        """The segment, if it is open already."""
+        with self._lock:
+            return self._segments.get(id)
+
     def forget(self, id: int) -> None:
         with self._lock:
             self._segments.pop(id, None)

@@ -39,6 +39,19 @@ def read(opened: Opened, project_uid: bytes, keys: Sequence[ObjectKey]) -> dict[
     return found
 
 
+def peek(opened: Opened, project_uid: bytes, key: ObjectKey) -> bytes | None:
+    """The object, verified, if it can be had without waiting for a disk. Its use is not noted: that could wait.
+
+    Raises OSError if it cannot be told.
+    """
+    slot = opened.index.peek(mark_of(project_uid, key))
+    segment = None if slot is None else opened.opened_segment(slot.segment)
+    if slot is None or segment is None:
+        return None
+    data = segment.peek(project_uid, key, Record(slot.number, slot.offset, slot.length, project_uid, key))
+    return data if data is not None and sha256(data).digest() == key.digest else None
+
+
 def _read_one(
     opened: Opened, project_uid: bytes, key: ObjectKey, slot: Slot, damaged: list[ObjectKey]
 ) -> memoryview | None:

@@ -44,6 +44,7 @@ BESIDE_MAX = 64  # pages whose places are asked for at once
 
 _log = logging.getLogger(__name__)
 _Name = tuple[str, ObjectKey]
+_NOTHING = ("", 0)
 
 
 class Dates(NamedTuple):
@@ -98,8 +99,9 @@ class ObjectReader:
         self._pages: LRUCache[tuple[str, Digest], DatedPage] = LRUCache(PAGE_ENTRIES_MAX, getsizeof=_page_weight)
         self._locations: LRUCache[_Name, Location] = LRUCache(LOCATIONS_MAX, getsizeof=_location_weight)
         self._loading: dict[_Name, Future[Bytes]] = {}
-        self._ahead: dict[_Name, int] = {}  # bytes of what was taken along and not asked for yet; the oldest first
+        self._ahead: dict[_Name, tuple[str, int]] = {}  # taken along and not asked for yet: pack, bytes; oldest first
         self._parents: LRUCache[tuple[str, Digest], Digest] = LRUCache(PARENTS_MAX)  # of pages that are far
+        self._ahead_bytes = 0
         self._fetched_ranges = self._fetched_bytes = 0
 
     def close(self) -> None:
@@ -129,7 +131,13 @@ class ObjectReader:
             data = self._memory.get((project, key))
             if data is not None and self._ahead:
                 self._use(project, key)
-            return data
+            if data is not None or self._cache is None or (project, key) not in self._ahead:
+                return data
+        data = self._cache.at_once.peek(project, key)  # put there a moment ago, when it was taken along
+        if data is not None:
+            with self._lock:
+                self._use(project, key)
+        return data
 
     def read_many(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
         found: dict[ObjectKey, Bytes] = {}
@@ -168,6 +176,9 @@ class ObjectReader:
             cached = self._cache.get(project, list(takewhile(lambda key: key not in absent, wanted)))
             self._remember(project, cached)
             found.update(cached)
+            with self._lock:
+                for key in cached:
+                    self._use(project, key)
         return [found[key] for key in takewhile(found.__contains__, keys)]
 
     def held_page(self, project: str, digest: Digest) -> DatedPage | None:
@@ -292,7 +303,9 @@ class ObjectReader:
             locations = self._locate(project, wanted)
             spans = coalesce(locations)
             try:
-                for span in spans if self._windows is None else self._windows.widen(project, spans):
+                if self._windows is not None:
+                    spans = self._windows.widen(project, spans, may_keep=self._may_keep())
+                for span in spans:
                     found.update(self._read_span(project, span))
                 break
             except PackVanished as vanished:
@@ -300,7 +313,25 @@ class ObjectReader:
                 _log.info("the pack %s is gone; asking where its objects are now", vanished)
                 if attempt == LOCATE_ATTEMPTS - 1:
                     raise DamagedPack(f"the pack {vanished} is missing", hint="run artfs fsck") from None
+            finally:
+                self._end(project, spans)
         return found
+
+    def _may_keep(self) -> bool:
+        """Whether what is taken along can be kept until it is asked for: a full cache has room for only so much of it."""
+        if self._cache is None:
+            return True
+        return self._cache.at_once.takes_more and self._ahead_bytes <= self._cache.limit_bytes // 2
+
+    def _end(self, project: str, spans: Iterable[Span]) -> None:
+        """Spans have been read, or could not be. What is fetched that was taken along before had been lost."""
+        if self._windows is None:
+            return
+        for span in spans:
+            self._windows.arrived(span, kept=False)
+            with self._lock:
+                for key, _ in span.objects:
+                    self._ahead_bytes -= self._ahead.pop((project, key), _NOTHING)[1]
 
     def _read_span(self, project: str, span: Span) -> dict[ObjectKey, Bytes]:
         if not span.extras:
@@ -313,7 +344,7 @@ class ObjectReader:
                 self._cache.put(project, extras)
             return found
         finally:
-            self._keep_extras(project, claimed, extras)
+            self._keep_extras(project, span, claimed, extras)
 
     def _claim(self, project: str, span: Span) -> dict[ObjectKey, Future[Bytes]]:
         """Let others wait for what a span takes along. What is held or on its way already is not taken again."""
@@ -326,17 +357,22 @@ class ObjectReader:
         return claimed
 
     def _keep_extras(
-        self, project: str, claimed: dict[ObjectKey, Future[Bytes]], extras: dict[ObjectKey, Bytes]
+        self, project: str, span: Span, claimed: dict[ObjectKey, Future[Bytes]], extras: dict[ObjectKey, Bytes]
     ) -> None:
+        if self._windows is not None:
+            self._windows.arrived(span, kept=bool(extras))
         with self._lock:
-            for key in claimed:
+            for key, location in span.extras:
                 del self._loading[project, key]
-                if key in extras:
-                    self._ahead[project, key] = len(extras[key])
-                if key in extras and self._memory.currsize + len(extras[key]) + 200 <= self._memory.maxsize // 2:
-                    self._memory[project, key] = extras[key]  # without displacing what was asked for
+                data = extras.get(key)
+                if data is None:
+                    continue
+                self._ahead_bytes += location.stored_bytes - self._ahead.pop((project, key), _NOTHING)[1]
+                self._ahead[project, key] = (span.url, location.stored_bytes)
+                if self._memory.currsize + len(data) + 200 <= self._memory.maxsize // 2:
+                    self._memory[project, key] = data  # without displacing what was asked for
             while len(self._ahead) > AHEAD_MAX:
-                del self._ahead[next(iter(self._ahead))]
+                self._ahead_bytes -= self._ahead.pop(next(iter(self._ahead)))[1]
         for key, future in claimed.items():
             if key in extras:
                 future.set_result(extras[key])
@@ -345,9 +381,10 @@ class ObjectReader:
 
     def _use(self, project: str, key: ObjectKey) -> None:
         """What was taken along is asked for. Under the lock."""
-        size_bytes = self._ahead.pop((project, key), 0) if self._ahead else 0
-        if size_bytes and self._windows is not None:
-            self._windows.used(size_bytes)
+        url, stored_bytes = self._ahead.pop((project, key), _NOTHING) if self._ahead else _NOTHING
+        if stored_bytes and self._windows is not None:
+            self._ahead_bytes -= stored_bytes
+            self._windows.used(url, stored_bytes)
 
     def _read_objects(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
         try:
