@@ -3,8 +3,8 @@
 `windows` decides by how densely packs are read, which is a guess; this is the bound that holds when it guesses wrong. What is
 taken along, indexes included, is paid from a credit: FREE_BYTES at first, RATIO_MAX bytes more for each byte that a reader
 used, and never more than CREDIT_BYTES_MAX, so that who has read a data set through cannot waste more than that afterwards.
-With 80, and a cache that keeps it all, one request serves many files however large the data set is: each file that is used
-allows another 80 to be brought.
+With 90, and a cache that keeps it all, one request serves many files however large the data set is: each file that is used
+allows another 90 to be brought.
 
 Owner of the counts: itself, under its lock.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 
 FREE_BYTES = 16 << 20
-RATIO_MAX = 80
+RATIO_MAX = 90
 CREDIT_BYTES_MAX = 512 << 20
 
 

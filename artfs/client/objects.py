@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cachetools import LRUCache
 
+from artfs.client.memory import ObjectMemory
 from artfs.client.pack_source import LocalPacks, PackSource, PackVanished
 from artfs.client.spans import Span, coalesce
 from artfs.client.windows import PackWindows
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from artfs.client.references.reader import ReferenceReader
 
 MEMORY_BYTES = 128 << 20
+KEPT_SHARE = 0.5  # of memory, for what a full cache on disk does not take
 PAGE_ENTRIES_MAX = 400_000  # entries in all decoded pages held
 LOCATIONS_MAX = 50_000  # in units of LOCATION_BYTES
 LOCATION_BYTES = 512
@@ -95,7 +97,7 @@ class ObjectReader:
         self._dates = dates
         self._windows = windows
         self._lock = threading.Lock()
-        self._memory: LRUCache[_Name, Bytes] = LRUCache(memory_bytes, getsizeof=lambda data: len(data) + 200)
+        self._memory: ObjectMemory[_Name] = ObjectMemory(memory_bytes, 0.0 if cache is None else KEPT_SHARE)
         self._pages: LRUCache[tuple[str, Digest], DatedPage] = LRUCache(PAGE_ENTRIES_MAX, getsizeof=_page_weight)
         self._locations: LRUCache[_Name, Location] = LRUCache(LOCATIONS_MAX, getsizeof=_location_weight)
         self._loading: dict[_Name, Future[Bytes]] = {}
@@ -114,8 +116,8 @@ class ObjectReader:
         with self._lock:
             return {
                 "objects": len(self._memory),
-                "bytes": int(self._memory.currsize),
-                "limit_bytes": int(self._memory.maxsize),
+                "bytes": self._memory.size_bytes,
+                "limit_bytes": self._memory.limit_bytes,
                 "pages": len(self._pages),
                 "loading": len(self._loading),
                 "fetched_ranges": self._fetched_ranges,
@@ -234,7 +236,7 @@ class ObjectReader:
                 self._pages[project, digest] = dated
                 for below in pages:
                     self._parents[project, below] = digest
-            self._memory.pop((project, key), None)
+            self._memory.drop((project, key))
         return dated
 
     def peek_page(self, project: str, digest: Digest) -> DatedPage | None:
@@ -261,8 +263,7 @@ class ObjectReader:
     def _remember(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
         with self._lock:
             for key, data in objects.items():
-                if len(data) + 200 <= self._memory.maxsize:
-                    self._memory[project, key] = data
+                self._memory.add((project, key), data)
 
     def _load_mine(self, project: str, mine: dict[ObjectKey, Future[Bytes]]) -> dict[ObjectKey, Bytes]:
         try:
@@ -276,8 +277,7 @@ class ObjectReader:
             raise
         with self._lock:
             for key, data in loaded.items():
-                if len(data) + 200 <= self._memory.maxsize:
-                    self._memory[project, key] = data
+                self._memory.add((project, key), data)
                 del self._loading[project, key]
         for key, future in mine.items():
             future.set_result(loaded[key])
@@ -293,8 +293,18 @@ class ObjectReader:
             fetched = self._fetch(project, absent[start : start + KEYS_MAX])
             if self._cache is not None:
                 self._cache.put(project, fetched)
+                self._keep(project, fetched, is_needed=not self._cache.at_once.takes_more)
             found.update(fetched)
         return found
+
+    def _keep(self, project: str, fetched: Mapping[ObjectKey, Bytes], *, is_needed: bool) -> None:
+        """Let memory hold what the full cache on disk did not take, as long as that takes nothing."""
+        with self._lock:
+            if not is_needed:
+                self._memory.keep_no_more()
+                return
+            for key, data in fetched.items():
+                self._memory.keep((project, key), data)
 
     def _fetch(self, project: str, keys: list[ObjectKey]) -> dict[ObjectKey, Bytes]:
         found: dict[ObjectKey, Bytes] = {}
@@ -369,8 +379,7 @@ class ObjectReader:
                     continue
                 self._ahead_bytes += location.stored_bytes - self._ahead.pop((project, key), _NOTHING)[1]
                 self._ahead[project, key] = (span.url, location.stored_bytes)
-                if self._memory.currsize + len(data) + 200 <= self._memory.maxsize // 2:
-                    self._memory[project, key] = data  # without displacing what was asked for
+                self._memory.add_ahead((project, key), data)
             while len(self._ahead) > AHEAD_MAX:
                 self._ahead_bytes -= self._ahead.pop(next(iter(self._ahead)))[1]
         for key, future in claimed.items():
