@@ -8,6 +8,7 @@ Not thread-safe; the owner serialises.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Generic, TypeVar
 
 from cachetools import LRUCache
@@ -66,10 +67,10 @@ class ObjectMemory(Generic[_Name]):
             self._recent.pop(name, None)
             self._make_room()
 
-    def keep_no_more(self) -> None:
-        """Nothing stays any longer."""
-        self._kept.clear()
-        self._kept_bytes = 0
+    def keep_fewer(self, count: int) -> None:
+        """So many of what stays need not stay any longer; those first that were kept first."""
+        for name in list(islice(self._kept, count)):
+            self._kept_bytes -= _held_bytes(self._kept.pop(name))
 
     def _make_room(self) -> None:
         while self.size_bytes > self.limit_bytes:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -301,7 +302,7 @@ class ObjectReader:
         """Let memory hold what the full cache on disk did not take, as long as that takes nothing."""
         with self._lock:
             if not is_needed:
-                self._memory.keep_no_more()
+                self._memory.keep_fewer(len(fetched))
                 return
             for key, data in fetched.items():
                 self._memory.keep((project, key), data)
@@ -314,7 +315,8 @@ class ObjectReader:
             spans = coalesce(locations)
             try:
                 if self._windows is not None:
-                    spans = self._windows.widen(project, spans, may_keep=self._may_keep())
+                    lacking = partial(self._lacking, project) if self._may_keep() else None
+                    spans = self._windows.widen(project, spans, lacking)
                 for span in spans:
                     found.update(self._read_span(project, span))
                 break
@@ -332,6 +334,9 @@ class ObjectReader:
         if self._cache is None:
             return True
         return self._cache.at_once.takes_more and self._ahead_bytes <= self._cache.limit_bytes // 2
+
+    def _lacking(self, project: str, keys: Sequence[ObjectKey]) -> Collection[ObjectKey]:
+        return keys if self._cache is None else self._cache.absent(project, keys)
 
     def _end(self, project: str, spans: Iterable[Span]) -> None:
         """Spans have been read, or could not be. What is fetched that was taken along before had been lost."""

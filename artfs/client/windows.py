@@ -18,6 +18,7 @@ import logging
 import threading
 from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from artfs.client.allowance import Allowance
@@ -36,8 +37,12 @@ INDEX_BYTES_MAX = 4 << 20
 INDEXED_OBJECTS_MAX = 150_000  # in all indexes held; about 400 bytes each
 INDEXES_MAX = 256  # each is asked for the place of an object
 PACKS_MAX = 4096
+LACKING_SHARE_MIN = 0.6  # of a window, which is not fetched if more of it is on this machine
 PAUSE_READS_FIRST, PAUSE_READS_MAX = 64, 8192  # for which nothing is taken along once something was lost
 PAUSE_HALVED_BY = 1024  # objects used that had been taken along
+
+Lacking = Callable[[Sequence[ObjectKey]], Collection[ObjectKey]]
+"""Those of some objects that are not on this machine."""
 
 _log = logging.getLogger(__name__)
 
@@ -135,13 +140,13 @@ class PackWindows:
             if self._used_objects % PAUSE_HALVED_BY == 0:
                 self._next_pause_reads = max(PAUSE_READS_FIRST, self._next_pause_reads // 2)
 
-    def widen(self, project: str, spans: list[Span], *, may_keep: bool = True) -> list[Span]:
+    def widen(self, project: str, spans: list[Span], lacking: Lacking | None) -> list[Span]:
         """`spans` with what they should take along; those that fall into another's window are united with it.
 
         Each is to be given to `arrived` when it has been read, or could not be.
 
         Args:
-            may_keep: whether there is room for what is taken along; if not, nothing is.
+            lacking: tells what is not on this machine yet; None if there is no room for what is taken along: nothing is.
         """
         widened: list[Span] = []
         for span in spans:
@@ -151,7 +156,7 @@ class PackWindows:
                 last.objects += span.objects
                 last.extras = [extra for extra in last.extras if extra[0] not in wanted]
                 continue
-            self._widen(project, span, may_keep)
+            self._widen(project, span, lacking)
             widened.append(span)
         return widened
 
@@ -164,20 +169,23 @@ class PackWindows:
                 if kept:
                     pack.fetched.append(span.window)
 
-    def _widen(self, project: str, span: Span, may_keep: bool) -> None:
+    def _widen(self, project: str, span: Span, lacking: Lacking | None) -> None:
         name = _name_of(span.url)
         length = sum(location.stored_bytes for _, location in span.objects)
         self._allowance.used(length)
         with self._lock:
             pack = self._noted(project, name, span, length)
         index = self._index(name, pack, span.url)
-        if index is None or not may_keep:
+        if index is None or lacking is None:
             return
+        own = (span.offset, span.end)
         with self._lock:
             if self._pause_reads:
                 self._pause_reads -= 1
             elif not _is_within(span.offset, span.end, pack.coming):  # else whoever fetches that was first
                 self._take_along(pack, index, span, length)
+        if span.extras:
+            _leave_out_held(span, own, lacking)
 
     def _noted(self, project: str, name: str, span: Span, length: int) -> _Pack:
         """Count a read. Under the lock."""
@@ -280,6 +288,19 @@ class PackWindows:
 
 def _is_worth_fetching(pack: _Pack) -> bool:
     return pack.index_place is not None and pack.index_place[1] <= INDEX_SHARE_MAX * pack.reads.asked_bytes
+
+
+def _leave_out_held(span: Span, own: tuple[int, int], lacking: Lacking) -> None:
+    """Narrow a widened span, which was `own`, to what is not on this machine yet, if that is most of it."""
+    keys = lacking([key for key, _ in span.extras])
+    if len(keys) == len(span.extras):
+        return
+    extras = [(key, location) for key, location in span.extras if key in keys]
+    start = min([own[0], *(location.offset for _, location in extras)])
+    end = max([own[1], *(location.offset + location.stored_bytes for _, location in extras)])
+    if sum(location.stored_bytes for _, location in extras) < (end - start) * LACKING_SHARE_MIN:
+        extras, start, end = [], *own
+    span.extras, span.offset, span.end = extras, start, end
 
 
 def _is_within(start: int, end: int, windows: list[tuple[int, int]]) -> bool:

@@ -158,7 +158,7 @@ def test_what_was_taken_along_is_in_the_cache_on_disk(
 def test_threads_that_read_in_one_window_cause_one_request(registry: EmbeddedRegistry, packs: FarPacks) -> None:
     content, keys = _noise(registry, 600, 10_000)
     reader = _reader(registry, packs)
-    for key in keys[:7]:  # the next window is the whole pack
+    for key in keys[:6]:  # the next window is the whole pack
         reader.read("vision", key)
     left = [key for key in keys if reader.peek("vision", key) is None][:16]
     assert len(left) == 16

@@ -40,8 +40,8 @@ def test_what_is_kept_stays_whatever_else_is_used() -> None:
     for name in range(1000, 1500):
         memory.add(name, DATA)
     assert [name for name in range(60) if name in memory] == list(range(50))
-    memory.keep_no_more()
-    assert not any(name in memory for name in range(60))
+    memory.keep_fewer(20)
+    assert [name for name in range(60) if name in memory] == list(range(20, 50))
 
 
 def test_kept_objects_give_their_share_of_hits_in_shuffled_epochs() -> None:
