@@ -278,8 +278,17 @@ class AtOnce:
     @property
     def takes_more(self) -> bool:
         """Whether what is put now would be kept, as far as is known: it is not full, or makes room for something new."""
+        return not self.is_full or self._cache._policy.admit
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the last put found no room but what others take."""
         writer = self._cache._writer
-        return writer is None or not writer.is_full or self._cache._policy.admit
+        return writer is not None and writer.is_full
+
+    def note_use(self, project: str, key: ObjectKey) -> None:
+        """An object was used that is not here since it is in memory."""
+        self._cache._note_hit(mark_of(self._cache._uid(project), key))
 
     def peek(self, project: str, key: ObjectKey) -> bytes | None:
         """The object, verified. What was put lately can mostly be had so, being in the kernel's memory still.

@@ -183,10 +183,10 @@ class Writer:
 
     def _begin(self, stored_bytes: int, make_room: bool) -> bool:
         capacity = self._capacity_for(stored_bytes)
+        self.is_full = self._shortage(capacity + self._segment_bytes) > 0
         for _ in range(_RECLAIMS_MAX):
             shortage = self._shortage(capacity + self._segment_bytes)
-            self.is_full = shortage > 0
-            if not self.is_full:
+            if shortage <= 0:
                 break
             if not make_room:
                 return False

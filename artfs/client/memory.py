@@ -48,6 +48,10 @@ class ObjectMemory(Generic[_Name]):
         data = self._recent.get(name)
         return self._kept.get(name) if data is None and self._kept else data
 
+    def keeps(self, name: _Name) -> bool:
+        """Whether it stays."""
+        return name in self._kept
+
     def add(self, name: _Name, data: Bytes) -> None:
         """What is used now; the least recently used makes room."""
         if _held_bytes(data) <= self.limit_bytes - self._kept_bytes_max and name not in self._kept:

@@ -41,6 +41,7 @@ PAGE_ENTRIES_MAX = 400_000  # entries in all decoded pages held
 LOCATIONS_MAX = 50_000  # in units of LOCATION_BYTES
 LOCATION_BYTES = 512
 LOCATE_ATTEMPTS = 3
+AHEAD_SHARE, AHEAD_FULL_SHARE = 1 / 2, 1 / 8  # of the cache for what was taken along and not asked for yet, unless full
 AHEAD_MAX = 65_536  # objects taken along that are remembered until they are asked for
 PARENTS_MAX = 65_536
 BESIDE_MAX = 64  # pages whose places are asked for at once
@@ -132,7 +133,7 @@ class ObjectReader:
     def peek(self, project: str, key: ObjectKey) -> Bytes | None:
         with self._lock:
             data = self._memory.get((project, key))
-            if data is not None and self._ahead:
+            if data is not None:
                 self._use(project, key)
             if data is not None or self._cache is None or (project, key) not in self._ahead:
                 return data
@@ -333,7 +334,8 @@ class ObjectReader:
         """Whether what is taken along can be kept until it is asked for: a full cache has room for only so much of it."""
         if self._cache is None:
             return True
-        return self._cache.at_once.takes_more and self._ahead_bytes <= self._cache.limit_bytes // 2
+        share = AHEAD_FULL_SHARE if self._cache.at_once.is_full else AHEAD_SHARE
+        return self._cache.at_once.takes_more and self._ahead_bytes <= self._cache.limit_bytes * share
 
     def _lacking(self, project: str, keys: Sequence[ObjectKey]) -> Collection[ObjectKey]:
         return keys if self._cache is None else self._cache.absent(project, keys)
@@ -394,7 +396,9 @@ class ObjectReader:
                 future.set_exception(_OthersFailed())
 
     def _use(self, project: str, key: ObjectKey) -> None:
-        """What was taken along is asked for. Under the lock."""
+        """What is at hand is asked for. Under the lock."""
+        if self._cache is not None and self._memory.keeps((project, key)):
+            self._cache.at_once.note_use(project, key)
         url, stored_bytes = self._ahead.pop((project, key), _NOTHING) if self._ahead else _NOTHING
         if stored_bytes and self._windows is not None:
             self._ahead_bytes -= stored_bytes
