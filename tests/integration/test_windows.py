@@ -237,3 +237,53 @@ def test_pages_of_many_directories_are_located_together(registry: EmbeddedRegist
     seen = _walk_page_by_page(reader, root)
     assert seen == 1 + 200 + 800
     assert counted.calls + len(packs.reads) <= seen // 4
+
+
+def test_epochs_larger_than_the_cache_fetch_what_does_not_fit_and_nothing_besides(
+    registry: EmbeddedRegistry, packs: FarPacks, tmp_path: Path
+) -> None:
+    content, keys = _noise(registry, 1500, 10_000)
+    total = sum(len(content.objects[key]) for key in keys)
+    with ObjectCache(tmp_path / "cache", total // 2) as cache:
+        reader = _reader(registry, packs, cache=cache, memory_bytes=total // 16)
+        for epoch in range(5):
+            packs.reads.clear()
+            for key in random.Random(epoch).sample(keys, len(keys)):
+                assert reader.read("vision", key) == content.objects[key]
+            assert cache.info().size_bytes <= total // 2
+            if epoch >= 3:
+                assert sum(packs.reads) <= 0.55 * total
+                assert max(packs.reads) <= 10_000
+
+
+def test_what_is_on_this_machine_is_not_taken_along_again(
+    registry: EmbeddedRegistry, packs: FarPacks, tmp_path: Path
+) -> None:
+    content, keys = _noise(registry, 1000, 10_000)
+    in_order = [key for key in content.objects if key.kind is ObjectKind.CHUNK]
+    with ObjectCache(tmp_path / "cache", 1 << 30) as cache:
+        cache.put("vision", {key: content.objects[key] for key in in_order[:800]})
+        reader = _reader(registry, packs, cache=cache)
+        assert all(reader.read("vision", key) == content.objects[key] for key in keys)
+        assert sum(packs.reads) <= 1.3 * 200 * 10_000 + (64 << 10)
+
+
+def test_what_was_taken_along_and_is_damaged_on_disk_is_fetched_again(
+    registry: EmbeddedRegistry, packs: FarPacks, tmp_path: Path
+) -> None:
+    content, keys = _noise(registry, 500, 10_000)
+    with ObjectCache(tmp_path / "cache", 1 << 30) as cache:
+        reader = _reader(registry, packs, cache=cache, memory_bytes=30_000)
+        for key in keys[:40]:
+            reader.read("vision", key)
+        reader.held("vision", keys[40:50])  # opens the segment: what follows is found without a thread
+        assert reader.peek("vision", keys[50]) in (content.objects[keys[50]], None)  # None: not every file system tells
+        for segment in (tmp_path / "cache/v1/segments").iterdir():
+            data = bytearray(segment.read_bytes())
+            for key in keys[60:]:
+                at = data.find(bytes(content.objects[key])[:100])
+                if at >= 0:
+                    data[at + 5] ^= 1
+            segment.write_bytes(data)
+        assert reader.peek("vision", keys[70]) is None
+        assert all(reader.read("vision", key) == content.objects[key] for key in keys)
