@@ -42,6 +42,7 @@ LOCATIONS_MAX = 50_000  # in units of LOCATION_BYTES
 LOCATION_BYTES = 512
 LOCATE_ATTEMPTS = 3
 AHEAD_SHARE, AHEAD_FULL_SHARE = 1 / 2, 1 / 8  # of the cache for what was taken along and not asked for yet, unless full
+LACKING_EVERY = 16  # of a window's objects, one is looked for before the others are
 AHEAD_MAX = 65_536  # objects taken along that are remembered until they are asked for
 PARENTS_MAX = 65_536
 BESIDE_MAX = 64  # pages whose places are asked for at once
@@ -338,7 +339,10 @@ class ObjectReader:
         return self._cache.at_once.takes_more and self._ahead_bytes <= self._cache.limit_bytes * share
 
     def _lacking(self, project: str, keys: Sequence[ObjectKey]) -> Collection[ObjectKey]:
-        return keys if self._cache is None else self._cache.absent(project, keys)
+        """Those of the keys of a window that are not on this machine: all of them, if none of a few is there."""
+        if self._cache is None or len(self._cache.absent(project, few := keys[::LACKING_EVERY])) == len(few):
+            return keys
+        return self._cache.absent(project, keys)
 
     def _end(self, project: str, spans: Iterable[Span]) -> None:
         """Spans have been read, or could not be. What is fetched that was taken along before had been lost."""
