@@ -19,12 +19,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
-from artfs.cache import reader, upkeep
+from artfs.cache import upkeep
 from artfs.cache.counts import add_counts
 from artfs.cache.directory import LockBusy
 from artfs.cache.layout import mark_of
 from artfs.cache.opened import Opened
 from artfs.cache.policy import EpochPolicy
+from artfs.cache.reader import note_uses, read, read_at_once
 from artfs.cache.reports import CacheInfo, CleanupPlan, CleanupReport, PinInfo, VerifyReport
 from artfs.cache.segment import Bytes
 from artfs.cache.upkeep import Progress
@@ -64,7 +65,7 @@ class ObjectCache:
         self._reopen_at = self._put_again_at = -RETRY_S
         self._reported: set[int | None] = set()
         self.pinned = Pinned(self._raising, self._uid)
-        self.at_once = AtOnce(self)
+        self.room = Room(self)
 
     def __enter__(self) -> Self:
         return self
@@ -76,18 +77,26 @@ class ObjectCache:
         """Give back space set aside for more."""
         with self._absorbing("close the cache"):
             self._add_counts()
+            if self._opened is not None:
+                note_uses(self._opened)
             if self._writer is not None:
                 self._writer.close()
         self._opened = self._writer = None
 
-    def get(self, project: str, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Bytes]:
-        """Those of `keys` that are held for the project; every one was verified just now."""
+    def get(self, project: str, keys: Sequence[ObjectKey], *, at_once: bool = False) -> dict[ObjectKey, Bytes]:
+        """Those of `keys` that are held for the project; every one was verified just now.
+
+        Args:
+            at_once: for event loops: only what is small and needs no waiting for a disk. The others are no misses yet.
+        """
         project_uid = self._uid(project)
+        if at_once:
+            return self._get_at_once(project_uid, keys)
         found: dict[ObjectKey, Bytes] = {}
         with self._absorbing("read the cache"):
             opened = self._open()
             if opened is not None:
-                found.update(reader.read(opened, project_uid, keys))
+                found.update(read(opened, project_uid, keys))
         with self._lock:
             self._hits += len(found)
             self._misses += len(keys) - len(found)
@@ -122,7 +131,8 @@ class ObjectCache:
                 self._reopen_at = -RETRY_S
                 self._opened = self._writer = None
                 opened = self._open()
-            if self._writer is not None:
+            if self._writer is not None and opened is not None:
+                note_uses(opened)
                 self._writer.write(self._uid(project), objects, make_room=self._policy.admit)
                 self._policy.capacity_objects = self._writer.capacity_objects or self._policy.capacity_objects
                 self._reported.clear()
@@ -176,11 +186,6 @@ class ObjectCache:
         with self._raising("clear") as opened:
             return upkeep.clear(opened, self._open_writer())
 
-    def _note_hit(self, mark: int) -> None:
-        with self._lock:
-            self._hits += 1
-            self._policy.record(mark, hit=True)
-
     def _uid(self, project: str) -> bytes:
         """What stands for the project of this registry in the cache: objects are only served within it."""
         uid = self._uids.get(project)
@@ -217,6 +222,19 @@ class ObjectCache:
             self._counted_at = time.monotonic()
         if self._opened is not None and (hits or misses):
             add_counts(self._opened.directory, hits, misses)
+
+    def _get_at_once(self, project_uid: bytes, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Bytes]:
+        opened = self._opened
+        if opened is None:
+            return {}
+        read = ((key, read_at_once(opened, project_uid, key)) for key in keys)
+        found: dict[ObjectKey, Bytes] = {key: data for key, data in read if data is not None}
+        if found:
+            with self._lock:
+                self._hits += len(found)
+                for key in found:
+                    self._policy.record(mark_of(project_uid, key), hit=True)
+        return found
 
     @contextmanager
     def _absorbing(self, what: str) -> Iterator[None]:
@@ -269,15 +287,15 @@ class Pinned:
             return [key for key in keys if mark_of(project_uid, key) not in opened.pins]
 
 
-class AtOnce:
-    """What can be told without waiting for a disk: for an event loop."""
+class Room:
+    """Whether there is room, as far as is known without looking: for whoever decides what to fetch."""
 
     def __init__(self, cache: ObjectCache) -> None:
         self._cache = cache
 
     @property
     def takes_more(self) -> bool:
-        """Whether what is put now would be kept, as far as is known: it is not full, or makes room for something new."""
+        """Whether what is put now would be kept: it is not full, or makes room for something new."""
         return not self.is_full or self._cache._policy.admit
 
     @property
@@ -287,22 +305,6 @@ class AtOnce:
         return writer is not None and writer.is_full
 
     def note_use(self, project: str, key: ObjectKey) -> None:
-        """An object was used that is not here since it is in memory."""
-        self._cache._note_hit(mark_of(self._cache._uid(project), key))
-
-    def peek(self, project: str, key: ObjectKey) -> bytes | None:
-        """The object, verified. What was put lately can mostly be had so, being in the kernel's memory still.
-
-        Not finding it says nothing, and counts as no miss.
-        """
-        opened = self._cache._opened
-        if opened is None:
-            return None
-        project_uid = self._cache._uid(project)
-        try:
-            data = reader.peek(opened, project_uid, key)
-        except OSError:  # among others, EAGAIN: it is on disk only
-            return None
-        if data is not None:
-            self._cache._note_hit(mark_of(project_uid, key))
-        return data
+        """An object was used that is not in the cache since it is in memory: the policy is to know."""
+        with self._cache._lock:
+            self._cache._policy.record(mark_of(self._cache._uid(project), key), hit=True)

@@ -94,14 +94,16 @@ class Segment:
         expected = encode_record_header(project_uid, key, place.length, place.number)
         return stored[RECORD_HEADER_BYTES:] if stored[:RECORD_HEADER_BYTES] == expected else None
 
-    def peek(self, project_uid: bytes, key: ObjectKey, place: Record) -> bytes | None:
-        """As `read`, if it can be had without waiting for a disk. Raises OSError if not."""
-        if place.length > OBJECT_BYTES_MAX or place.end > self.header.capacity_bytes:
+    def read_at_once(self, project_uid: bytes, key: ObjectKey, place: Record) -> memoryview | None:
+        """The same, and None too if that would have to wait for a disk. Raises OSError where it cannot be told."""
+        if place.end > self.header.capacity_bytes:
             return None
-        head, data = bytearray(RECORD_HEADER_BYTES), bytearray(place.length)
-        if os.preadv(self.file.fd, [head, data], place.offset, os.RWF_NOWAIT) != len(head) + len(data):
+        stored = bytearray(RECORD_HEADER_BYTES + place.length)
+        if os.preadv(self.file.fd, [stored], place.offset, os.RWF_NOWAIT) != len(stored):
             return None
-        return bytes(data) if head == encode_record_header(project_uid, key, place.length, place.number) else None
+        if stored[:RECORD_HEADER_BYTES] != encode_record_header(project_uid, key, place.length, place.number):
+            return None
+        return memoryview(stored)[RECORD_HEADER_BYTES:]
 
     def set_stamp(self, number: int, stamp: int) -> None:
         if number < self.header.records_max:

@@ -136,13 +136,15 @@ class ObjectReader:
             data = self._memory.get((project, key))
             if data is not None:
                 self._use(project, key)
-            if data is not None or self._cache is None or (project, key) not in self._ahead:
-                return data
-        data = self._cache.at_once.peek(project, key)  # put there a moment ago, when it was taken along
-        if data is not None:
-            with self._lock:
-                self._use(project, key)
-        return data
+        if data is not None or self._cache is None:
+            return data
+        found = self._cache.get(project, [key], at_once=True)
+        if not found:
+            return None
+        self._remember(project, found)
+        with self._lock:
+            self._use(project, key)
+        return found[key]
 
     def read_many(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
         found: dict[ObjectKey, Bytes] = {}
@@ -296,7 +298,7 @@ class ObjectReader:
             fetched = self._fetch(project, absent[start : start + KEYS_MAX])
             if self._cache is not None:
                 self._cache.put(project, fetched)
-                self._keep(project, fetched, is_needed=not self._cache.at_once.takes_more)
+                self._keep(project, fetched, is_needed=not self._cache.room.takes_more)
             found.update(fetched)
         return found
 
@@ -335,8 +337,8 @@ class ObjectReader:
         """Whether what is taken along can be kept until it is asked for: a full cache has room for only so much of it."""
         if self._cache is None:
             return True
-        share = AHEAD_FULL_SHARE if self._cache.at_once.is_full else AHEAD_SHARE
-        return self._cache.at_once.takes_more and self._ahead_bytes <= self._cache.limit_bytes * share
+        share = AHEAD_FULL_SHARE if self._cache.room.is_full else AHEAD_SHARE
+        return self._cache.room.takes_more and self._ahead_bytes <= self._cache.limit_bytes * share
 
     def _lacking(self, project: str, keys: Sequence[ObjectKey]) -> Collection[ObjectKey]:
         """Those of the keys of a window that are not on this machine: all of them, if none of a few is there."""
@@ -402,7 +404,7 @@ class ObjectReader:
     def _use(self, project: str, key: ObjectKey) -> None:
         """What is at hand is asked for. Under the lock."""
         if self._cache is not None and self._memory.keeps((project, key)):
-            self._cache.at_once.note_use(project, key)
+            self._cache.room.note_use(project, key)
         url, stored_bytes = self._ahead.pop((project, key), _NOTHING) if self._ahead else _NOTHING
         if stored_bytes and self._windows is not None:
             self._ahead_bytes -= stored_bytes

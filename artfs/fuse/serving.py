@@ -33,6 +33,7 @@ from artfs.fuse.kernel_caches import PyfuseCaches
 from artfs.fuse.mount_options import MountOptions
 from artfs.fuse.mount_records import MountRecord, MountRecords, process_started_ticks
 from artfs.fuse.operations import FuseOperations
+from artfs.fuse.request_loop import answer_requests
 from artfs.fuse.running_runs import Ancestry
 from artfs.fuse.tracking import TRACK, Tracking
 from artfs.vfs.door import Door
@@ -129,7 +130,7 @@ async def _serve(request: MountRequest, backend: Backend, ready: Callable[[], No
             kernel.mounted = True
             _log.info("mounted %s at %s", request.registry, request.mountpoint)
             nursery.start_soon(_call, ready)
-            await pyfuse3.main(min_tasks=IDLE_TASKS, max_tasks=REQUESTS_MAX)
+            await answer_requests(IDLE_TASKS, REQUESTS_MAX)
             nursery.cancel_scope.cancel()
     finally:
         began, kernel.mounted = kernel.mounted, False

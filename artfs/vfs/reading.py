@@ -43,9 +43,10 @@ _log = logging.getLogger(__name__)
 class OpenFile:
     """An open file of a version. It names its content itself, so that it keeps reading what it opened."""
 
-    __slots__ = ("ahead", "content", "next_offset", "page", "position", "project", "reference")
+    __slots__ = ("ahead", "content", "inode", "next_offset", "page", "position", "project", "reference", "watched")
 
-    def __init__(self, page: PageKey, position: int, content: FileContent) -> None:
+    def __init__(self, inode: int, page: PageKey, position: int, content: FileContent) -> None:
+        self.inode = inode
         self.project = page.project
         self.page = page.shared
         self.position = position
@@ -53,6 +54,7 @@ class OpenFile:
         self.next_offset = 0  # where a reader in order goes on
         self.ahead: Digest | None = None  # the chunk fetched ahead last
         self.reference: OpenReference | None = None  # of a REFERENCE, once it is read
+        self.watched = True  # for whether it is read at all: see `page_pushes`
 
 
 class ContentReader:
@@ -80,6 +82,13 @@ class ContentReader:
         except ObjectMissing as missing:
             await self._pages.check_alive(file.project, file.page)
             raise missing from None
+
+    def at_hand(self, file: OpenFile) -> Bytes | None:
+        """The whole content of a file that is one chunk, if nothing has to be waited for."""
+        if file.content.kind is not EntryKind.FILE:
+            return None
+        data = self._source.peek(file.project, file.content.key)
+        return data if data is not None and len(data) == file.content.size_bytes else None
 
     async def digest(self, file: OpenFile) -> Digest | None:
         """SHA-256 of the whole file; None for a reference to what nobody has read."""
