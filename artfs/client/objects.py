@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -19,6 +18,7 @@ from cachetools import LRUCache
 from artfs.client.memory import ObjectMemory
 from artfs.client.pack_source import LocalPacks, PackSource, PackVanished
 from artfs.client.spans import Span, coalesce
+from artfs.client.taken_along import TakenAlong
 from artfs.client.windows import PackWindows
 from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ObjectMissing, ReferenceForbidden, Unavailable
 from artfs.model import codec
@@ -41,15 +41,11 @@ PAGE_ENTRIES_MAX = 400_000  # entries in all decoded pages held
 LOCATIONS_MAX = 50_000  # in units of LOCATION_BYTES
 LOCATION_BYTES = 512
 LOCATE_ATTEMPTS = 3
-AHEAD_SHARE, AHEAD_FULL_SHARE = 1 / 2, 1 / 8  # of the cache for what was taken along and not asked for yet, unless full
-LACKING_EVERY = 16  # of a window's objects, one is looked for before the others are
-AHEAD_MAX = 65_536  # objects taken along that are remembered until they are asked for
 PARENTS_MAX = 65_536
 BESIDE_MAX = 64  # pages whose places are asked for at once
 
 _log = logging.getLogger(__name__)
 _Name = tuple[str, ObjectKey]
-_NOTHING = ("", 0)
 
 
 class Dates(NamedTuple):
@@ -104,9 +100,8 @@ class ObjectReader:
         self._pages: LRUCache[tuple[str, Digest], DatedPage] = LRUCache(PAGE_ENTRIES_MAX, getsizeof=_page_weight)
         self._locations: LRUCache[_Name, Location] = LRUCache(LOCATIONS_MAX, getsizeof=_location_weight)
         self._loading: dict[_Name, Future[Bytes]] = {}
-        self._ahead: dict[_Name, tuple[str, int]] = {}  # taken along and not asked for yet: pack, bytes; oldest first
+        self._along = None if windows is None else TakenAlong(windows, cache)
         self._parents: LRUCache[tuple[str, Digest], Digest] = LRUCache(PARENTS_MAX)  # of pages that are far
-        self._ahead_bytes = 0
         self._fetched_ranges = self._fetched_bytes = 0
 
     def close(self) -> None:
@@ -318,9 +313,8 @@ class ObjectReader:
             locations = self._locate(project, wanted)
             spans = coalesce(locations)
             try:
-                if self._windows is not None:
-                    lacking = partial(self._lacking, project) if self._may_keep() else None
-                    spans = self._windows.widen(project, spans, lacking)
+                if self._along is not None:
+                    spans = self._along.widen(project, spans)
                 for span in spans:
                     found.update(self._read_span(project, span))
                 break
@@ -330,31 +324,9 @@ class ObjectReader:
                 if attempt == LOCATE_ATTEMPTS - 1:
                     raise DamagedPack(f"the pack {vanished} is missing", hint="run artfs fsck") from None
             finally:
-                self._end(project, spans)
+                if self._along is not None:
+                    self._along.end(project, spans)
         return found
-
-    def _may_keep(self) -> bool:
-        """Whether what is taken along can be kept until it is asked for: a full cache has room for only so much of it."""
-        if self._cache is None:
-            return True
-        share = AHEAD_FULL_SHARE if self._cache.room.is_full else AHEAD_SHARE
-        return self._cache.room.takes_more and self._ahead_bytes <= self._cache.limit_bytes * share
-
-    def _lacking(self, project: str, keys: Sequence[ObjectKey]) -> Collection[ObjectKey]:
-        """Those of the keys of a window that are not on this machine: all of them, if none of a few is there."""
-        if self._cache is None or len(self._cache.absent(project, few := keys[::LACKING_EVERY])) == len(few):
-            return keys
-        return self._cache.absent(project, keys)
-
-    def _end(self, project: str, spans: Iterable[Span]) -> None:
-        """Spans have been read, or could not be. What is fetched that was taken along before had been lost."""
-        if self._windows is None:
-            return
-        for span in spans:
-            self._windows.arrived(span, kept=False)
-            with self._lock:
-                for key, _ in span.objects:
-                    self._ahead_bytes -= self._ahead.pop((project, key), _NOTHING)[1]
 
     def _read_span(self, project: str, span: Span) -> dict[ObjectKey, Bytes]:
         if not span.extras:
@@ -382,19 +354,13 @@ class ObjectReader:
     def _keep_extras(
         self, project: str, span: Span, claimed: dict[ObjectKey, Future[Bytes]], extras: dict[ObjectKey, Bytes]
     ) -> None:
-        if self._windows is not None:
-            self._windows.arrived(span, kept=bool(extras))
+        if self._along is not None:
+            self._along.arrived(project, span, extras)
         with self._lock:
-            for key, location in span.extras:
+            for key in claimed:
                 del self._loading[project, key]
-                data = extras.get(key)
-                if data is None:
-                    continue
-                self._ahead_bytes += location.stored_bytes - self._ahead.pop((project, key), _NOTHING)[1]
-                self._ahead[project, key] = (span.url, location.stored_bytes)
-                self._memory.add_ahead((project, key), data)
-            while len(self._ahead) > AHEAD_MAX:
-                self._ahead_bytes -= self._ahead.pop(next(iter(self._ahead)))[1]
+                if key in extras:
+                    self._memory.add_ahead((project, key), extras[key])
         for key, future in claimed.items():
             if key in extras:
                 future.set_result(extras[key])
@@ -405,10 +371,8 @@ class ObjectReader:
         """What is at hand is asked for. Under the lock."""
         if self._cache is not None and self._memory.keeps((project, key)):
             self._cache.room.note_use(project, key)
-        url, stored_bytes = self._ahead.pop((project, key), _NOTHING) if self._ahead else _NOTHING
-        if stored_bytes and self._windows is not None:
-            self._ahead_bytes -= stored_bytes
-            self._windows.used(url, stored_bytes)
+        if self._along is not None:
+            self._along.used(project, key)
 
     def _read_objects(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
         try:
