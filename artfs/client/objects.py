@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cachetools import LRUCache
 
+from artfs.client.memory import ObjectMemory
 from artfs.client.pack_source import LocalPacks, PackSource, PackVanished
 from artfs.client.spans import Span, coalesce
+from artfs.client.taken_along import TakenAlong
 from artfs.client.windows import PackWindows
 from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ObjectMissing, ReferenceForbidden, Unavailable
 from artfs.model import codec
@@ -34,11 +36,11 @@ if TYPE_CHECKING:
     from artfs.client.references.reader import ReferenceReader
 
 MEMORY_BYTES = 128 << 20
+KEPT_SHARE = 0.5  # of memory, for what a full cache on disk does not take
 PAGE_ENTRIES_MAX = 400_000  # entries in all decoded pages held
 LOCATIONS_MAX = 50_000  # in units of LOCATION_BYTES
 LOCATION_BYTES = 512
 LOCATE_ATTEMPTS = 3
-AHEAD_MAX = 65_536  # objects taken along that are remembered until they are asked for
 PARENTS_MAX = 65_536
 BESIDE_MAX = 64  # pages whose places are asked for at once
 
@@ -94,11 +96,11 @@ class ObjectReader:
         self._dates = dates
         self._windows = windows
         self._lock = threading.Lock()
-        self._memory: LRUCache[_Name, Bytes] = LRUCache(memory_bytes, getsizeof=lambda data: len(data) + 200)
+        self._memory: ObjectMemory[_Name] = ObjectMemory(memory_bytes, 0.0 if cache is None else KEPT_SHARE)
         self._pages: LRUCache[tuple[str, Digest], DatedPage] = LRUCache(PAGE_ENTRIES_MAX, getsizeof=_page_weight)
         self._locations: LRUCache[_Name, Location] = LRUCache(LOCATIONS_MAX, getsizeof=_location_weight)
         self._loading: dict[_Name, Future[Bytes]] = {}
-        self._ahead: dict[_Name, int] = {}  # bytes of what was taken along and not asked for yet; the oldest first
+        self._along = None if windows is None else TakenAlong(windows, cache)
         self._parents: LRUCache[tuple[str, Digest], Digest] = LRUCache(PARENTS_MAX)  # of pages that are far
         self._fetched_ranges = self._fetched_bytes = 0
 
@@ -112,8 +114,8 @@ class ObjectReader:
         with self._lock:
             return {
                 "objects": len(self._memory),
-                "bytes": int(self._memory.currsize),
-                "limit_bytes": int(self._memory.maxsize),
+                "bytes": self._memory.size_bytes,
+                "limit_bytes": self._memory.limit_bytes,
                 "pages": len(self._pages),
                 "loading": len(self._loading),
                 "fetched_ranges": self._fetched_ranges,
@@ -127,7 +129,7 @@ class ObjectReader:
     def peek(self, project: str, key: ObjectKey) -> Bytes | None:
         with self._lock:
             data = self._memory.get((project, key))
-            if data is not None and self._ahead:
+            if data is not None:
                 self._use(project, key)
         if data is not None or self._cache is None:
             return data
@@ -176,6 +178,9 @@ class ObjectReader:
             cached = self._cache.get(project, list(takewhile(lambda key: key not in absent, wanted)))
             self._remember(project, cached)
             found.update(cached)
+            with self._lock:
+                for key in cached:
+                    self._use(project, key)
         return [found[key] for key in takewhile(found.__contains__, keys)]
 
     def held_page(self, project: str, digest: Digest) -> DatedPage | None:
@@ -231,7 +236,7 @@ class ObjectReader:
                 self._pages[project, digest] = dated
                 for below in pages:
                     self._parents[project, below] = digest
-            self._memory.pop((project, key), None)
+            self._memory.drop((project, key))
         return dated
 
     def peek_page(self, project: str, digest: Digest) -> DatedPage | None:
@@ -258,8 +263,7 @@ class ObjectReader:
     def _remember(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
         with self._lock:
             for key, data in objects.items():
-                if len(data) + 200 <= self._memory.maxsize:
-                    self._memory[project, key] = data
+                self._memory.add((project, key), data)
 
     def _load_mine(self, project: str, mine: dict[ObjectKey, Future[Bytes]]) -> dict[ObjectKey, Bytes]:
         try:
@@ -273,8 +277,7 @@ class ObjectReader:
             raise
         with self._lock:
             for key, data in loaded.items():
-                if len(data) + 200 <= self._memory.maxsize:
-                    self._memory[project, key] = data
+                self._memory.add((project, key), data)
                 del self._loading[project, key]
         for key, future in mine.items():
             future.set_result(loaded[key])
@@ -290,8 +293,18 @@ class ObjectReader:
             fetched = self._fetch(project, absent[start : start + KEYS_MAX])
             if self._cache is not None:
                 self._cache.put(project, fetched)
+                self._keep(project, fetched, is_needed=not self._cache.room.takes_more)
             found.update(fetched)
         return found
+
+    def _keep(self, project: str, fetched: Mapping[ObjectKey, Bytes], *, is_needed: bool) -> None:
+        """Let memory hold what the full cache on disk did not take, as long as that takes nothing."""
+        with self._lock:
+            if not is_needed:
+                self._memory.keep_fewer(len(fetched))
+                return
+            for key, data in fetched.items():
+                self._memory.keep((project, key), data)
 
     def _fetch(self, project: str, keys: list[ObjectKey]) -> dict[ObjectKey, Bytes]:
         found: dict[ObjectKey, Bytes] = {}
@@ -300,7 +313,9 @@ class ObjectReader:
             locations = self._locate(project, wanted)
             spans = coalesce(locations)
             try:
-                for span in spans if self._windows is None else self._windows.widen(project, spans):
+                if self._along is not None:
+                    spans = self._along.widen(project, spans)
+                for span in spans:
                     found.update(self._read_span(project, span))
                 break
             except PackVanished as vanished:
@@ -308,6 +323,9 @@ class ObjectReader:
                 _log.info("the pack %s is gone; asking where its objects are now", vanished)
                 if attempt == LOCATE_ATTEMPTS - 1:
                     raise DamagedPack(f"the pack {vanished} is missing", hint="run artfs fsck") from None
+            finally:
+                if self._along is not None:
+                    self._along.end(project, spans)
         return found
 
     def _read_span(self, project: str, span: Span) -> dict[ObjectKey, Bytes]:
@@ -321,7 +339,7 @@ class ObjectReader:
                 self._cache.put(project, extras)
             return found
         finally:
-            self._keep_extras(project, claimed, extras)
+            self._keep_extras(project, span, claimed, extras)
 
     def _claim(self, project: str, span: Span) -> dict[ObjectKey, Future[Bytes]]:
         """Let others wait for what a span takes along. What is held or on its way already is not taken again."""
@@ -334,17 +352,15 @@ class ObjectReader:
         return claimed
 
     def _keep_extras(
-        self, project: str, claimed: dict[ObjectKey, Future[Bytes]], extras: dict[ObjectKey, Bytes]
+        self, project: str, span: Span, claimed: dict[ObjectKey, Future[Bytes]], extras: dict[ObjectKey, Bytes]
     ) -> None:
+        if self._along is not None:
+            self._along.arrived(project, span, extras)
         with self._lock:
             for key in claimed:
                 del self._loading[project, key]
                 if key in extras:
-                    self._ahead[project, key] = len(extras[key])
-                if key in extras and self._memory.currsize + len(extras[key]) + 200 <= self._memory.maxsize // 2:
-                    self._memory[project, key] = extras[key]  # without displacing what was asked for
-            while len(self._ahead) > AHEAD_MAX:
-                del self._ahead[next(iter(self._ahead))]
+                    self._memory.add_ahead((project, key), extras[key])
         for key, future in claimed.items():
             if key in extras:
                 future.set_result(extras[key])
@@ -352,10 +368,11 @@ class ObjectReader:
                 future.set_exception(_OthersFailed())
 
     def _use(self, project: str, key: ObjectKey) -> None:
-        """What was taken along is asked for. Under the lock."""
-        size_bytes = self._ahead.pop((project, key), 0) if self._ahead else 0
-        if size_bytes and self._windows is not None:
-            self._windows.used(size_bytes)
+        """What is at hand is asked for. Under the lock."""
+        if self._cache is not None and self._memory.keeps((project, key)):
+            self._cache.room.note_use(project, key)
+        if self._along is not None:
+            self._along.used(project, key)
 
     def _read_objects(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
         try:
