@@ -103,8 +103,8 @@ class Handles:
     async def release(self, handle: int) -> None:
         if handle & STAGED_BIT:
             await self._area().release(handle)
-        else:
-            self._files.pop(handle, None)
+        elif (opened := self._files.pop(handle, None)) is not None:
+            opened.stream.closed = True
 
     async def open_directory(self, inode: int) -> int:
         if inode & STAGED_BIT:

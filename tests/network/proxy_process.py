@@ -181,7 +181,12 @@ Line = asyncio.Queue[tuple[float, Piece]]
 async def ready(sock: socket.socket, add: Callable[..., Any], remove: Callable[..., Any]) -> None:
     """Wait until a socket can be read, or written."""
     is_ready = asyncio.get_running_loop().create_future()
-    add(sock.fileno(), lambda: is_ready.done() or is_ready.set_result(None))
+
+    def tell() -> None:
+        if not is_ready.done():
+            is_ready.set_result(None)
+
+    add(sock.fileno(), tell)
     try:
         await is_ready
     finally:
