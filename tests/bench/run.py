@@ -2,6 +2,7 @@
 
     scripts/bench --all [--quick] [--repeat 5] [--latency-ms 10] [--json FILE] [--table FILE]
     scripts/bench ROW... [...]
+    scripts/bench --all --publish          the result as the README and docs/ show it
 
 Prints JSON, and the table on stderr at the end (or both into files). Exit code 1 if artfs failed a check somewhere: there is no
 number then. Peers that are missing are named; `scripts/setup --bench` installs them.
@@ -25,6 +26,7 @@ from tests.bench import row_cache, row_commits, row_large_files, row_mixed, row_
 from tests.bench.cases import Case
 from tests.bench.measure import FAILURES, machine_facts, say, warm_up_memory
 from tests.bench.peers import versions
+from tests.bench.published import publish
 from tests.bench.report import table
 from tests.bench.world import Options, World
 
@@ -53,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     result = run_rows(sorted(ROWS) if chosen.all else chosen.rows, options, chosen.json)
     _write(chosen.json, json.dumps(result, indent=2) + "\n", sys.stdout)
     _write(chosen.table, table(result), sys.stderr)
+    if chosen.publish:
+        publish(result)
     return 1 if result["failed_rows"] or any("artfs" not in case["figures"] for case in result["cases"]) else 0
 
 
@@ -69,7 +73,10 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--directory", type=Path, default=Options().directory, help="for data: 60 GiB (quick: 2 GiB)")
     parser.add_argument("--json", type=Path, help="a file for the result")
     parser.add_argument("--table", type=Path, help="a file for the table")
+    parser.add_argument("--publish", action="store_true", help="write the result into README.md and docs/")
     chosen = parser.parse_args(arguments)
+    if chosen.publish and (not chosen.all or chosen.quick):
+        parser.error("--publish is for a run of --all at full size")
     if not chosen.all and not chosen.rows:
         parser.error("name lines of the table, or --all")
     return chosen
