@@ -225,6 +225,7 @@ def open_client(config: Config, registry: Registry) -> Client:
     if not config.is_remote:
         return _open_own_client(config, registry, cache, references)
     from artfs.client.remote.packs import HttpPacks
+    from artfs.client.remote.recipes import RemoteRecipes
     from artfs.client.remote.registry import RemoteRegistry
     from artfs.client.windows import PackWindows
 
@@ -233,7 +234,10 @@ def open_client(config: Config, registry: Registry) -> Client:
     assert isinstance(remembered.inner, RemoteRegistry)
     packs = HttpPacks(remembered.inner.transport)
     windows = PackWindows(packs)
-    return Client(registry, cache, packs=packs, windows=windows, dates=remembered.file, references=references)
+    recipes = RemoteRecipes(remembered.inner.transport)
+    return Client(
+        registry, cache, packs=packs, windows=windows, dates=remembered.file, references=references, recipes=recipes
+    )
 
 
 def _open_own_client(config: Config, registry: Registry, cache: ObjectCache | None, references: References) -> Client:

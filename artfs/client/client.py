@@ -13,7 +13,7 @@ from artfs.wire.service import Registry
 
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
-    from artfs.client.pack_source import PackSource
+    from artfs.client.pack_source import PackSource, RecipeSource
     from artfs.client.windows import PackWindows
 
 
@@ -27,6 +27,7 @@ class Client:
         windows: what to take along when packs are far.
         dates: where the times of tree pages are remembered; None for nowhere.
         references: which references are followed, and how; None for the public ones, kept in memory. Closed with the client.
+        recipes: large files' recipes with chunks, where a round trip is dear; None elsewhere.
     """
 
     def __init__(
@@ -38,12 +39,19 @@ class Client:
         windows: PackWindows | None = None,
         dates: PageDates | None = None,
         references: References | None = None,
+        recipes: RecipeSource | None = None,
     ) -> None:
         self.registry = registry
         self.cache = cache
         self.references = references or References(Policy(), environ=os.environ)
         self.objects = ObjectReader(
-            registry, packs=packs, cache=cache, windows=windows, dates=dates, references=self.references.reader
+            registry,
+            packs=packs,
+            cache=cache,
+            windows=windows,
+            dates=dates,
+            references=self.references.reader,
+            recipes=recipes,
         )
         self.uploads = Uploads(registry)
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cachetools import LRUCache
 
 from artfs.client.memory import ObjectMemory
-from artfs.client.pack_source import LocalPacks, PackSource, PackVanished
+from artfs.client.pack_source import LocalPacks, PackSource, PackVanished, RecipeSource
 from artfs.client.spans import Span, coalesce
 from artfs.client.taken_along import TakenAlong
 from artfs.client.windows import PackWindows
@@ -26,7 +27,7 @@ from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.reference import decode_reference
 from artfs.model.tree import decode_page
-from artfs.vfs.ports import Bytes, DatedPage, OpenReference
+from artfs.vfs.ports import Bytes, DatedPage, OpenReference, Part
 from artfs.wire.records import Location
 from artfs.wire.service import KEYS_MAX, Registry
 from artfs.wire.times import PageTimes
@@ -42,6 +43,7 @@ LOCATIONS_MAX = 50_000  # in units of LOCATION_BYTES
 LOCATION_BYTES = 512
 LOCATE_ATTEMPTS = 3
 PARENTS_MAX = 65_536
+APART_BYTES = 128 << 10  # objects of at least this on average are received apart
 BESIDE_MAX = 64  # pages whose places are asked for at once
 
 _log = logging.getLogger(__name__)
@@ -76,6 +78,7 @@ class ObjectReader:
         dates: where the times of tree pages are remembered besides; None for nowhere.
         windows: what to take along when packs are far; None for those at hand.
         references: reads what references refer to; None to follow none.
+        recipes: reads recipes together with chunks; None where packs are at hand.
     """
 
     def __init__(
@@ -88,8 +91,10 @@ class ObjectReader:
         dates: PageDates | None = None,
         windows: PackWindows | None = None,
         references: ReferenceReader | None = None,
+        recipes: RecipeSource | None = None,
     ) -> None:
         self._registry = registry
+        self._recipes = recipes
         self._references = references
         self._packs = packs or LocalPacks()
         self._cache = cache
@@ -122,8 +127,10 @@ class ObjectReader:
                 "fetched_bytes": self._fetched_bytes,
             }
 
-    def read(self, project: str, key: ObjectKey) -> Bytes:
+    def read(self, project: str, key: ObjectKey, *, part: Part | None = None) -> Bytes:
         """Raises ObjectMissing, DamagedObject, Unavailable."""
+        if part is not None and self._recipes is not None:
+            return self._read_recipe(self._recipes, project, key, part)
         return self.read_many(project, [key])[0]
 
     def peek(self, project: str, key: ObjectKey) -> Bytes | None:
@@ -141,7 +148,7 @@ class ObjectReader:
             self._use(project, key)
         return found[key]
 
-    def read_many(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
+    def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True) -> list[Bytes]:
         found: dict[ObjectKey, Bytes] = {}
         waiting: dict[ObjectKey, Future[Bytes]] = {}
         mine: dict[ObjectKey, Future[Bytes]] = {}
@@ -157,7 +164,7 @@ class ObjectReader:
                 else:
                     self._loading[name] = mine[key] = Future()
         if mine:
-            found.update(self._load_mine(project, mine))
+            found.update(self._load_mine(project, mine, partial(self._load, project, beside=beside)))
         for key, future in waiting.items():
             try:
                 found[key] = future.result()
@@ -260,14 +267,48 @@ class ObjectReader:
             raise ReferenceForbidden("no references are followed here")
         return self._references.open(project, content.digest, reference)
 
+    def _read_recipe(self, source: RecipeSource, project: str, recipe: ObjectKey, part: Part) -> Bytes:
+        """A recipe, whose file's chunks in `part` come into memory in the same round trip."""
+        future: Future[Bytes] = Future()
+        with self._lock:
+            is_mine = (project, recipe) not in self._loading and (project, recipe) not in self._memory
+            if is_mine:
+                self._loading[project, recipe] = future
+        if not is_mine:
+            return self.read(project, recipe)
+        load = partial(self._load_recipe, source, project, part)
+        return self._load_mine(project, {recipe: future}, load)[recipe]
+
+    def _load_recipe(
+        self, source: RecipeSource, project: str, part: Part, keys: list[ObjectKey]
+    ) -> dict[ObjectKey, Bytes]:
+        held = self._cache.get(project, keys) if self._cache is not None else {}
+        stored = [] if held else source.read_with_chunks(project, keys[0].digest, *part)
+        try:
+            found = {key: verified(key, location, data) for key, location, data in stored}
+        except (DamagedObject, DamagedPack) as damaged:
+            _log.warning("reading again: %s", damaged)
+            found = {}
+        if keys[0] not in found:
+            return held or self._load(project, keys, beside=False)
+        self._remember(project, found)
+        if self._cache is not None:
+            self._cache.put(project, found)
+        return {keys[0]: found[keys[0]]}
+
     def _remember(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
         with self._lock:
             for key, data in objects.items():
                 self._memory.add((project, key), data)
 
-    def _load_mine(self, project: str, mine: dict[ObjectKey, Future[Bytes]]) -> dict[ObjectKey, Bytes]:
+    def _load_mine(
+        self,
+        project: str,
+        mine: dict[ObjectKey, Future[Bytes]],
+        load: Callable[[list[ObjectKey]], dict[ObjectKey, Bytes]],
+    ) -> dict[ObjectKey, Bytes]:
         try:
-            loaded = self._load(project, list(mine))
+            loaded = load(list(mine))
         except BaseException as error:
             with self._lock:
                 for key in mine:
@@ -283,14 +324,14 @@ class ObjectReader:
             future.set_result(loaded[key])
         return loaded
 
-    def _load(self, project: str, keys: list[ObjectKey]) -> dict[ObjectKey, Bytes]:
+    def _load(self, project: str, keys: list[ObjectKey], beside: bool) -> dict[ObjectKey, Bytes]:
         found = self._cache.get(project, keys) if self._cache is not None else {}
         with self._lock:
             for key in found:
                 self._use(project, key)
         absent = [key for key in keys if key not in found]
         for start in range(0, len(absent), KEYS_MAX):
-            fetched = self._fetch(project, absent[start : start + KEYS_MAX])
+            fetched = self._fetch(project, absent[start : start + KEYS_MAX], beside)
             if self._cache is not None:
                 self._cache.put(project, fetched)
                 self._keep(project, fetched, is_needed=not self._cache.room.takes_more)
@@ -306,14 +347,14 @@ class ObjectReader:
             for key, data in fetched.items():
                 self._memory.keep((project, key), data)
 
-    def _fetch(self, project: str, keys: list[ObjectKey]) -> dict[ObjectKey, Bytes]:
+    def _fetch(self, project: str, keys: list[ObjectKey], beside: bool) -> dict[ObjectKey, Bytes]:
         found: dict[ObjectKey, Bytes] = {}
         for attempt in range(LOCATE_ATTEMPTS):
             wanted = [key for key in keys if key not in found]
             locations = self._locate(project, wanted)
             spans = coalesce(locations)
             try:
-                if self._along is not None:
+                if beside and self._along is not None:
                     spans = self._along.widen(project, spans)
                 for span in spans:
                     found.update(self._read_span(project, span))
@@ -383,6 +424,8 @@ class ObjectReader:
 
     def _decode_span(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
         """What was asked for, and what of the extras is sound."""
+        if not span.extras and span.end - span.offset >= APART_BYTES * len(span.objects):
+            return self._decode_apart(span), {}
         data = memoryview(self._packs.read(span.url, span.offset, span.end - span.offset))
         with self._lock:
             self._fetched_ranges += 1
@@ -399,6 +442,16 @@ class ObjectReader:
             except ArtfsError as damaged:
                 _log.warning("not taken along: %s", damaged)
         return found, extras
+
+    def _decode_apart(self, span: Span) -> dict[ObjectKey, Bytes]:
+        """Large objects, each into memory of its own: without a copy, and what is dropped later frees its memory."""
+        pieces = self._packs.read_pieces(span.url, [(place.offset, place.stored_bytes) for _, place in span.objects])
+        with self._lock:
+            self._fetched_ranges += 1
+            self._fetched_bytes += span.end - span.offset
+        return {
+            key: verified(key, location, piece) for (key, location), piece in zip(span.objects, pieces, strict=True)
+        }
 
     def _locate(
         self, project: str, keys: Sequence[ObjectKey], *, missing_ok: bool = False

@@ -30,6 +30,7 @@ from artfs.fuse import mount_points
 from artfs.fuse.backend import Backend, OpenBackend
 from artfs.fuse.control_server import serve_control
 from artfs.fuse.kernel_caches import PyfuseCaches
+from artfs.fuse.kernel_read_ahead import raise_read_ahead
 from artfs.fuse.mount_options import MountOptions
 from artfs.fuse.mount_records import MountRecord, MountRecords, process_started_ticks
 from artfs.fuse.operations import FuseOperations
@@ -129,6 +130,7 @@ async def _serve(request: MountRequest, backend: Backend, ready: Callable[[], No
                 nursery.start_soon(_keep_running, name, task)
             kernel.mounted = True
             _log.info("mounted %s at %s", request.registry, request.mountpoint)
+            nursery.start_soon(raise_read_ahead, request.mountpoint)
             nursery.start_soon(_call, ready)
             await answer_requests(IDLE_TASKS, REQUESTS_MAX)
             nursery.cancel_scope.cancel()

@@ -37,10 +37,10 @@ def _keys(call: Call) -> list[ObjectKey]:
 def locate(call: Call) -> Places:
     project = call.path["project"]
     locations = call.registry.objects.locate(project, _keys(call))
-    return Places.of([None if one is None else _public(project, one) for one in locations])
+    return Places.of([None if one is None else public_location(project, one) for one in locations])
 
 
-def _public(project: str, location: Location) -> Location:
+def public_location(project: str, location: Location) -> Location:
     """A place as a client reaches it: a store of this machine's is reached through this server."""
     if location.url.startswith(("http://", "https://")):
         return location

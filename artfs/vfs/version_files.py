@@ -63,6 +63,7 @@ class VersionFiles:
     def release(self, handle: int) -> None:
         file = self._files.pop(handle, None)
         if file is not None:
+            file.stream.closed = True
             self._pushes.released(file.inode)
             if file.watched:
                 self._pushes.learned(False)

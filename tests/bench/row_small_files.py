@@ -18,6 +18,7 @@ from tests.bench.reading import read
 from tests.bench.world import World
 from tests.network.proxy import Proxy
 
+FILL_S = 1800.0
 LOCAL_REGISTRY = "artfs, local registry"
 MOUNTS = {
     "native": peers.native_mount,
@@ -220,8 +221,8 @@ def far_rclone(world: World, source: Path, stack: ExitStack) -> Callable[[], Any
     return mount
 
 
-def far_juicefs(world: World, source: Path, stack: ExitStack) -> Callable[[], Any]:
-    """The same of a volume whose objects are behind WebDAV, while its metadata are local."""
+def far_juicefs(world: World, source: Path, stack: ExitStack, fill_s: float = FILL_S) -> Callable[[], Any]:
+    """The same of a volume whose objects are behind WebDAV, while its metadata are local. It is filled in `fill_s`, or out."""
     place = stack.enter_context(world.place())
     objects = place / "objects"
     objects.mkdir()
@@ -230,7 +231,7 @@ def far_juicefs(world: World, source: Path, stack: ExitStack) -> Callable[[], An
     filling = place / "filling"
     filling.mkdir()
     with volume.mounted(filling) as root:
-        run("cp", "-r", source, root / "data")
+        run("cp", "-r", source, root / "data", timeout_s=fill_s)
     shutil.rmtree(filling, ignore_errors=True)
     proxy = world.proxy_to(url, stack)
 

@@ -23,11 +23,11 @@ from tests.bench.world import Far, Options, World
 pytestmark = [pytest.mark.fuse, pytest.mark.timeout(180)]
 
 REQUESTS_PER_COLD_FILE = 0.04
-BYTES_FETCHED_PER_BYTE = 1.05
+BYTES_FETCHED_PER_BYTE = 1.01
 EPOCH_BYTES_FETCHED_PER_BYTE = 1.2
 REQUESTS_PER_COLD_MIB = 0.75
 FIRST_BYTES_FETCHED = 3 << 20
-FIRST_REQUESTS = 8
+FIRST_REQUESTS = 1
 SPARSE_BYTES_FETCHED_PER_BYTE = 6
 WALK_BYTES_PER_ENTRY = 90
 OPENING_WARM = {"open": 1.0, "release": 1.0}  # and nothing else, per file
