@@ -13,6 +13,7 @@ from artfs.wire.service import Registry
 
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
+    from artfs.client.learned.starts import Starts
     from artfs.client.pack_source import PackSource
     from artfs.client.windows import PackWindows
 
@@ -26,6 +27,7 @@ class Client:
         packs: where packs are read from; None for files of this machine.
         windows: what to take along when packs are far.
         dates: where the times of tree pages are remembered; None for nowhere.
+        starts: what is learned of how programs start; None to learn nothing.
         references: which references are followed, and how; None for the public ones, kept in memory. Closed with the client.
     """
 
@@ -38,12 +40,19 @@ class Client:
         windows: PackWindows | None = None,
         dates: PageDates | None = None,
         references: References | None = None,
+        starts: Starts | None = None,
     ) -> None:
         self.registry = registry
         self.cache = cache
         self.references = references or References(Policy(), environ=os.environ)
         self.objects = ObjectReader(
-            registry, packs=packs, cache=cache, windows=windows, dates=dates, references=self.references.reader
+            registry,
+            packs=packs,
+            cache=cache,
+            windows=windows,
+            dates=dates,
+            references=self.references.reader,
+            starts=starts,
         )
         self.uploads = Uploads(registry)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cachetools import LRUCache
 
+from artfs.client.learned.replay import Replay
 from artfs.client.pack_source import LocalPacks, PackSource, PackVanished
 from artfs.client.spans import Span, coalesce
 from artfs.client.windows import PackWindows
@@ -31,6 +32,7 @@ from artfs.wire.times import PageTimes
 
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
+    from artfs.client.learned.starts import Starts
     from artfs.client.references.reader import ReferenceReader
 
 MEMORY_BYTES = 128 << 20
@@ -74,6 +76,7 @@ class ObjectReader:
         dates: where the times of tree pages are remembered besides; None for nowhere.
         windows: what to take along when packs are far; None for those at hand.
         references: reads what references refer to; None to follow none.
+        starts: what is learned of how programs start, to be fetched ahead; None to learn nothing.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class ObjectReader:
         dates: PageDates | None = None,
         windows: PackWindows | None = None,
         references: ReferenceReader | None = None,
+        starts: Starts | None = None,
     ) -> None:
         self._registry = registry
         self._references = references
@@ -101,8 +105,11 @@ class ObjectReader:
         self._ahead: dict[_Name, int] = {}  # bytes of what was taken along and not asked for yet; the oldest first
         self._parents: LRUCache[tuple[str, Digest], Digest] = LRUCache(PARENTS_MAX)  # of pages that are far
         self._fetched_ranges = self._fetched_bytes = 0
+        self.replay = None if starts is None else Replay(starts, _Fetching(self))
 
     def close(self) -> None:
+        if self.replay is not None:
+            self.replay.close()
         self._packs.close()
         if self._cache is not None:
             self._cache.close()
@@ -132,6 +139,9 @@ class ObjectReader:
             return data
 
     def read_many(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
+        if self.replay is not None:
+            self.replay.asked(project, keys)
+            self.replay.missed(project, keys)
         found: dict[ObjectKey, Bytes] = {}
         waiting: dict[ObjectKey, Future[Bytes]] = {}
         mine: dict[ObjectKey, Future[Bytes]] = {}
@@ -162,12 +172,16 @@ class ObjectReader:
     def held(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
         with self._lock:
             found = {key: data for key in keys if (data := self._memory.get((project, key))) is not None}
+            for key in found:
+                self._use(project, key)
         wanted = [key for key in keys if key not in found]
         if wanted and self._cache is not None:
             absent = self._cache.absent(project, wanted)
             cached = self._cache.get(project, list(takewhile(lambda key: key not in absent, wanted)))
             self._remember(project, cached)
             found.update(cached)
+            if cached and self.replay is not None:
+                self.replay.asked(project, [*cached])
         return [found[key] for key in takewhile(found.__contains__, keys)]
 
     def held_page(self, project: str, digest: Digest) -> DatedPage | None:
@@ -305,7 +319,11 @@ class ObjectReader:
     def _read_span(self, project: str, span: Span) -> dict[ObjectKey, Bytes]:
         if not span.extras:
             return self._read_objects(span)[0]
-        claimed = self._claim(project, span)
+        return self._read_claimed(project, span, self._claim(project, span))
+
+    def _read_claimed(
+        self, project: str, span: Span, claimed: dict[ObjectKey, Future[Bytes]]
+    ) -> dict[ObjectKey, Bytes]:
         extras: dict[ObjectKey, Bytes] = {}
         try:
             found, extras = self._read_objects(span)
@@ -348,6 +366,8 @@ class ObjectReader:
         size_bytes = self._ahead.pop((project, key), 0) if self._ahead else 0
         if size_bytes and self._windows is not None:
             self._windows.used(size_bytes)
+        if size_bytes and self.replay is not None:
+            self.replay.used(project, key, size_bytes)
 
     def _read_objects(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
         try:
@@ -376,7 +396,7 @@ class ObjectReader:
         return found, extras
 
     def _locate(
-        self, project: str, keys: Sequence[ObjectKey], *, missing_ok: bool = False
+        self, project: str, keys: Sequence[ObjectKey], *, missing_ok: bool = False, ask: bool = True
     ) -> dict[ObjectKey, Location]:
         with self._lock:
             known = {key: self._locations.get((project, key)) for key in keys}
@@ -385,7 +405,7 @@ class ObjectReader:
                 if location is None and key.kind is not ObjectKind.TREE:  # whose times only the registry knows
                     known[key] = self._windows.place(project, key)
         unknown = [key for key, location in known.items() if location is None]
-        if unknown:
+        if unknown and ask:
             answers = self._registry.objects.locate(project, unknown)
             with self._lock:
                 for key, location in zip(unknown, answers, strict=True):
@@ -406,6 +426,27 @@ class ObjectReader:
         if self._windows is not None:
             for url in {location.url for location in locations.values()}:
                 self._windows.forget(url)
+
+
+class _Fetching:
+    """What fetching ahead needs of a reader."""
+
+    def __init__(self, reader: ObjectReader) -> None:
+        self._reader = reader
+
+    def places(self, project: str, keys: Sequence[ObjectKey], *, ask: bool) -> dict[ObjectKey, Location]:
+        return self._reader._locate(project, keys, missing_ok=True, ask=ask)
+
+    def lacking(self, project: str, keys: Sequence[ObjectKey]) -> Iterable[ObjectKey]:
+        cache = self._reader._cache
+        return keys if cache is None else cache.absent(project, keys)
+
+    def claim(self, project: str, span: Span) -> dict[ObjectKey, Future[Bytes]]:
+        return self._reader._claim(project, span)
+
+    def take_along(self, project: str, span: Span, claimed: dict[ObjectKey, Future[Bytes]]) -> None:
+        if claimed:
+            self._reader._read_claimed(project, span, claimed)
 
 
 def verified(key: ObjectKey, location: Location, stored: Bytes) -> Bytes:

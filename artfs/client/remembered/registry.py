@@ -18,6 +18,7 @@ from artfs.client.remembered.feed import FollowedChanges
 from artfs.client.remembered.parts import RegistryParts
 from artfs.client.remembered.question import Kind, Question
 from artfs.client.remembered.reachability import Reachability
+from artfs.client.remembered.refresh import Refresh
 from artfs.client.remembered.runs import NoticedLineage, NoticedRuns, NoticedSharedDrafts, NoticedSweeps
 from artfs.errors import RegistryUnavailable
 from artfs.model.access import Visibility
@@ -58,7 +59,9 @@ class RememberingRegistry:
         self.file = file
         self._answers = Answers(records_max)
         self._reachability = Reachability(clock_ns, monotonic_s)
-        self.changes = FollowedChanges(lambda: inner.changes, self._answers, self._reachability, monotonic_s)
+        self.changes = FollowedChanges(
+            lambda: inner.changes, self._answers, self._reachability, monotonic_s, self._begin_refresh
+        )
         self._catalog = RememberedCatalog(
             self._answers, file, self.changes, self._reachability, clock_ns=clock_ns, monotonic_s=monotonic_s
         )
@@ -67,6 +70,7 @@ class RememberingRegistry:
         self.artifacts = RememberedArtifacts(parts)
         self.versions = RememberedVersions(parts)
         self.aliases = RememberedAliases(parts)
+        self.refresh = Refresh(self.projects, self.artifacts, self.versions)
         self.drafts = NoticedDrafts(parts)
         self.shared_drafts = NoticedSharedDrafts(parts)
         self.runs = NoticedRuns(parts)
@@ -101,6 +105,10 @@ class RememberingRegistry:
     def load(self) -> None:
         """Read what earlier processes remembered now, rather than when the registry is out of reach."""
         self._catalog.load()
+
+    def _begin_refresh(self) -> None:
+        self.refresh.begin(self._catalog.loaded)
+        self._catalog.loaded = []
 
     def status(self) -> dict[str, Any]:
         """For `artfs status`; JSON-encodable."""
