@@ -17,7 +17,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -88,11 +88,8 @@ class Records:
             _log.warning("the copy of the catalog is behind: %s", error)
 
     def rewrite(self) -> None:
-        """Write all files anew. Raises StorageFull and StorageFailed."""
+        """Write all files anew, then remove what is not the database's. Raises StorageFull and StorageFailed."""
         with reported("write", self._root), self._locked():
-            for path in self._root.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path)
             with self._database.read() as tx:
                 touched = {("project", name, "", "") for (name,) in tx.rows("SELECT name FROM projects")}
                 for project, artifact, artifact_id in tx.rows(
@@ -102,7 +99,22 @@ class Records:
                     touched |= {("version", project, artifact, f"v{row[0]}") for row in all_versions(tx, artifact_id)}
                 row = tx.row("SELECT max(seq) FROM changes")
             self._save(touched)
+            self._remove_others({PurePosixPath(*filter(None, change[1:])) for change in touched})
             self._set_position(int(row[0] or 0) if row else 0)
+
+    def _remove_others(self, known: set[PurePosixPath]) -> None:
+        """Of projects, artifacts and versions only those in `known`, such as p, p/a and p/a/v0, stay."""
+        for project in filter(Path.is_dir, self._root.iterdir()):
+            if PurePosixPath(project.name) not in known:
+                shutil.rmtree(project)
+                continue
+            for artifact in filter(Path.is_dir, project.iterdir()):
+                if PurePosixPath(project.name, artifact.name) not in known:
+                    shutil.rmtree(artifact)
+                    continue
+                for version in artifact.glob("v*.json"):
+                    if PurePosixPath(project.name, artifact.name, version.stem) not in known:
+                        version.unlink()
 
     def _after(self, position: int) -> list[tuple[int, str, str, str, str]]:
         with self._database.read() as tx:

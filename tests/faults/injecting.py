@@ -1,0 +1,129 @@
+"""Processes that are killed, or whose writes fail, at any one call that changes a file: `injector.c`, counted and named.
+
+points = record(directory, command)             # what the command does, in order
+for point in chosen(points):
+    kill_at(directory, point, command)
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from tempfile import mkdtemp
+
+SOURCE = Path(__file__).with_name("injector.c")
+COMMAND_S = 60.0
+TORN = ("write", "pwrite", "pwritev", "writev")
+_UNNUMBERED = ("-shm",)  # SQLite's index of its log, which is made anew
+
+
+@dataclass(frozen=True)
+class Point:
+    """A call that changes a file: the `number`-th of a run, of `path` below the directory."""
+
+    number: int
+    call: str
+    path: str
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """What it does, without the names that differ from run to run."""
+        directory, _, name = self.path.rpartition("/")
+        return self.call, f"{directory}/*{Path(name).suffix}" if name else directory
+
+
+@dataclass(frozen=True)
+class Injection:
+    """What is to happen to a process, and where its calls are counted. `do` is as injector.c has it."""
+
+    directory: Path  # whose files count
+    place: Path  # for the count and the log
+    at: int = 0
+    do: str = ""
+    times: int = 1
+
+    def environment(self) -> dict[str, str]:
+        self.place.mkdir(exist_ok=True)
+        count = self.place / "count"
+        count.write_bytes(bytes(8))
+        (self.place / "log").unlink(missing_ok=True)
+        return {
+            "LD_PRELOAD": str(injector()),
+            "INJECT_ROOT": str(self.directory),
+            "INJECT_COUNT": str(count),
+            "INJECT_LOG": str(self.place / "log"),
+            "INJECT_AT": str(self.at),
+            "INJECT_DO": self.do,
+            "INJECT_TIMES": str(self.times),
+        }
+
+    def points(self) -> list[Point]:
+        """What was counted, in order."""
+        log = self.place / "log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        found = []
+        for line in lines:
+            number, call, path = line.split(" ", 2)
+            found.append(Point(int(number), call, path))
+        return sorted(found, key=lambda point: point.number)
+
+    def at_point(self, number: int, do: str, times: int = 1) -> Injection:
+        return replace(self, at=number, do=do, times=times)
+
+    def run(self, command: Sequence[str | Path], environment: Mapping[str, str]) -> int:
+        """The command's exit code; negative for a signal."""
+        return subprocess.run(
+            list(map(str, command)),
+            env={**environment, **self.environment()},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=COMMAND_S,
+            check=False,
+        ).returncode
+
+
+@cache
+def injector() -> Path:
+    """The compiled library; gcc is there, since pyfuse3 is compiled."""
+    place = Path(mkdtemp(prefix="artfs-injector-"))
+    library = place / "injector.so"
+    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True, timeout=60)
+    return library
+
+
+def distinct(points: Sequence[Point]) -> list[Point]:
+    """One after the other without repetition: of equal calls in a row the first, the middle one and the last."""
+    counted = [point for point in points if not point.path.endswith(_UNNUMBERED)]
+    found = []
+    for _, group in groupby(counted, key=lambda point: (point.call, point.path)):
+        row = list(group)
+        found += [row[i] for i in sorted({0, len(row) // 2, len(row) - 1})]
+    return found
+
+
+def spread(points: Sequence[Point], most: int) -> list[Point]:
+    """At most so many of them: one of each kind first, then evenly."""
+    if len(points) <= most:
+        return list(points)
+    by_kind = {point.kind: point for point in reversed(points)}
+    found = {point.number: point for point in by_kind.values()}
+    step = len(points) / most
+    for i in range(most):
+        if len(found) >= most:
+            break
+        point = points[int(i * step)]
+        found[point.number] = point
+    return sorted(found.values(), key=lambda point: point.number)[:most]
+
+
+def restore(template: Path, directory: Path) -> None:
+    """`directory` as `template` was."""
+    shutil.rmtree(directory, ignore_errors=True)
+    shutil.copytree(template, directory, symlinks=True)
+    os.sync()
