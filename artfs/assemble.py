@@ -249,6 +249,7 @@ def open_client(config: Config, registry: Registry, starts: Starts | None = None
         return _open_own_client(config, registry, cache, references, starts)
     from artfs.client.remote.packs import HttpPacks
     from artfs.client.remote.registry import RemoteRegistry
+    from artfs.client.remote.transfers import RemotePages
     from artfs.client.windows import PackWindows
 
     remembered = remembered_part(registry)
@@ -257,7 +258,14 @@ def open_client(config: Config, registry: Registry, starts: Starts | None = None
     packs = HttpPacks(remembered.inner.transport)
     windows = PackWindows(packs)
     return Client(
-        registry, cache, packs=packs, windows=windows, dates=remembered.file, references=references, starts=starts
+        registry,
+        cache,
+        packs=packs,
+        windows=windows,
+        dates=remembered.file,
+        references=references,
+        starts=starts,
+        far_pages=remembered.noticed_pages(RemotePages(remembered.inner.transport)),
     )
 
 

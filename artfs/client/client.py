@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from artfs.client.objects import ObjectReader, PageDates
+from artfs.client.far_pages import FarPages, PageDates
+from artfs.client.objects import ObjectReader
 from artfs.client.references.policy import Policy
 from artfs.client.references.references import References
 from artfs.client.upload import Uploads
@@ -27,6 +28,7 @@ class Client:
         packs: where packs are read from; None for files of this machine.
         windows: what to take along when packs are far.
         dates: where the times of tree pages are remembered; None for nowhere.
+        far_pages: sends tree pages; None for a registry that has them at hand.
         starts: what is learned of how programs start; None to learn nothing.
         references: which references are followed, and how; None for the public ones, kept in memory. Closed with the client.
     """
@@ -41,6 +43,7 @@ class Client:
         dates: PageDates | None = None,
         references: References | None = None,
         starts: Starts | None = None,
+        far_pages: FarPages | None = None,
     ) -> None:
         self.registry = registry
         self.cache = cache
@@ -53,6 +56,7 @@ class Client:
             dates=dates,
             references=self.references.reader,
             starts=starts,
+            far_pages=far_pages,
         )
         self.uploads = Uploads(registry)
 

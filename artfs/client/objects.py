@@ -11,10 +11,11 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import takewhile
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
+from artfs.client.far_pages import Dates, FarPages, PageDates
 from artfs.client.learned.replay import Replay
 from artfs.client.pack_source import LocalPacks, PackSource, PackVanished
 from artfs.client.spans import Span, coalesce
@@ -48,20 +49,6 @@ _log = logging.getLogger(__name__)
 _Name = tuple[str, ObjectKey]
 
 
-class Dates(NamedTuple):
-    """When a tree page entered its project, and its entries: see `wire.times`."""
-
-    created_at_ns: int
-    times: bytes
-
-
-class PageDates(Protocol):
-    """The dates of tree pages, kept where asking for them needs no registry. Never blocks for long, never fails."""
-
-    def dates(self, project: str, digest: Digest) -> Dates | None: ...
-    def keep_dates(self, project: str, pages: Mapping[Digest, Dates]) -> None: ...
-
-
 class _OthersFailed(Exception):
     """A load of several objects failed: each is to be tried by itself."""
 
@@ -76,6 +63,7 @@ class ObjectReader:
         dates: where the times of tree pages are remembered besides; None for nowhere.
         windows: what to take along when packs are far; None for those at hand.
         references: reads what references refer to; None to follow none.
+        far_pages: asked for directories that nothing is known of; None where that saves nothing.
         starts: what is learned of how programs start, to be fetched ahead; None to learn nothing.
     """
 
@@ -90,8 +78,10 @@ class ObjectReader:
         windows: PackWindows | None = None,
         references: ReferenceReader | None = None,
         starts: Starts | None = None,
+        far_pages: FarPages | None = None,
     ) -> None:
         self._registry = registry
+        self._far_pages = far_pages
         self._references = references
         self._packs = packs or LocalPacks()
         self._cache = cache
@@ -196,11 +186,33 @@ class ObjectReader:
             return held
         key = ObjectKey(ObjectKind.TREE, digest)
         dates = self._known_dates(project, key)
+        beside = self._beside(project, digest) if dates is None else []
+        if dates is None and not beside and self._bring_pages(project, digest):
+            dates = self._known_dates(project, key)
         if dates is None:
-            located = self._locate(project, [key, *self._beside(project, digest)], missing_ok=True)
+            located = self._locate(project, [key, *beside], missing_ok=True)
             location = located.get(key) or self._locate(project, [key])[key]
+            if not beside:  # it is there, and was not sent: the server does not send any
+                self._far_pages = None
             dates = Dates(location.created_at_ns, location.times)
         return self._dated(project, key, self.read(project, key), dates)
+
+    def _bring_pages(self, project: str, digest: Digest) -> bool:
+        """Fetch a directory's page, and some of those below it, in one request. Whether there was such a thing."""
+        sent = [] if self._far_pages is None else self._far_pages.pages(project, digest)
+        found = {ObjectKey(ObjectKind.TREE, page.digest): page for page in sent if Digest.of(page.data) == page.digest}
+        pages = {key: page.data for key, page in found.items()}
+        places = {key: page.place for key, page in found.items()}
+        with self._lock:
+            for key, place in places.items():
+                self._locations[project, key] = place
+        self._keep_dates(project, places)
+        self._remember(project, pages)
+        with self._lock:
+            self._ahead.update({(project, key): len(data) for key, data in pages.items()})
+        if self._cache is not None:
+            self._cache.put(project, pages)
+        return bool(pages)
 
     def _beside(self, project: str, digest: Digest) -> list[ObjectKey]:
         """Far pages that whoever reads this one is likely to read next: to be located with it, in one request."""

@@ -41,7 +41,7 @@ TINY_CHANGES_BYTES = 512 << 10
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    options = Options(quick=True, latency_s=0.0, directory=tmp_path_factory.mktemp("bench"))
+    options = Options(quick=True, latency_s=0.0, directory=tmp_path_factory.mktemp("bench"), drops_caches=False)
     with ExitStack() as stack:
         yield World(options, stack)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from artfs.client.far_pages import FarPage, FarPages
 from artfs.client.remembered.answer_file import AnswerFile
 from artfs.client.remembered.answers import RECORDS_MAX, Answers
 from artfs.client.remembered.catalog import KnownCatalog, RememberedCatalog
@@ -22,7 +23,7 @@ from artfs.client.remembered.refresh import Refresh
 from artfs.client.remembered.runs import NoticedLineage, NoticedRuns, NoticedSharedDrafts, NoticedSweeps
 from artfs.errors import RegistryUnavailable
 from artfs.model.access import Visibility
-from artfs.model.digest import ObjectKey
+from artfs.model.digest import Digest, ObjectKey
 from artfs.wire.deletions import Removal, RemovalPlan
 from artfs.wire.records import (
     ArtifactRecord,
@@ -77,6 +78,7 @@ class RememberingRegistry:
         self.sweeps = NoticedSweeps(parts)
         self.lineage = NoticedLineage(parts)
         self.objects = NoticedObjects(parts)
+        self._parts = parts
         self.known = KnownCatalog(self._catalog)
         self._identity = ""
 
@@ -105,6 +107,10 @@ class RememberingRegistry:
     def load(self) -> None:
         """Read what earlier processes remembered now, rather than when the registry is out of reach."""
         self._catalog.load()
+
+    def noticed_pages(self, pages: FarPages) -> FarPages:
+        """`pages`, of the same registry: whether it answers is noticed."""
+        return NoticedPages(self._parts, pages)
 
     def _begin_refresh(self) -> None:
         self.refresh.begin(self._catalog.loaded)
@@ -288,3 +294,14 @@ class NoticedObjects:
         self._parts.refuse()
         with self._parts.call():
             return self._inner.locate(project, keys)
+
+
+class NoticedPages:
+    def __init__(self, parts: RegistryParts, inner: FarPages) -> None:
+        self._parts = parts
+        self._inner = inner
+
+    def pages(self, project: str, digest: Digest) -> list[FarPage]:
+        self._parts.refuse()
+        with self._parts.call():
+            return self._inner.pages(project, digest)
