@@ -10,13 +10,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artfs.config import CacheMode, Config, load_config
+from artfs.config import CacheMode, Config, LearnMode, load_config
 from artfs.errors import InvalidValue
 from artfs.store.durable import DIRECTORY_MODE, reported
+
+CACHE_SHARE = 8  # of what a start was learned to need, at most this part of the cache is fetched ahead
 
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
     from artfs.client.client import Client
+    from artfs.client.learned.starts import Starts
     from artfs.client.references.references import References
     from artfs.client.remembered.registry import RememberingRegistry
     from artfs.fuse.mount_records import MountRecords
@@ -205,6 +208,22 @@ def remembering(config: Config, inner: Registry, as_whom: str = "") -> Rememberi
     return RememberingRegistry(inner, AnswerFile(config.state_dir / "catalog" / f"{name}.db"))
 
 
+def learned_starts(config: Config, registry: Registry) -> Starts | None:
+    """What this user's mounts of the registry learned of how programs start; None where nothing is to be learned."""
+    far = config.is_remote or config.is_in_bucket
+    if config.learn is LearnMode.NEVER or not far:
+        return None
+    from hashlib import sha256
+
+    from artfs.client.learned.start_files import StartFiles
+    from artfs.client.learned.starts import BYTES_MAX, Starts
+
+    remembered = remembered_part(registry)
+    name = registry.identity if remembered is None else remembered.file.name
+    files = StartFiles(config.state_dir / "learned" / sha256(name.encode()).hexdigest()[:32])
+    return Starts(files.load(), files.keep, bytes_max=min(BYTES_MAX, config.cache_size_bytes // CACHE_SHARE))
+
+
 def open_cache(config: Config, identity: str = "") -> ObjectCache:
     """The cache on local disk, for the objects of the registry with this identity."""
     from artfs.cache.object_cache import ObjectCache
@@ -212,8 +231,12 @@ def open_cache(config: Config, identity: str = "") -> ObjectCache:
     return ObjectCache(config.cache_dir / "objects", config.cache_size_bytes, identity)
 
 
-def open_client(config: Config, registry: Registry) -> Client:
-    """A client of the open `registry`; closing the client closes both."""
+def open_client(config: Config, registry: Registry, starts: Starts | None = None) -> Client:
+    """A client of the open `registry`; closing the client closes both.
+
+    Args:
+        starts: see `learned_starts`; for a mount.
+    """
     from artfs.client.client import Client
 
     is_far = config.is_remote or config.is_in_bucket
@@ -223,10 +246,11 @@ def open_client(config: Config, registry: Registry) -> Client:
     cache = disk if cached else None
     references = open_references(config, disk)
     if not config.is_remote:
-        return _open_own_client(config, registry, cache, references)
+        return _open_own_client(config, registry, cache, references, starts)
     from artfs.client.remote.packs import HttpPacks
     from artfs.client.remote.recipes import RemoteRecipes
     from artfs.client.remote.registry import RemoteRegistry
+    from artfs.client.remote.transfers import RemotePages
     from artfs.client.windows import PackWindows
 
     remembered = remembered_part(registry)
@@ -234,13 +258,22 @@ def open_client(config: Config, registry: Registry) -> Client:
     assert isinstance(remembered.inner, RemoteRegistry)
     packs = HttpPacks(remembered.inner.transport)
     windows = PackWindows(packs)
-    recipes = RemoteRecipes(remembered.inner.transport)
     return Client(
-        registry, cache, packs=packs, windows=windows, dates=remembered.file, references=references, recipes=recipes
+        registry,
+        cache,
+        packs=packs,
+        windows=windows,
+        dates=remembered.file,
+        references=references,
+        starts=starts,
+        recipes=RemoteRecipes(remembered.inner.transport),
+        far_pages=remembered.noticed_pages(RemotePages(remembered.inner.transport)),
     )
 
 
-def _open_own_client(config: Config, registry: Registry, cache: ObjectCache | None, references: References) -> Client:
+def _open_own_client(
+    config: Config, registry: Registry, cache: ObjectCache | None, references: References, starts: Starts | None
+) -> Client:
     """A client of a registry that this machine opens itself: packs are at hand, encrypted, or in a bucket."""
     from artfs.client.client import Client
 
@@ -257,7 +290,7 @@ def _open_own_client(config: Config, registry: Registry, cache: ObjectCache | No
 
     nobody = "https://bucket.invalid"  # there is no server: all URLs are absolute, and signed
     packs = HttpPacks(Transport(nobody, "", ca_file=config.ca_file))
-    return Client(registry, cache, packs=packs, windows=PackWindows(packs), references=references)
+    return Client(registry, cache, packs=packs, windows=PackWindows(packs), references=references, starts=starts)
 
 
 def open_references(config: Config, cache: ObjectCache | None) -> References:
@@ -307,10 +340,12 @@ class MountBackend:
     def __init__(self, config: Config) -> None:
         self._config = config
         self.registry = open_registry(config)
-        self._client = open_client(config, self.registry)
+        self._client = open_client(config, self.registry, learned_starts(config, self.registry))
         self._remembering = remembered_part(self.registry)
         if self._remembering is not None:
             self._remembering.load()
+            if self._client.objects.replay is not None:
+                self._remembering.refresh.met = self._client.objects.replay.foresee
 
     @property
     def source(self) -> ObjectSource:

@@ -29,11 +29,19 @@ DEFAULT_PROJECT = "uncategorized"
 _SETTINGS = (
     *("registry", "data_dir", "cache_dir", "cache_size", "cache", "state_dir", "runtime_dir", "log_level"),
     *("database", "storage", "encryption_keys", "ca_file", "reference_schemes", "reference_hosts", "project"),
+    "learn",
 )
 DATABASE_FILE = "registry.db"
 DEFAULT = "default"  # where a setting came from that nobody set
 _REFERENCE_SCHEMES = ("https", "http", "s3", "file")
 _LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class LearnMode(Enum):
+    """When mounts learn which objects programs read as they start, and fetch them ahead the next time."""
+
+    AUTO = "auto"  # unless the registry is a directory of this machine
+    NEVER = "never"
 
 
 class CacheMode(Enum):
@@ -64,6 +72,7 @@ class Config:
         reference_hosts: of http(s) references: `public` for every host whose addresses are all public, `*` for any, or
             patterns such as `*.corp.example` and `localhost:9000`.
         project: where runs and artifacts go that name no project.
+        learn: whether starts of programs are learned from.
         sources: where each setting came from, by name.
     """
 
@@ -82,6 +91,7 @@ class Config:
     reference_schemes: tuple[str, ...]
     reference_hosts: tuple[str, ...]
     project: str
+    learn: LearnMode
     config_file: Path
     sources: Mapping[str, str]
 
@@ -178,6 +188,7 @@ def load_config(overrides: Mapping[str, str | None], environ: Mapping[str, str])
         reference_schemes=_checked(_schemes, "reference_schemes", values, sources),
         reference_hosts=_checked(_hosts, "reference_hosts", values, sources),
         project=_checked(_project, "project", values, sources),
+        learn=LearnMode(_one_of([mode.value for mode in LearnMode], "learn", values, sources)),
         config_file=config_file,
         sources=sources,
     )
@@ -215,6 +226,7 @@ def _defaults(environ: Mapping[str, str]) -> dict[str, str]:
         "reference_schemes": "https,http,s3,file",
         "reference_hosts": "public",
         "project": DEFAULT_PROJECT,
+        "learn": LearnMode.AUTO.value,
     }
 
 

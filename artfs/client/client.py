@@ -14,6 +14,8 @@ from artfs.wire.service import Registry
 
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
+    from artfs.client.far_pages import FarPages
+    from artfs.client.learned.starts import Starts
     from artfs.client.pack_source import PackSource, RecipeSource
     from artfs.client.windows import PackWindows
 
@@ -27,6 +29,8 @@ class Client:
         packs: where packs are read from; None for files of this machine.
         windows: what to take along when packs are far.
         dates: where the times of tree pages are remembered; None for nowhere.
+        far_pages: sends tree pages; None for a registry that has them at hand.
+        starts: what is learned of how programs start; None to learn nothing.
         references: which references are followed, and how; None for the public ones, kept in memory. Closed with the client.
         recipes: large files' recipes with chunks, where a round trip is dear; None elsewhere.
     """
@@ -41,6 +45,8 @@ class Client:
         dates: PageDates | None = None,
         references: References | None = None,
         recipes: RecipeSource | None = None,
+        starts: Starts | None = None,
+        far_pages: FarPages | None = None,
     ) -> None:
         self.registry = registry
         self.cache = cache
@@ -53,6 +59,8 @@ class Client:
             dates=dates,
             references=self.references.reader,
             recipes=recipes,
+            starts=starts,
+            far_pages=far_pages,
         )
         self.uploads = Uploads(registry)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from artfs.client.learned.replay import Replay
 from artfs.client.memory import ObjectMemory
 from artfs.client.pack_source import LocalPacks, PackSource, PackVanished, RecipeSource
 from artfs.client.pages import Pages
@@ -32,6 +33,8 @@ from artfs.wire.service import KEYS_MAX, Registry
 
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
+    from artfs.client.far_pages import FarPages
+    from artfs.client.learned.starts import Starts
     from artfs.client.references.reader import ReferenceReader
 
 MEMORY_BYTES = 128 << 20
@@ -58,6 +61,8 @@ class ObjectReader:
         windows: what to take along when packs are far; None for those at hand.
         references: reads what references refer to; None to follow none.
         recipes: reads recipes together with chunks; None where packs are at hand.
+        far_pages: asked for directories that nothing is known of; None where that saves nothing.
+        starts: what is learned of how programs start, to be fetched ahead; None to learn nothing.
     """
 
     def __init__(
@@ -71,6 +76,8 @@ class ObjectReader:
         windows: PackWindows | None = None,
         references: ReferenceReader | None = None,
         recipes: RecipeSource | None = None,
+        starts: Starts | None = None,
+        far_pages: FarPages | None = None,
     ) -> None:
         self._recipes = recipes
         self._references = references
@@ -79,12 +86,15 @@ class ObjectReader:
         self._lock = threading.Lock()
         self._memory: ObjectMemory[_Name] = ObjectMemory(memory_bytes, 0.0 if cache is None else KEPT_SHARE)
         self._places = Places(registry, windows, dates)
-        self._pages = Pages(self._places, self, self._drop, is_far=windows is not None)
+        self._pages = Pages(self._places, _Inside(self), far_pages, is_far=windows is not None)
         self._loading: dict[_Name, Future[Bytes]] = {}
         self._along = None if windows is None else TakenAlong(windows, cache)
         self._fetched_ranges = self._fetched_bytes = 0
+        self.replay = None if starts is None else Replay(starts, _Inside(self))
 
     def close(self) -> None:
+        if self.replay is not None:
+            self.replay.close()
         self._packs.close()
         if self._cache is not None:
             self._cache.close()
@@ -121,9 +131,14 @@ class ObjectReader:
         self._remember(project, found)
         with self._lock:
             self._use(project, key)
+        if self.replay is not None:
+            self.replay.asked(project, [key])
         return found[key]
 
     def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True) -> list[Bytes]:
+        if self.replay is not None:
+            self.replay.asked(project, keys)
+            self.replay.missed(project, keys)
         found: dict[ObjectKey, Bytes] = {}
         waiting: dict[ObjectKey, Future[Bytes]] = {}
         mine: dict[ObjectKey, Future[Bytes]] = {}
@@ -154,6 +169,8 @@ class ObjectReader:
     def held(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
         with self._lock:
             found = {key: data for key in keys if (data := self._memory.get((project, key))) is not None}
+            for key in found:
+                self._use(project, key)
         wanted = [key for key in keys if key not in found]
         if wanted and self._cache is not None:
             absent = self._cache.absent(project, wanted)
@@ -163,6 +180,8 @@ class ObjectReader:
             with self._lock:
                 for key in cached:
                     self._use(project, key)
+            if cached and self.replay is not None:
+                self.replay.asked(project, [*cached])
         return [found[key] for key in takewhile(found.__contains__, keys)]
 
     def held_page(self, project: str, digest: Digest) -> DatedPage | None:
@@ -217,19 +236,18 @@ class ObjectReader:
             found = {}
         if keys[0] not in found:
             return held or self._load(project, keys, beside=False)
-        self._remember(project, found)
-        if self._cache is not None:
-            self._cache.put(project, found)
+        self._keep_all(project, found)
         return {keys[0]: found[keys[0]]}
-
-    def _drop(self, project: str, key: ObjectKey) -> None:
-        with self._lock:
-            self._memory.drop((project, key))
 
     def _remember(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
         with self._lock:
             for key, data in objects.items():
                 self._memory.add((project, key), data)
+
+    def _keep_all(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
+        self._remember(project, objects)
+        if self._cache is not None:
+            self._cache.put(project, objects)
 
     def _load_mine(
         self,
@@ -302,7 +320,11 @@ class ObjectReader:
     def _read_span(self, project: str, span: Span) -> dict[ObjectKey, Bytes]:
         if not span.extras:
             return self._read_objects(span)[0]
-        claimed = self._claim(project, span)
+        return self._read_claimed(project, span, self._claim(project, span))
+
+    def _read_claimed(
+        self, project: str, span: Span, claimed: dict[ObjectKey, Future[Bytes]]
+    ) -> dict[ObjectKey, Bytes]:
         extras: dict[ObjectKey, Bytes] = {}
         try:
             found, extras = self._read_objects(span)
@@ -342,8 +364,9 @@ class ObjectReader:
         """What is at hand is asked for. Under the lock."""
         if self._cache is not None and self._memory.keeps((project, key)):
             self._cache.room.note_use(project, key)
-        if self._along is not None:
-            self._along.used(project, key)
+        size_bytes = 0 if self._along is None else self._along.used(project, key)
+        if size_bytes and self.replay is not None:
+            self.replay.used(project, key, size_bytes)
 
     def _read_objects(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
         try:
@@ -382,6 +405,40 @@ class ObjectReader:
         return {
             key: verified(key, location, piece) for (key, location), piece in zip(span.objects, pieces, strict=True)
         }
+
+
+class _Inside:
+    """What a reader's parts need of it: `pages.Objects` and `learned.replay.Fetching`."""
+
+    def __init__(self, reader: ObjectReader) -> None:
+        self._reader = reader
+
+    def read(self, project: str, key: ObjectKey) -> Bytes:
+        return self._reader.read(project, key)
+
+    def held(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
+        return self._reader.held(project, keys)
+
+    def keep(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
+        self._reader._keep_all(project, objects)
+
+    def drop(self, project: str, key: ObjectKey) -> None:
+        with self._reader._lock:
+            self._reader._memory.drop((project, key))
+
+    def places(self, project: str, keys: Sequence[ObjectKey], *, ask: bool) -> dict[ObjectKey, Location]:
+        return self._reader._places.locate(project, keys, missing_ok=True, ask=ask)
+
+    def lacking(self, project: str, keys: Sequence[ObjectKey]) -> Iterable[ObjectKey]:
+        cache = self._reader._cache
+        return keys if cache is None else cache.absent(project, keys)
+
+    def claim(self, project: str, span: Span) -> dict[ObjectKey, Future[Bytes]]:
+        return self._reader._claim(project, span)
+
+    def take_along(self, project: str, span: Span, claimed: dict[ObjectKey, Future[Bytes]]) -> None:
+        if claimed:
+            self._reader._read_claimed(project, span, claimed)
 
 
 def verified(key: ObjectKey, location: Location, stored: Bytes) -> Bytes:

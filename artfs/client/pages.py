@@ -6,11 +6,12 @@ Safe from any thread; its lock is never held while anything is read.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from cachetools import LRUCache
 
+from artfs.client.far_pages import FarPages
 from artfs.client.places import Dates, Places
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.tree import decode_page
@@ -23,25 +24,24 @@ BESIDE_MAX = 64  # pages whose places are asked for at once
 
 
 class Objects(Protocol):
-    """Where encoded pages come from."""
+    """Where encoded pages come from, are kept when they came otherwise, and are not needed once decoded."""
 
     def read(self, project: str, key: ObjectKey) -> Bytes: ...
-
     def held(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]: ...
+    def keep(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None: ...
+    def drop(self, project: str, key: ObjectKey) -> None: ...
 
 
 class Pages:
     """Args:
-    drop: told of an encoded page that is no longer needed, since it is decoded.
+    far_pages: asked for directories that nothing is known of; None where that saves nothing.
     is_far: whether asking for a page's place costs a round trip.
     """
 
-    def __init__(
-        self, places: Places, objects: Objects, drop: Callable[[str, ObjectKey], None], *, is_far: bool
-    ) -> None:
+    def __init__(self, places: Places, objects: Objects, far_pages: FarPages | None = None, *, is_far: bool) -> None:
         self._places = places
         self._objects = objects
-        self._drop = drop
+        self._far_pages = far_pages
         self._is_far = is_far
         self._lock = threading.Lock()
         self._pages: LRUCache[tuple[str, Digest], DatedPage] = LRUCache(PAGE_ENTRIES_MAX, getsizeof=_weight)
@@ -69,11 +69,24 @@ class Pages:
             return held
         key = ObjectKey(ObjectKind.TREE, digest)
         dates = self._places.dates(project, key)
+        beside = self._beside(project, digest) if dates is None else []
+        if dates is None and not beside and self._bring(project, digest):
+            dates = self._places.dates(project, key)
         if dates is None:
-            located = self._places.locate(project, [key, *self._beside(project, digest)], missing_ok=True)
+            located = self._places.locate(project, [key, *beside], missing_ok=True)
             location = located.get(key) or self._places.locate(project, [key])[key]
+            if not beside:  # it is there, and was not sent: the server does not send any
+                self._far_pages = None
             dates = Dates(location.created_at_ns, location.times)
         return self._dated(project, key, self._objects.read(project, key), dates)
+
+    def _bring(self, project: str, digest: Digest) -> bool:
+        """Fetch a directory's page, and some of those below it, in one request. Whether there was such a thing."""
+        sent = [] if self._far_pages is None else self._far_pages.pages(project, digest)
+        sound = {ObjectKey(ObjectKind.TREE, page.digest): page for page in sent if Digest.of(page.data) == page.digest}
+        self._places.learn(project, {key: page.place for key, page in sound.items()})
+        self._objects.keep(project, {key: page.data for key, page in sound.items()})
+        return bool(sound)
 
     def _beside(self, project: str, digest: Digest) -> list[ObjectKey]:
         """Far pages that whoever reads this one is likely to read next: to be located with it, in one request."""
@@ -98,7 +111,7 @@ class Pages:
                 self._pages[project, digest] = dated
                 for below in pages:
                     self._parents[project, below] = digest
-        self._drop(project, key)
+        self._objects.drop(project, key)
         return dated
 
 

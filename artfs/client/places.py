@@ -65,16 +65,24 @@ class Places:
         unknown = [key for key, location in known.items() if location is None]
         if unknown and ask:
             answers = self._registry.objects.locate(project, unknown)
-            with self._lock:
-                for key, location in zip(unknown, answers, strict=True):
-                    if location is not None:
-                        known[key] = self._known[project, key] = location
-            self._keep_dates(project, {key: known[key] for key in unknown if key.kind is ObjectKind.TREE})
+            told = {key: found for key, found in zip(unknown, answers, strict=True) if found is not None}
+            self.learn(project, told)
+            known.update(told)
         located = {key: location for key, location in known.items() if location is not None}
         if not missing_ok and len(located) != len(known):
             key = next(key for key, location in known.items() if location is None)
             raise ObjectMissing(f"the {key} is not stored in project {project!r}", hint="was its version deleted?")
         return located
+
+    def learn(self, project: str, told: Mapping[ObjectKey, Location]) -> None:
+        """What the registry says of places, and with those of tree pages of times."""
+        with self._lock:
+            for key, location in told.items():
+                self._known[project, key] = location
+        trees = {key.digest: at for key, at in told.items() if key.kind is ObjectKind.TREE}
+        if trees and self._dates is not None:
+            dates = {digest: Dates(at.created_at_ns, at.times) for digest, at in trees.items()}
+            self._dates.keep_dates(project, dates)
 
     def forget(self, project: str, keys: Iterable[ObjectKey], locations: Mapping[ObjectKey, Location]) -> None:
         """What was believed of where `keys` are is no longer so."""
@@ -91,11 +99,6 @@ class Places:
 
     def lacks_dates(self, project: str, key: ObjectKey) -> bool:
         return key.kind is ObjectKind.TREE and self.dates(project, key) is None
-
-    def _keep_dates(self, project: str, located: Mapping[ObjectKey, Location | None]) -> None:
-        pages = {key.digest: Dates(found.created_at_ns, found.times) for key, found in located.items() if found}
-        if pages and self._dates is not None:
-            self._dates.keep_dates(project, pages)
 
 
 def _weight(location: Location) -> int:

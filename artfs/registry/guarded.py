@@ -212,6 +212,10 @@ class GuardedObjects:
         self._guard.require(Operation.READ, project)
         return self._inner.locate(project, keys)
 
+    def read(self, project: str, key: ObjectKey) -> bytes:
+        self._guard.require(Operation.READ, project)
+        return self._inner.read(project, key)
+
 
 class GuardedChanges:
     """`Changes` of one caller: those of projects that it may read."""

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from artfs.errors import DamagedPack, InvalidValue, ObjectMissing, PathNotFound, TooLarge, UsageError
 from artfs.model.digest import DIGEST_BYTES, Digest, ObjectKey, ObjectKind
 from artfs.model.pack import HEADER_BYTES, decode_header
+from artfs.model.tree import decode_page
 from artfs.server.bodies import declared_bytes, stream
 from artfs.server.ranges import etag_of, ranged
 from artfs.server.routes import Call, Operation
@@ -18,13 +19,16 @@ from artfs.server.service import Service
 from artfs.server.spool import UPLOAD_SUFFIX
 from artfs.store.durable import FILE_MODE, reported
 from artfs.store.packs import ID_BYTES
-from artfs.wire.http import Keys, Places
+from artfs.wire.http import Keys, Pages, Places, SentPage
 from artfs.wire.records import DraftRecord, Location, SealRequest, SealResult
 from artfs.wire.service import KEYS_MAX
 
 BUFFER_BYTES = 1 << 20
 READ_ATTEMPTS = 3
+PAGES_MAX = 64  # tree pages in one answer
+PAGES_BYTES_MAX = 256 << 10  # of all but the first
 DRAFT = "/drafts/{draft}"
+TREE = "/projects/{project}/trees/{digest}"
 
 
 def _keys(call: Call) -> list[ObjectKey]:
@@ -131,7 +135,7 @@ def _remove(path: Path) -> None:
 
 async def get_tree(service: Service, request: Request, call: Call) -> Response:
     project, digest = call.path["project"], Digest(parse_id(call.path["digest"], DIGEST_BYTES))
-    data = await service.run(_tree, service, call, project, digest)
+    data = await service.run(_tree, call, project, digest)
 
     async def part(offset: int, length: int) -> bytes:
         return data[offset : offset + length]
@@ -139,12 +143,34 @@ async def get_tree(service: Service, request: Request, call: Call) -> Response:
     return await ranged(request, len(data), etag_of(digest.hex()), part)
 
 
-def _tree(service: Service, call: Call, project: str, digest: Digest) -> bytes:
-    call.registry.guard.require_read(project)
-    key = ObjectKey(ObjectKind.TREE, digest)
+def _tree(call: Call, project: str, digest: Digest) -> bytes:
+    return _page(call, project, ObjectKey(ObjectKind.TREE, digest))
+
+
+def get_pages(call: Call) -> Pages:
+    """A page and those below it, level by level, as far as they are small: what somebody needs who goes down a path."""
+    project, digest = call.path["project"], Digest(parse_id(call.path["digest"], DIGEST_BYTES))
+    root = ObjectKey(ObjectKind.TREE, digest)
+    sent: list[tuple[SentPage, Location]] = []
+    left_bytes, level = PAGES_BYTES_MAX, [root]
+    while level and len(sent) < PAGES_MAX:
+        below: list[ObjectKey] = []
+        for key, place in zip(level, call.registry.objects.locate(project, level), strict=True):
+            if place is not None and (not sent or place.size_bytes <= left_bytes) and len(sent) < PAGES_MAX:
+                data = _page(call, project, key)
+                left_bytes -= len(data)
+                sent.append((SentPage(bytes(key.digest), data), public_location(project, place)))
+                below.extend(child for child in decode_page(data).children() if child.kind is ObjectKind.TREE)
+        level = list(dict.fromkeys(below))[:PAGES_MAX]
+    if not sent:
+        raise PathNotFound(f"there is no {root} in project {project!r}", hint="was its version deleted?")
+    return Pages([page for page, _ in sent], Places.of([place for _, place in sent]))
+
+
+def _page(call: Call, project: str, key: ObjectKey) -> bytes:
     for _ in range(READ_ATTEMPTS):
         try:
-            return service.registry.objects.read(project, key)
+            return call.registry.objects.read(project, key)
         except FileNotFoundError:  # its pack was rewritten meanwhile: it is somewhere else
             continue
         except ObjectMissing:
@@ -167,7 +193,8 @@ OPERATIONS = (
     Operation(
         "POST", "/projects/{project}/locate", "Where objects are stored", handler=locate, body=Keys, answer=Places
     ),
-    Operation("GET", "/projects/{project}/trees/{digest}", "A tree page", streamer=get_tree, binary=True),
+    Operation("GET", TREE, "A tree page", streamer=get_tree, binary=True),
+    Operation("GET", TREE + "/pages", "A tree page and those below it, some 256 KiB", get_pages, answer=Pages),
     Operation("POST", "/projects/{project}/drafts", "Begin an upload", open_draft, answer=DraftRecord),
     Operation("POST", DRAFT + "/renew", "Keep an upload alive", renew_draft, answer=DraftRecord),
     Operation("POST", DRAFT + "/missing", "Which objects must be sent", missing, body=Keys, answer=Keys),

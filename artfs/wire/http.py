@@ -198,6 +198,20 @@ class Beginning(msgspec.Struct, frozen=True):
 BEGINNING_LENGTH_BYTES = 4  # of the length of a `Beginning`, which precedes it; big-endian
 
 
+class SentPage(msgspec.Struct, array_like=True, frozen=True):
+    """A tree page, decoded. `digest` and `data` are in base64."""
+
+    digest: bytes
+    data: bytes
+
+
+class Pages(msgspec.Struct, frozen=True):
+    """Tree pages, and in the same order where they are."""
+
+    pages: list[SentPage]
+    places: Places
+
+
 class Changes(msgspec.Struct, frozen=True):
     """Changes that the caller may see; it has seen all up to `position`."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.team import Member
 from tests.acceptance.user import User
 from tests.bench import data, fuse_requests
 from tests.bench.data import LARGE, DataSet
@@ -35,12 +36,13 @@ FUSE_REQUESTS_PER_COLD_FILE = 3.3
 FUSE_REQUESTS_PER_DROPPED_FILE = 2.25  # content that the kernel dropped comes with the open again
 SECOND_VERSION_BYTES = 2 << 20
 SECOND_VERSION_REQUESTS = 27
+SECOND_START_REQUESTS = 8
 TINY_CHANGES_BYTES = 512 << 10
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    options = Options(quick=True, latency_s=0.0, directory=tmp_path_factory.mktemp("bench"))
+    options = Options(quick=True, latency_s=0.0, directory=tmp_path_factory.mktemp("bench"), drops_caches=False)
     with ExitStack() as stack:
         yield World(options, stack)
 
@@ -114,6 +116,27 @@ def test_a_walk_fetches_names_and_no_content(world: World, noise: DataSet) -> No
         found = sum(len(files) for _, _, files in os.walk(far / NOISE))
         assert found == len(noise.digests)
         assert far.proxy.counts().bytes_to_client <= WALK_BYTES_PER_ENTRY * found
+
+
+def test_a_second_cold_start_fetches_what_the_first_read(world: World) -> None:
+    root = world.directory / "program"
+    package = data.program(root, world.sizes)
+    modules = sorted(package.iterdir())
+    world.store_far("program", root)
+    reader = world.reader()
+    never = Member(reader.home, {**reader.settings, "ARTFS_LEARN": "never"})
+    requests = []
+    for user in (reader, reader, never):
+        with world.far(user=user) as far:
+            for module in modules:
+                assert (far / "bench/program/v0/program" / module.name).read_bytes() == module.read_bytes()
+            requests.append(far.proxy.counts().requests)
+        reader.run("cache", "cleanup", "0")
+    first, second, not_learned = requests
+    assert second <= SECOND_START_REQUESTS < min(first, not_learned)
+    with world.far(user=reader) as far:
+        assert sum(len(files) for _, _, files in os.walk(far / "bench/program/v0")) == len(modules)
+        assert far.proxy.counts().bytes_to_client <= 64 << 10  # names, and no content
 
 
 @pytest.mark.skipif(not fuse_requests.may_count(), reason="strace may not attach to a mount here")

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +14,7 @@ import pytest
 import requests
 
 from artfs.model.access import Role, Scope, Visibility
-from artfs.model.digest import ObjectKey, ObjectKind
+from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.recipe import decode_recipe
 from tests.contract.uploading import content_of
 from tests.integration.serving import Caller, Draft, Place, Server, upload, wait_until
@@ -160,6 +161,18 @@ def test_a_tree_is_sent_decoded(alice: Caller, pack: str) -> None:
     assert alice.refused("GET", f"/v1/projects/vision/trees/{'0' * 64}") == (404, "path-not-found")
 
 
+def test_a_tree_is_sent_with_what_is_below_it_and_where_that_is(alice: Caller, pack: str) -> None:
+    path = f"/v1/projects/vision/trees/{CONTENT.root.hex()}/pages"
+    answer = alice.ok("GET", path)
+    sent = [ObjectKey(ObjectKind.TREE, Digest(b64decode(digest))) for digest, _ in answer["pages"]]
+    assert sent[0] == CONTENT.root_key
+    assert {*sent} == {key for key in CONTENT.objects if key.kind is ObjectKind.TREE}
+    assert [b64decode(data) for _, data in answer["pages"]] == [CONTENT.objects[key] for key in sent]
+    located = alice.ok("POST", "/v1/projects/vision/locate", {"keys": [str(key) for key in sent]})
+    assert answer["places"] == located
+    assert alice.refused("GET", f"/v1/projects/vision/trees/{'0' * 64}/pages") == (404, "path-not-found")
+
+
 def test_a_digest_gives_nobody_the_bytes_of_another_project(
     server: Server, place: Place, alice: Caller, pack: str
 ) -> None:
@@ -169,6 +182,8 @@ def test_a_digest_gives_nobody_the_bytes_of_another_project(
     assert mallory.refused("GET", pack) == (404, "project-not-found")
     assert mallory.refused("GET", f"/v1/projects/elsewhere/packs/{pack_id}") == (404, "path-not-found")
     assert mallory.refused("GET", f"/v1/projects/elsewhere/trees/{CONTENT.root.hex()}") == (404, "path-not-found")
+    assert mallory.refused("GET", f"/v1/projects/elsewhere/trees/{CONTENT.root.hex()}/pages") == (404, "path-not-found")
+    assert mallory.refused("GET", f"/v1/projects/vision/trees/{CONTENT.root.hex()}/pages") == (404, "project-not-found")
     keys = {"keys": [str(key) for key in CONTENT.objects]}
     assert mallory.ok("POST", "/v1/projects/elsewhere/locate", keys)["objects"] == [None] * len(CONTENT.objects)
     draft = Draft.open(mallory, "elsewhere")

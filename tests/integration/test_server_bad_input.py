@@ -112,6 +112,7 @@ def test_a_path_that_leads_out_leads_nowhere(server: Server, alice: Caller, segm
         f"/v1/projects/vision/artifacts/bikes/versions/{segment}",
         f"/v1/projects/vision/packs/{segment}",
         f"/v1/projects/vision/trees/{segment}",
+        f"/v1/projects/vision/trees/{segment}/pages",
         f"/v1/users/{segment}/tokens",
     ):
         status, body = raw(

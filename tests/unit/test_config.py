@@ -59,6 +59,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         ("cache_size = 'lots'", "cache_size from"),
         ("cache = 'sometimes'", "cache from"),
         ("log_level = 'loud'", "log_level from"),
+        ("learn = 'sometimes'", "learn from"),
         ("reference_schemes = 'gopher'", "reference_schemes from"),
         ("reference_hosts = 'https://example.org'", "reference_hosts from"),
     ],

@@ -55,6 +55,11 @@ class AnswerFile:
         self._is_broken = False
         self._written = 0
 
+    @property
+    def name(self) -> str:
+        """Different for each registry and user."""
+        return self._path.stem
+
     def close(self) -> None:
         with self._lock:
             if self._connection is not None:

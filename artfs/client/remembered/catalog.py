@@ -48,6 +48,7 @@ class RememberedCatalog:
         self._clock_ns = clock_ns
         self._monotonic_s = monotonic_s
         self._is_loaded = False
+        self.loaded: list[Question] = []  # what earlier processes asked, the latest last
         self._is_outage_logged = False
         self._uids: dict[str, bytes] = {}  # of the projects met, as settled in the file
         self.remembered_count = 0  # answers given without asking; approximate
@@ -87,6 +88,7 @@ class RememberedCatalog:
             self._is_loaded = True
             for question, value in self._file.load():
                 self._answers.restore(question, value)
+                self.loaded.append(question)
 
     def _is_good(self, answer: Answer) -> bool:
         """Whether to give this answer rather than ask."""

@@ -22,7 +22,11 @@ HEARD_S_MAX = 20.0  # longer than any wait: a feed that says nothing for so long
 
 
 class FollowedChanges:
-    """A `Changes` service that tells `answers` what it passes on."""
+    """A `Changes` service that tells `answers` what it passes on.
+
+    Args:
+        begun: called once, when what is asked from now on is covered.
+    """
 
     def __init__(
         self,
@@ -30,8 +34,10 @@ class FollowedChanges:
         answers: Answers,
         reachability: Reachability,
         monotonic_s: Callable[[], float] = time.monotonic,
+        begun: Callable[[], None] = lambda: None,
     ) -> None:
         self._changes = changes
+        self._begun = begun
         self._answers = answers
         self._reachability = reachability
         self._monotonic_s = monotonic_s
@@ -55,10 +61,13 @@ class FollowedChanges:
         with self._reachability.noticing():
             position = self._changes().position()
         with self._lock:
+            is_first = self._applied is None
             if self._applied != position:
                 self._answers.outdate_all()
             self._applied = self._newest = position
             self._heard_s = self._monotonic_s()
+        if is_first:
+            self._begun()
         return position
 
     def wait(self, seq: int, timeout_s: float) -> int:

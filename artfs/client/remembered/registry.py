@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from artfs.client.far_pages import FarPage, FarPages
 from artfs.client.remembered.answer_file import AnswerFile
 from artfs.client.remembered.answers import RECORDS_MAX, Answers
 from artfs.client.remembered.catalog import KnownCatalog, RememberedCatalog
@@ -18,10 +19,11 @@ from artfs.client.remembered.feed import FollowedChanges
 from artfs.client.remembered.parts import RegistryParts
 from artfs.client.remembered.question import Kind, Question
 from artfs.client.remembered.reachability import Reachability
+from artfs.client.remembered.refresh import Refresh
 from artfs.client.remembered.runs import NoticedLineage, NoticedRuns, NoticedSharedDrafts, NoticedSweeps
 from artfs.errors import RegistryUnavailable
 from artfs.model.access import Visibility
-from artfs.model.digest import ObjectKey
+from artfs.model.digest import Digest, ObjectKey
 from artfs.wire.deletions import Removal, RemovalPlan
 from artfs.wire.records import (
     ArtifactRecord,
@@ -58,7 +60,9 @@ class RememberingRegistry:
         self.file = file
         self._answers = Answers(records_max)
         self._reachability = Reachability(clock_ns, monotonic_s)
-        self.changes = FollowedChanges(lambda: inner.changes, self._answers, self._reachability, monotonic_s)
+        self.changes = FollowedChanges(
+            lambda: inner.changes, self._answers, self._reachability, monotonic_s, self._begin_refresh
+        )
         self._catalog = RememberedCatalog(
             self._answers, file, self.changes, self._reachability, clock_ns=clock_ns, monotonic_s=monotonic_s
         )
@@ -67,12 +71,14 @@ class RememberingRegistry:
         self.artifacts = RememberedArtifacts(parts)
         self.versions = RememberedVersions(parts)
         self.aliases = RememberedAliases(parts)
+        self.refresh = Refresh(self.projects, self.artifacts, self.versions)
         self.drafts = NoticedDrafts(parts)
         self.shared_drafts = NoticedSharedDrafts(parts)
         self.runs = NoticedRuns(parts)
         self.sweeps = NoticedSweeps(parts)
         self.lineage = NoticedLineage(parts)
         self.objects = NoticedObjects(parts)
+        self._parts = parts
         self.known = KnownCatalog(self._catalog)
         self._identity = ""
 
@@ -101,6 +107,14 @@ class RememberingRegistry:
     def load(self) -> None:
         """Read what earlier processes remembered now, rather than when the registry is out of reach."""
         self._catalog.load()
+
+    def noticed_pages(self, pages: FarPages) -> FarPages:
+        """`pages`, of the same registry: whether it answers is noticed."""
+        return NoticedPages(self._parts, pages)
+
+    def _begin_refresh(self) -> None:
+        self.refresh.begin(self._catalog.loaded)
+        self._catalog.loaded = []
 
     def status(self) -> dict[str, Any]:
         """For `artfs status`; JSON-encodable."""
@@ -280,3 +294,14 @@ class NoticedObjects:
         self._parts.refuse()
         with self._parts.call():
             return self._inner.locate(project, keys)
+
+
+class NoticedPages:
+    def __init__(self, parts: RegistryParts, inner: FarPages) -> None:
+        self._parts = parts
+        self._inner = inner
+
+    def pages(self, project: str, digest: Digest) -> list[FarPage]:
+        self._parts.refuse()
+        with self._parts.call():
+            return self._inner.pages(project, digest)

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from artfs.client.far_pages import FarPage
 from artfs.client.remote.paths import path, project_path
 from artfs.client.remote.transport import STORING_S, Transport
-from artfs.errors import DraftNotFound, InvalidValue, RegistryUnavailable
-from artfs.model.digest import ObjectKey
+from artfs.errors import DraftNotFound, InvalidValue, NotFound, RegistryUnavailable
+from artfs.model.digest import Digest, ObjectKey
 from artfs.model.metadata import check_metadata
 from artfs.model.pack import HEADER_BYTES, decode_header
 from artfs.store.durable import reported
-from artfs.wire.http import API, PAGE_MAX, WAIT_S_MAX, Changes, Keys, Places
+from artfs.wire.http import API, PAGE_MAX, WAIT_S_MAX, Changes, Keys, Pages, Places
 from artfs.wire.records import Change, DraftRecord, Location, SealRequest, SealResult
 from artfs.wire.service import KEYS_MAX
 
@@ -76,6 +77,29 @@ class RemoteObjects:
         if len(found) != len(keys):
             raise RegistryUnavailable(f"{self._transport.url} answered something else than was asked", hint="try again")
         return found
+
+
+class RemotePages:
+    """Tree pages, several at once."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def pages(self, project: str, digest: Digest) -> list[FarPage]:
+        """A page and some of those below it, not verified; none if the server has not got it, or is of before this."""
+        try:
+            sent = self._transport.get(project_path(project, "trees", digest.hex(), "pages"), Pages)
+        except NotFound:
+            return []
+        try:
+            places = sent.places.locations()
+        except IndexError:
+            places = []
+        return [
+            FarPage(Digest(page.digest), page.data, place)
+            for page, place in zip(sent.pages, places, strict=False)
+            if place is not None
+        ]
 
 
 class RemoteChanges:
