@@ -6,14 +6,15 @@ and each proves afterwards that it gives the directory back.
 
 from __future__ import annotations
 
-import filecmp
+import hashlib
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from tests.acceptance.user import ARTFS, User
@@ -55,11 +56,28 @@ class Repository:
 
 
 def same_trees(source: Path, found: Path) -> None:
-    names = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
-    others = {path.relative_to(found) for path in found.rglob("*") if path.is_file()}
-    require(names == others, f"{found} has other files than {source}")
-    wrong = [name for name in sorted(names) if not filecmp.cmp(source / name, found / name, shallow=False)]
+    expected, others = source_digests(source), tree_digests(found)
+    require(expected.keys() == others.keys(), f"{found} has other files than {source}")
+    wrong = [name for name, digest in expected.items() if others[name] != digest]
     require(not wrong, f"{found} has other bytes than {source} in {wrong[:3]}")
+
+
+@cache
+def source_digests(source: Path) -> dict[str, bytes]:
+    """Of a directory that nobody changes: read once for all rounds."""
+    return tree_digests(source)
+
+
+def tree_digests(root: Path) -> dict[str, bytes]:
+    """SHA-256 of every file, by its path, on all cores."""
+    paths = [path for path in root.rglob("*") if path.is_file()]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return dict(zip((str(path.relative_to(root)) for path in paths), threads.map(_digest, paths), strict=True))
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def read_through(root: Path) -> None:
