@@ -18,11 +18,11 @@ from cachetools import LRUCache
 
 from artfs.client.memory import ObjectMemory
 from artfs.client.pack_source import LocalPacks, PackSource, PackVanished, RecipeSource
+from artfs.client.span_reader import SpanReader, verified
 from artfs.client.spans import Span, coalesce
 from artfs.client.taken_along import TakenAlong
 from artfs.client.windows import PackWindows
 from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ObjectMissing, ReferenceForbidden, Unavailable
-from artfs.model import codec
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.reference import decode_reference
@@ -43,7 +43,6 @@ LOCATIONS_MAX = 50_000  # in units of LOCATION_BYTES
 LOCATION_BYTES = 512
 LOCATE_ATTEMPTS = 3
 PARENTS_MAX = 65_536
-APART_BYTES = 128 << 10  # objects of at least this on average are received apart
 BESIDE_MAX = 64  # pages whose places are asked for at once
 
 _log = logging.getLogger(__name__)
@@ -107,7 +106,7 @@ class ObjectReader:
         self._loading: dict[_Name, Future[Bytes]] = {}
         self._along = None if windows is None else TakenAlong(windows, cache)
         self._parents: LRUCache[tuple[str, Digest], Digest] = LRUCache(PARENTS_MAX)  # of pages that are far
-        self._fetched_ranges = self._fetched_bytes = 0
+        self._reading = SpanReader(self._packs)
 
     def close(self) -> None:
         self._packs.close()
@@ -123,8 +122,8 @@ class ObjectReader:
                 "limit_bytes": self._memory.limit_bytes,
                 "pages": len(self._pages),
                 "loading": len(self._loading),
-                "fetched_ranges": self._fetched_ranges,
-                "fetched_bytes": self._fetched_bytes,
+                "fetched_ranges": self._reading.ranges,
+                "fetched_bytes": self._reading.bytes,
             }
 
     def read(self, project: str, key: ObjectKey, *, part: Part | None = None) -> Bytes:
@@ -371,11 +370,11 @@ class ObjectReader:
 
     def _read_span(self, project: str, span: Span) -> dict[ObjectKey, Bytes]:
         if not span.extras:
-            return self._read_objects(span)[0]
+            return self._reading.read(span)[0]
         claimed = self._claim(project, span)
         extras: dict[ObjectKey, Bytes] = {}
         try:
-            found, extras = self._read_objects(span)
+            found, extras = self._reading.read(span)
             if self._cache is not None:
                 self._cache.put(project, extras)
             return found
@@ -415,44 +414,6 @@ class ObjectReader:
         if self._along is not None:
             self._along.used(project, key)
 
-    def _read_objects(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
-        try:
-            return self._decode_span(span)
-        except (DamagedObject, DamagedPack) as damaged:
-            _log.warning("reading again: %s", damaged)
-            return self._decode_span(span)
-
-    def _decode_span(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
-        """What was asked for, and what of the extras is sound."""
-        if not span.extras and span.end - span.offset >= APART_BYTES * len(span.objects):
-            return self._decode_apart(span), {}
-        data = memoryview(self._packs.read(span.url, span.offset, span.end - span.offset))
-        with self._lock:
-            self._fetched_ranges += 1
-            self._fetched_bytes += len(data)
-        found: dict[ObjectKey, Bytes] = {}
-        extras: dict[ObjectKey, Bytes] = {}
-        alone = len(span.objects) + len(span.extras) == 1  # otherwise a view would keep the whole range in memory
-        for key, location in span.objects:
-            decoded = verified(key, location, _stored(data, span, location))
-            found[key] = decoded if alone or isinstance(decoded, bytes) else bytes(decoded)
-        for key, location in span.extras:
-            try:
-                extras[key] = bytes(verified(key, location, _stored(data, span, location)))
-            except ArtfsError as damaged:
-                _log.warning("not taken along: %s", damaged)
-        return found, extras
-
-    def _decode_apart(self, span: Span) -> dict[ObjectKey, Bytes]:
-        """Large objects, each into memory of its own: without a copy, and what is dropped later frees its memory."""
-        pieces = self._packs.read_pieces(span.url, [(place.offset, place.stored_bytes) for _, place in span.objects])
-        with self._lock:
-            self._fetched_ranges += 1
-            self._fetched_bytes += span.end - span.offset
-        return {
-            key: verified(key, location, piece) for (key, location), piece in zip(span.objects, pieces, strict=True)
-        }
-
     def _locate(
         self, project: str, keys: Sequence[ObjectKey], *, missing_ok: bool = False
     ) -> dict[ObjectKey, Location]:
@@ -484,22 +445,6 @@ class ObjectReader:
         if self._windows is not None:
             for url in {location.url for location in locations.values()}:
                 self._windows.forget(url)
-
-
-def verified(key: ObjectKey, location: Location, stored: Bytes) -> Bytes:
-    """Decode an object's stored bytes and check its digest. Raises DamagedObject naming object and place."""
-    try:
-        data = codec.decode(location.codec, stored, location.size_bytes)
-    except DamagedObject as error:
-        raise DamagedObject(f"the {key} in {location.url} is damaged: {error.message}", hint="run artfs fsck") from None
-    if Digest.of(data) != key.digest:
-        raise DamagedObject(f"the {key} in {location.url} does not match its digest", hint="run artfs fsck")
-    return data
-
-
-def _stored(data: memoryview, span: Span, location: Location) -> memoryview:
-    start = location.offset - span.offset
-    return data[start : start + location.stored_bytes]
 
 
 def _location_weight(location: Location) -> int:
