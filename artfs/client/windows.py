@@ -38,7 +38,7 @@ INDEXED_OBJECTS_MAX = 150_000  # in all indexes held; about 400 bytes each
 INDEXES_MAX = 256  # each is asked for the place of an object
 PACKS_MAX = 4096
 LACKING_SHARE_MIN = 0.6  # of a window, which is not fetched if more of it is on this machine
-PAUSE_READS_FIRST, PAUSE_READS_MAX = 64, 8192  # for which nothing is taken along once something was lost
+PAUSE_READS_FIRST, PAUSE_READS_MAX = 128, 2048  # for which nothing is taken along once something was lost
 PAUSE_HALVED_BY = 1024  # objects used that had been taken along
 
 Lacking = Callable[[Sequence[ObjectKey]], Collection[ObjectKey]]
@@ -201,7 +201,7 @@ class PackWindows:
             pack.fetched = []
             if not self._pause_reads:
                 self._pause_reads = self._next_pause_reads
-                self._next_pause_reads = min(2 * self._pause_reads, PAUSE_READS_MAX)
+                self._next_pause_reads = min(4 * self._pause_reads, PAUSE_READS_MAX)
         self._density.asked(pack.reads, span.offset, length)
         return pack
 
