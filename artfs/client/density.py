@@ -67,10 +67,14 @@ class PackReads:
 
 
 class Density:
-    """Reads of all packs together."""
+    """Reads of all packs together.
+
+    Args:
+        window_bytes_max: may be set again at any time.
+    """
 
     def __init__(self, window_bytes_max: int = WINDOW_BYTES_MAX) -> None:
-        self._window_bytes_max = window_bytes_max
+        self.window_bytes_max = window_bytes_max
         self._known_bytes = self._used_bytes = 0
 
     def asked(self, pack: PackReads, offset: int, length: int) -> None:
@@ -102,7 +106,7 @@ class Density:
     def window(self, pack: PackReads, offset: int, length: int) -> tuple[int, int]:
         """From where to where to fetch for a read that was noted; not before `offset` and not beyond it for nothing."""
         end = offset + length
-        size_bytes = self._window_bytes_max
+        size_bytes = self.window_bytes_max
         if pack.reads < NEAR_READS:
             small = pack.reads > 1 and pack.size_bytes <= SMALL_PACK_BYTES and not pack.setbacks
             return (0, max(end, min(size_bytes, pack.size_bytes))) if small and end <= size_bytes else (offset, end)

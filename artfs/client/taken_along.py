@@ -56,7 +56,7 @@ class TakenAlong:
                 self._forget(*next(iter(self._waiting)))
 
     def used(self, project: str, key: ObjectKey) -> int:
-        """An object at hand is asked for: how many bytes were fetched for it, if it was taken along. Never blocks for long."""
+        """An object at hand is asked for. Returns its stored bytes if it was taken along, the first time."""
         if not self._waiting:
             return 0
         with self._lock:

@@ -7,7 +7,8 @@ when it is no more than INDEX_SHARE_MAX times what was asked for in the pack. It
 the registry need not be asked then. `allowance` bounds the bytes in all.
 
 Where what was fetched is lost again before it is used (no cache, or a full one), fetching it would only repeat: a read in a
-window that was fetched before sets the pack back, and ends all taking along for a while, longer with each time.
+window that was fetched before sets the pack back, and ends all taking along for a while, longer with each time. Then it begins
+again with small windows, which double as what they bring is used.
 
 Owner of everything mutable: `PackWindows`, under its lock, never held while anything is fetched.
 """
@@ -22,7 +23,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from artfs.client.allowance import Allowance
-from artfs.client.density import WINDOW_BYTES_MAX, Density, PackReads
+from artfs.client.density import WINDOW_BYTES_FIRST, WINDOW_BYTES_MAX, Density, PackReads
 from artfs.client.pack_source import PackSource, PackVanished
 from artfs.client.spans import Span
 from artfs.errors import ArtfsError
@@ -38,8 +39,9 @@ INDEXED_OBJECTS_MAX = 150_000  # in all indexes held; about 400 bytes each
 INDEXES_MAX = 256  # each is asked for the place of an object
 PACKS_MAX = 4096
 LACKING_SHARE_MIN = 0.6  # of a window, which is not fetched if more of it is on this machine
-PAUSE_READS_FIRST, PAUSE_READS_MAX = 64, 8192  # for which nothing is taken along once something was lost
+PAUSE_READS_FIRST, PAUSE_READS_MAX = 128, 2048  # for which nothing is taken along once something was lost
 PAUSE_HALVED_BY = 1024  # objects used that had been taken along
+WINDOW_DOUBLED_BY = 128  # the same
 
 Lacking = Callable[[Sequence[ObjectKey]], Collection[ObjectKey]]
 """Those of some objects that are not on this machine."""
@@ -106,6 +108,7 @@ class PackWindows:
     ) -> None:
         self._source = source
         self._allowance = allowance or Allowance()
+        self._window_bytes_max = window_bytes_max
         self._density = Density(window_bytes_max)
         self._lock = threading.Lock()
         self._packs: OrderedDict[str, _Pack] = OrderedDict()  # like the next: the most recently used last
@@ -139,6 +142,9 @@ class PackWindows:
             self._used_objects += 1
             if self._used_objects % PAUSE_HALVED_BY == 0:
                 self._next_pause_reads = max(PAUSE_READS_FIRST, self._next_pause_reads // 2)
+            if self._used_objects % WINDOW_DOUBLED_BY == 0:
+                wider = min(2 * self._density.window_bytes_max, self._window_bytes_max)
+                self._density.window_bytes_max = wider
 
     def widen(self, project: str, spans: list[Span], lacking: Lacking | None) -> list[Span]:
         """`spans` with what they should take along; those that fall into another's window are united with it.
@@ -200,8 +206,9 @@ class PackWindows:
             self._density.lost(pack.reads)
             pack.fetched = []
             if not self._pause_reads:
+                self._density.window_bytes_max = min(WINDOW_BYTES_FIRST, self._window_bytes_max)
                 self._pause_reads = self._next_pause_reads
-                self._next_pause_reads = min(2 * self._pause_reads, PAUSE_READS_MAX)
+                self._next_pause_reads = min(4 * self._pause_reads, PAUSE_READS_MAX)
         self._density.asked(pack.reads, span.offset, length)
         return pack
 
