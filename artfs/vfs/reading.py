@@ -177,12 +177,17 @@ class ContentReader:
         project = file.project
         keys = [ObjectKey(ObjectKind.CHUNK, chunk.digest) for chunk in piece.chunks]
         keys = [key for key in keys if self._source.peek(project, key) is None]
+        prepare = self._window(file.content.digest, recipe, piece.end - 1)
         try:
-            if keys and len(await self._held(project, keys)) < len(keys):
-                prepare = self._window(file.content.digest, recipe, piece.end - 1)
-                await self._door.run(Lane.AHEAD, self._fetch_now, project, keys, prepare)
+            if keys:  # all in a lane of its own: those who wait have theirs to themselves
+                await self._door.run(Lane.AHEAD, self._fetch_ahead, project, keys, prepare)
         except ArtfsError as error:  # whoever reads it meets the error again, and is told
             _log.info("reading ahead failed: %s", error)
+
+    def _fetch_ahead(self, project: str, keys: Sequence[ObjectKey], prepare: Prepare) -> None:
+        held = self._source.held(project, keys) if self._source.has_cache else []
+        if len(held) < len(keys):
+            self._fetch_now(project, keys[len(held) :], prepare)
 
     async def _recipe(self, file: OpenFile, offset: int = 0, size_bytes: int = 0) -> Recipe:
         """The file's recipe; if that must be fetched, with what is about to be read."""

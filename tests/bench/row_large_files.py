@@ -40,7 +40,7 @@ def first_byte(world: World) -> list[Case]:
     round_trip_ms = 2000 * world.options.latency_s
     with ExitStack() as stack:
         contestants: dict[str, Contestant] = {ARTFS: partial(_probe_artfs, world, artifact, huge)}
-        filled_in_time = partial(far_juicefs, fill_s=FILL_S)
+        filled_in_time: Callable[..., Any] = partial(far_juicefs, fill_s=FILL_S)
         for name, prepare in {"rclone": far_rclone, "JuiceFS": filled_in_time}.items():
             try:
                 contestants[name] = partial(_probe_mount, world, prepare(world, huge.root, stack), huge)
