@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cachetools import LRUCache
 
+from artfs.client.memory import ObjectMemory
 from artfs.client.pack_source import LocalPacks, PackSource, PackVanished, RecipeSource
 from artfs.client.spans import Span, coalesce
+from artfs.client.taken_along import TakenAlong
+from artfs.client.verified import stored_in, verified
 from artfs.client.windows import PackWindows
 from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ObjectMissing, ReferenceForbidden, Unavailable
-from artfs.model import codec
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.reference import decode_reference
@@ -35,11 +37,11 @@ if TYPE_CHECKING:
     from artfs.client.references.reader import ReferenceReader
 
 MEMORY_BYTES = 128 << 20
+KEPT_SHARE = 0.5  # of memory, for what a full cache on disk does not take
 PAGE_ENTRIES_MAX = 400_000  # entries in all decoded pages held
 LOCATIONS_MAX = 50_000  # in units of LOCATION_BYTES
 LOCATION_BYTES = 512
 LOCATE_ATTEMPTS = 3
-AHEAD_MAX = 65_536  # objects taken along that are remembered until they are asked for
 PARENTS_MAX = 65_536
 APART_BYTES = 128 << 10  # objects of at least this on average are received apart
 BESIDE_MAX = 64  # pages whose places are asked for at once
@@ -99,11 +101,11 @@ class ObjectReader:
         self._dates = dates
         self._windows = windows
         self._lock = threading.Lock()
-        self._memory: LRUCache[_Name, Bytes] = LRUCache(memory_bytes, getsizeof=lambda data: len(data) + 200)
+        self._memory: ObjectMemory[_Name] = ObjectMemory(memory_bytes, 0.0 if cache is None else KEPT_SHARE)
         self._pages: LRUCache[tuple[str, Digest], DatedPage] = LRUCache(PAGE_ENTRIES_MAX, getsizeof=_page_weight)
         self._locations: LRUCache[_Name, Location] = LRUCache(LOCATIONS_MAX, getsizeof=_location_weight)
         self._loading: dict[_Name, Future[Bytes]] = {}
-        self._ahead: dict[_Name, int] = {}  # bytes of what was taken along and not asked for yet; the oldest first
+        self._along = None if windows is None else TakenAlong(windows, cache)
         self._parents: LRUCache[tuple[str, Digest], Digest] = LRUCache(PARENTS_MAX)  # of pages that are far
         self._fetched_ranges = self._fetched_bytes = 0
 
@@ -117,8 +119,8 @@ class ObjectReader:
         with self._lock:
             return {
                 "objects": len(self._memory),
-                "bytes": int(self._memory.currsize),
-                "limit_bytes": int(self._memory.maxsize),
+                "bytes": self._memory.size_bytes,
+                "limit_bytes": self._memory.limit_bytes,
                 "pages": len(self._pages),
                 "loading": len(self._loading),
                 "fetched_ranges": self._fetched_ranges,
@@ -134,9 +136,17 @@ class ObjectReader:
     def peek(self, project: str, key: ObjectKey) -> Bytes | None:
         with self._lock:
             data = self._memory.get((project, key))
-            if data is not None and self._ahead:
+            if data is not None:
                 self._use(project, key)
+        if data is not None or self._cache is None:
             return data
+        found = self._cache.get(project, [key], at_once=True)
+        if not found:
+            return None
+        self._remember(project, found)
+        with self._lock:
+            self._use(project, key)
+        return found[key]
 
     def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True) -> list[Bytes]:
         found: dict[ObjectKey, Bytes] = {}
@@ -175,6 +185,9 @@ class ObjectReader:
             cached = self._cache.get(project, list(takewhile(lambda key: key not in absent, wanted)))
             self._remember(project, cached)
             found.update(cached)
+            with self._lock:
+                for key in cached:
+                    self._use(project, key)
         return [found[key] for key in takewhile(found.__contains__, keys)]
 
     def held_page(self, project: str, digest: Digest) -> DatedPage | None:
@@ -230,7 +243,7 @@ class ObjectReader:
                 self._pages[project, digest] = dated
                 for below in pages:
                     self._parents[project, below] = digest
-            self._memory.pop((project, key), None)
+            self._memory.drop((project, key))
         return dated
 
     def peek_page(self, project: str, digest: Digest) -> DatedPage | None:
@@ -286,8 +299,7 @@ class ObjectReader:
     def _remember(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
         with self._lock:
             for key, data in objects.items():
-                if len(data) + 200 <= self._memory.maxsize:
-                    self._memory[project, key] = data
+                self._memory.add((project, key), data)
 
     def _load_mine(
         self,
@@ -306,8 +318,7 @@ class ObjectReader:
             raise
         with self._lock:
             for key, data in loaded.items():
-                if len(data) + 200 <= self._memory.maxsize:
-                    self._memory[project, key] = data
+                self._memory.add((project, key), data)
                 del self._loading[project, key]
         for key, future in mine.items():
             future.set_result(loaded[key])
@@ -323,8 +334,18 @@ class ObjectReader:
             fetched = self._fetch(project, absent[start : start + KEYS_MAX], beside)
             if self._cache is not None:
                 self._cache.put(project, fetched)
+                self._keep(project, fetched, is_needed=not self._cache.room.takes_more)
             found.update(fetched)
         return found
+
+    def _keep(self, project: str, fetched: Mapping[ObjectKey, Bytes], *, is_needed: bool) -> None:
+        """Let memory hold what the full cache on disk did not take, as long as that takes nothing."""
+        with self._lock:
+            if not is_needed:
+                self._memory.keep_fewer(len(fetched))
+                return
+            for key, data in fetched.items():
+                self._memory.keep((project, key), data)
 
     def _fetch(self, project: str, keys: list[ObjectKey], beside: bool) -> dict[ObjectKey, Bytes]:
         found: dict[ObjectKey, Bytes] = {}
@@ -333,7 +354,9 @@ class ObjectReader:
             locations = self._locate(project, wanted)
             spans = coalesce(locations)
             try:
-                for span in self._windows.widen(project, spans) if beside and self._windows is not None else spans:
+                if beside and self._along is not None:
+                    spans = self._along.widen(project, spans)
+                for span in spans:
                     found.update(self._read_span(project, span))
                 break
             except PackVanished as vanished:
@@ -341,6 +364,9 @@ class ObjectReader:
                 _log.info("the pack %s is gone; asking where its objects are now", vanished)
                 if attempt == LOCATE_ATTEMPTS - 1:
                     raise DamagedPack(f"the pack {vanished} is missing", hint="run artfs fsck") from None
+            finally:
+                if beside and self._along is not None:
+                    self._along.end(project, spans)
         return found
 
     def _read_span(self, project: str, span: Span) -> dict[ObjectKey, Bytes]:
@@ -354,7 +380,7 @@ class ObjectReader:
                 self._cache.put(project, extras)
             return found
         finally:
-            self._keep_extras(project, claimed, extras)
+            self._keep_extras(project, span, claimed, extras)
 
     def _claim(self, project: str, span: Span) -> dict[ObjectKey, Future[Bytes]]:
         """Let others wait for what a span takes along. What is held or on its way already is not taken again."""
@@ -367,17 +393,15 @@ class ObjectReader:
         return claimed
 
     def _keep_extras(
-        self, project: str, claimed: dict[ObjectKey, Future[Bytes]], extras: dict[ObjectKey, Bytes]
+        self, project: str, span: Span, claimed: dict[ObjectKey, Future[Bytes]], extras: dict[ObjectKey, Bytes]
     ) -> None:
+        if self._along is not None:
+            self._along.arrived(project, span, extras)
         with self._lock:
             for key in claimed:
                 del self._loading[project, key]
                 if key in extras:
-                    self._ahead[project, key] = len(extras[key])
-                if key in extras and self._memory.currsize + len(extras[key]) + 200 <= self._memory.maxsize // 2:
-                    self._memory[project, key] = extras[key]  # without displacing what was asked for
-            while len(self._ahead) > AHEAD_MAX:
-                del self._ahead[next(iter(self._ahead))]
+                    self._memory.add_ahead((project, key), extras[key])
         for key, future in claimed.items():
             if key in extras:
                 future.set_result(extras[key])
@@ -385,10 +409,11 @@ class ObjectReader:
                 future.set_exception(_OthersFailed())
 
     def _use(self, project: str, key: ObjectKey) -> None:
-        """What was taken along is asked for. Under the lock."""
-        size_bytes = self._ahead.pop((project, key), 0) if self._ahead else 0
-        if size_bytes and self._windows is not None:
-            self._windows.used(size_bytes)
+        """What is at hand is asked for. Under the lock."""
+        if self._cache is not None and self._memory.keeps((project, key)):
+            self._cache.room.note_use(project, key)
+        if self._along is not None:
+            self._along.used(project, key)
 
     def _read_objects(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
         try:
@@ -409,11 +434,11 @@ class ObjectReader:
         extras: dict[ObjectKey, Bytes] = {}
         alone = len(span.objects) + len(span.extras) == 1  # otherwise a view would keep the whole range in memory
         for key, location in span.objects:
-            decoded = verified(key, location, _stored(data, span, location))
+            decoded = verified(key, location, stored_in(data, span, location))
             found[key] = decoded if alone or isinstance(decoded, bytes) else bytes(decoded)
         for key, location in span.extras:
             try:
-                extras[key] = bytes(verified(key, location, _stored(data, span, location)))
+                extras[key] = bytes(verified(key, location, stored_in(data, span, location)))
             except ArtfsError as damaged:
                 _log.warning("not taken along: %s", damaged)
         return found, extras
@@ -459,22 +484,6 @@ class ObjectReader:
         if self._windows is not None:
             for url in {location.url for location in locations.values()}:
                 self._windows.forget(url)
-
-
-def verified(key: ObjectKey, location: Location, stored: Bytes) -> Bytes:
-    """Decode an object's stored bytes and check its digest. Raises DamagedObject naming object and place."""
-    try:
-        data = codec.decode(location.codec, stored, location.size_bytes)
-    except DamagedObject as error:
-        raise DamagedObject(f"the {key} in {location.url} is damaged: {error.message}", hint="run artfs fsck") from None
-    if Digest.of(data) != key.digest:
-        raise DamagedObject(f"the {key} in {location.url} does not match its digest", hint="run artfs fsck")
-    return data
-
-
-def _stored(data: memoryview, span: Span, location: Location) -> memoryview:
-    start = location.offset - span.offset
-    return data[start : start + location.stored_bytes]
 
 
 def _location_weight(location: Location) -> int:

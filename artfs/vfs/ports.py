@@ -1,6 +1,6 @@
 """What the filesystem needs from below, as protocols; `artfs.assemble` plugs the client in.
 
-Everything here is synchronous and safe from any thread. Methods named `peek_*` never block and may be called on the event
+Everything here is synchronous and safe from any thread. Methods named `peek*` never block and may be called on the event
 loop; all others go through `door.Door`.
 """
 
@@ -78,7 +78,7 @@ class ObjectSource(Protocol):
         """
 
     def peek(self, project: str, key: ObjectKey) -> Bytes | None:
-        """The object if it is in memory."""
+        """The object if it is in memory, or small and on this machine where no disk has to be waited for."""
 
     @property
     def has_cache(self) -> bool:

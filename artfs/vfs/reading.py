@@ -43,15 +43,17 @@ _log = logging.getLogger(__name__)
 class OpenFile:
     """An open file of a version. It names its content itself, so that it keeps reading what it opened."""
 
-    __slots__ = ("content", "page", "position", "project", "reference", "stream")
+    __slots__ = ("content", "inode", "page", "position", "project", "reference", "stream", "watched")
 
-    def __init__(self, page: PageKey, position: int, content: FileContent) -> None:
+    def __init__(self, inode: int, page: PageKey, position: int, content: FileContent) -> None:
+        self.inode = inode
         self.project = page.project
         self.page = page.shared
         self.position = position
         self.content = content
-        self.stream = Stream()
+        self.stream: Stream | None = None  # of a LARGE_FILE, once it is read
         self.reference: OpenReference | None = None  # of a REFERENCE, once it is read
+        self.watched = True  # for whether it is read at all: see `page_pushes`
 
 
 class ContentReader:
@@ -79,6 +81,13 @@ class ContentReader:
         except ObjectMissing as missing:
             await self._pages.check_alive(file.project, file.page)
             raise missing from None
+
+    def at_hand(self, file: OpenFile) -> Bytes | None:
+        """The whole content of a file that is one chunk, if nothing has to be waited for."""
+        if file.content.kind is not EntryKind.FILE:
+            return None
+        data = self._source.peek(file.project, file.content.key)
+        return data if data is not None and len(data) == file.content.size_bytes else None
 
     async def digest(self, file: OpenFile) -> Digest | None:
         """SHA-256 of the whole file; None for a reference to what nobody has read."""
@@ -148,6 +157,8 @@ class ContentReader:
 
     async def _read_large(self, file: OpenFile, offset: int, size_bytes: int) -> Bytes:
         recipe = await self._recipe(file, offset, size_bytes)
+        if file.stream is None:
+            file.stream = Stream()
         if file.stream.read(offset, size_bytes):
             self._ahead.follow(file.stream, recipe, partial(self._fetch_piece, file, recipe))
         spans = list(recipe.spans(offset, size_bytes))
@@ -176,16 +187,14 @@ class ContentReader:
         """Have the chunks of a piece in memory."""
         project = file.project
         keys = [ObjectKey(ObjectKind.CHUNK, chunk.digest) for chunk in piece.chunks]
-        keys = [key for key in keys if self._source.peek(project, key) is None]
         prepare = self._window(file.content.digest, recipe, piece.end - 1)
-        try:
-            if keys:  # all in a lane of its own: those who wait have theirs to themselves
-                await self._door.run(Lane.AHEAD, self._fetch_ahead, project, keys, prepare)
+        try:  # all in a lane of its own: those who wait have theirs to themselves
+            await self._door.run(Lane.AHEAD, self._fetch_ahead, project, keys, prepare)
         except ArtfsError as error:  # whoever reads it meets the error again, and is told
             _log.info("reading ahead failed: %s", error)
 
     def _fetch_ahead(self, project: str, keys: Sequence[ObjectKey], prepare: Prepare) -> None:
-        held = self._source.held(project, keys) if self._source.has_cache else []
+        held = self._source.held(project, keys)
         if len(held) < len(keys):
             self._fetch_now(project, keys[len(held) :], prepare)
 
@@ -217,7 +226,7 @@ class ContentReader:
         held = await self._held(file.project, keys)
         if len(held) == len(keys):
             return held
-        is_coming = self._ahead.is_coming(file.stream, offset)
+        is_coming = file.stream is not None and self._ahead.is_coming(file.stream, offset)
         with nullcontext() if is_coming else self._ahead.others_first():
             return await self._door.run(Lane.CONTENT, self._fetch_now, file.project, keys, neighbours())
 

@@ -52,6 +52,7 @@ def warm(world: World) -> list[Case]:
             found.refused |= refused
             at_least, aim = (RIVALS, CEILING) if goals else ((), ())
             cases.append(Case(2, f"warm small files, {what}", "files/s", found, at_least=at_least, aim=aim))
+        cases += _dropped(world, roots, refused)
         cases[0].notes += _requests_note(far.pid, roots[ARTFS], small)
         return [*cases, _walk(world, roots, refused)]
 
@@ -63,6 +64,25 @@ _WARM: tuple[tuple[str, dict[str, Any], bool], ...] = (
     ("loader with 4 forked workers, shuffled", {"how": "in_a_loader", "method": "fork"}, False),
     ("loader with 4 spawned workers, shuffled", {"how": "in_a_loader", "method": "spawn"}, False),
 )
+
+
+def _dropped(world: World, roots: dict[str, Path], refused: dict[str, str]) -> list[Case]:
+    """As for a data set larger than memory: all is on this machine's disk, and the kernel holds nothing of it."""
+    small = world.small
+    cases = []
+    for processes in (4, 1):
+        what = f"{processes} process{'es' if processes > 1 else ''}, shuffled, kernel's caches dropped"
+        say(f"  {what}")
+        contestants = {name: partial(_rate_dropped, root, small, processes) for name, root in roots.items()}
+        found = race(contestants, world.options.repeat)
+        found.refused |= refused
+        cases.append(Case(2, f"small files on this disk, {what}", "files/s", found))
+    return cases
+
+
+def _rate_dropped(root: Path, data: DataSet, processes: int) -> Sample:
+    drop_caches()
+    return _rate(root, data, processes=processes)
 
 
 def _mounted(world: World, data: DataSet, stack: ExitStack, refused: dict[str, str]) -> dict[str, Path]:
