@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from artfs.client.objects import ObjectReader, PageDates
+from artfs.client.objects import ObjectReader
+from artfs.client.places import PageDates
 from artfs.client.references.policy import Policy
 from artfs.client.references.references import References
 from artfs.client.upload import Uploads

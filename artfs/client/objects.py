@@ -8,29 +8,27 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import takewhile
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-from cachetools import LRUCache
+from typing import TYPE_CHECKING
 
 from artfs.client.memory import ObjectMemory
 from artfs.client.pack_source import LocalPacks, PackSource, PackVanished, RecipeSource
+from artfs.client.pages import Pages
+from artfs.client.places import PageDates, Places
 from artfs.client.spans import Span, coalesce
 from artfs.client.taken_along import TakenAlong
-from artfs.client.verified import stored_in, verified
 from artfs.client.windows import PackWindows
-from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ObjectMissing, ReferenceForbidden, Unavailable
+from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ReferenceForbidden, Unavailable
+from artfs.model import codec
 from artfs.model.content import FileContent
-from artfs.model.digest import Digest, ObjectKey, ObjectKind
+from artfs.model.digest import Digest, ObjectKey
 from artfs.model.reference import decode_reference
-from artfs.model.tree import decode_page
 from artfs.vfs.ports import Bytes, DatedPage, OpenReference, Part
 from artfs.wire.records import Location
 from artfs.wire.service import KEYS_MAX, Registry
-from artfs.wire.times import PageTimes
 
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
@@ -38,30 +36,11 @@ if TYPE_CHECKING:
 
 MEMORY_BYTES = 128 << 20
 KEPT_SHARE = 0.5  # of memory, for what a full cache on disk does not take
-PAGE_ENTRIES_MAX = 400_000  # entries in all decoded pages held
-LOCATIONS_MAX = 50_000  # in units of LOCATION_BYTES
-LOCATION_BYTES = 512
 LOCATE_ATTEMPTS = 3
-PARENTS_MAX = 65_536
 APART_BYTES = 128 << 10  # objects of at least this on average are received apart
-BESIDE_MAX = 64  # pages whose places are asked for at once
 
 _log = logging.getLogger(__name__)
 _Name = tuple[str, ObjectKey]
-
-
-class Dates(NamedTuple):
-    """When a tree page entered its project, and its entries: see `wire.times`."""
-
-    created_at_ns: int
-    times: bytes
-
-
-class PageDates(Protocol):
-    """The dates of tree pages, kept where asking for them needs no registry. Never blocks for long, never fails."""
-
-    def dates(self, project: str, digest: Digest) -> Dates | None: ...
-    def keep_dates(self, project: str, pages: Mapping[Digest, Dates]) -> None: ...
 
 
 class _OthersFailed(Exception):
@@ -93,20 +72,16 @@ class ObjectReader:
         references: ReferenceReader | None = None,
         recipes: RecipeSource | None = None,
     ) -> None:
-        self._registry = registry
         self._recipes = recipes
         self._references = references
         self._packs = packs or LocalPacks()
         self._cache = cache
-        self._dates = dates
-        self._windows = windows
         self._lock = threading.Lock()
         self._memory: ObjectMemory[_Name] = ObjectMemory(memory_bytes, 0.0 if cache is None else KEPT_SHARE)
-        self._pages: LRUCache[tuple[str, Digest], DatedPage] = LRUCache(PAGE_ENTRIES_MAX, getsizeof=_page_weight)
-        self._locations: LRUCache[_Name, Location] = LRUCache(LOCATIONS_MAX, getsizeof=_location_weight)
+        self._places = Places(registry, windows, dates)
+        self._pages = Pages(self._places, self, self._drop, is_far=windows is not None)
         self._loading: dict[_Name, Future[Bytes]] = {}
         self._along = None if windows is None else TakenAlong(windows, cache)
-        self._parents: LRUCache[tuple[str, Digest], Digest] = LRUCache(PARENTS_MAX)  # of pages that are far
         self._fetched_ranges = self._fetched_bytes = 0
 
     def close(self) -> None:
@@ -191,71 +166,22 @@ class ObjectReader:
         return [found[key] for key in takewhile(found.__contains__, keys)]
 
     def held_page(self, project: str, digest: Digest) -> DatedPage | None:
-        key = ObjectKey(ObjectKind.TREE, digest)
-        dates = self._known_dates(project, key)
-        data = self.held(project, [key]) if dates is not None else []
-        return self._dated(project, key, data[0], dates) if data and dates is not None else None
+        return self._pages.held(project, digest)
 
     def page(self, project: str, digest: Digest) -> DatedPage:
-        held = self.peek_page(project, digest)
-        if held is not None:
-            return held
-        key = ObjectKey(ObjectKind.TREE, digest)
-        dates = self._known_dates(project, key)
-        if dates is None:
-            located = self._locate(project, [key, *self._beside(project, digest)], missing_ok=True)
-            location = located.get(key) or self._locate(project, [key])[key]
-            dates = Dates(location.created_at_ns, location.times)
-        return self._dated(project, key, self.read(project, key), dates)
-
-    def _beside(self, project: str, digest: Digest) -> list[ObjectKey]:
-        """Far pages that whoever reads this one is likely to read next: to be located with it, in one request."""
-        with self._lock:
-            parent = self._parents.get((project, digest))
-            if (project, ObjectKey(ObjectKind.TREE, digest)) in self._locations:
-                return []
-            dated = None if parent is None else self._pages.get((project, parent))
-        if dated is None:
-            return []
-        pages = [key for key in dated.page.children() if key.kind is ObjectKind.TREE]
-        here = next((i for i, key in enumerate(pages) if key.digest == digest), 0)
-        return [key for key in pages[here : here + BESIDE_MAX] if key.digest != digest]
-
-    def _known_dates(self, project: str, key: ObjectKey) -> Dates | None:
-        return self._dates.dates(project, key.digest) if self._dates is not None else None
-
-    def _keep_dates(self, project: str, located: Mapping[ObjectKey, Location | None]) -> None:
-        pages = {key.digest: Dates(found.created_at_ns, found.times) for key, found in located.items() if found}
-        if pages and self._dates is not None:
-            self._dates.keep_dates(project, pages)
-
-    def _lacks_dates(self, project: str, key: ObjectKey) -> bool:
-        return key.kind is ObjectKind.TREE and self._known_dates(project, key) is None
-
-    def _dated(self, project: str, key: ObjectKey, data: Bytes, dates: Dates) -> DatedPage:
-        digest = key.digest
-        times = PageTimes(dates.times, dates.created_at_ns)
-        dated = DatedPage(decode_page(bytes(data)), times, dates.created_at_ns)
-        far = self._windows is not None
-        pages = [k.digest for k in dated.page.children() if k.kind is ObjectKind.TREE] if far else []
-        with self._lock:
-            if _page_weight(dated) <= self._pages.maxsize:
-                self._pages[project, digest] = dated
-                for below in pages:
-                    self._parents[project, below] = digest
-            self._memory.drop((project, key))
-        return dated
+        return self._pages.read(project, digest)
 
     def peek_page(self, project: str, digest: Digest) -> DatedPage | None:
-        with self._lock:
-            return self._pages.get((project, digest))
+        return self._pages.peek(project, digest)
 
     def prepare(self, project: str, keys: Sequence[ObjectKey]) -> None:
         absent = None if self._cache is None else self._cache.absent(project, keys)
-        wanted = keys if absent is None else [key for key in keys if key in absent or self._lacks_dates(project, key)]
+        wanted = (
+            keys if absent is None else [key for key in keys if key in absent or self._places.lacks_dates(project, key)]
+        )
         try:
             for start in range(0, len(wanted), KEYS_MAX):
-                self._locate(project, wanted[start : start + KEYS_MAX], missing_ok=True)
+                self._places.locate(project, wanted[start : start + KEYS_MAX], missing_ok=True)
         except Unavailable as error:  # whoever reads them meets it again, and is told
             _log.debug("places not learned: %s", error)
 
@@ -295,6 +221,10 @@ class ObjectReader:
         if self._cache is not None:
             self._cache.put(project, found)
         return {keys[0]: found[keys[0]]}
+
+    def _drop(self, project: str, key: ObjectKey) -> None:
+        with self._lock:
+            self._memory.drop((project, key))
 
     def _remember(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
         with self._lock:
@@ -351,7 +281,7 @@ class ObjectReader:
         found: dict[ObjectKey, Bytes] = {}
         for attempt in range(LOCATE_ATTEMPTS):
             wanted = [key for key in keys if key not in found]
-            locations = self._locate(project, wanted)
+            locations = self._places.locate(project, wanted)
             spans = coalesce(locations)
             try:
                 if beside and self._along is not None:
@@ -360,7 +290,7 @@ class ObjectReader:
                     found.update(self._read_span(project, span))
                 break
             except PackVanished as vanished:
-                self._forget(project, wanted, locations)
+                self._places.forget(project, wanted, locations)
                 _log.info("the pack %s is gone; asking where its objects are now", vanished)
                 if attempt == LOCATE_ATTEMPTS - 1:
                     raise DamagedPack(f"the pack {vanished} is missing", hint="run artfs fsck") from None
@@ -434,11 +364,11 @@ class ObjectReader:
         extras: dict[ObjectKey, Bytes] = {}
         alone = len(span.objects) + len(span.extras) == 1  # otherwise a view would keep the whole range in memory
         for key, location in span.objects:
-            decoded = verified(key, location, stored_in(data, span, location))
+            decoded = verified(key, location, _stored(data, span, location))
             found[key] = decoded if alone or isinstance(decoded, bytes) else bytes(decoded)
         for key, location in span.extras:
             try:
-                extras[key] = bytes(verified(key, location, stored_in(data, span, location)))
+                extras[key] = bytes(verified(key, location, _stored(data, span, location)))
             except ArtfsError as damaged:
                 _log.warning("not taken along: %s", damaged)
         return found, extras
@@ -453,43 +383,18 @@ class ObjectReader:
             key: verified(key, location, piece) for (key, location), piece in zip(span.objects, pieces, strict=True)
         }
 
-    def _locate(
-        self, project: str, keys: Sequence[ObjectKey], *, missing_ok: bool = False
-    ) -> dict[ObjectKey, Location]:
-        with self._lock:
-            known = {key: self._locations.get((project, key)) for key in keys}
-        if self._windows is not None:
-            for key, location in known.items():
-                if location is None and key.kind is not ObjectKind.TREE:  # whose times only the registry knows
-                    known[key] = self._windows.place(project, key)
-        unknown = [key for key, location in known.items() if location is None]
-        if unknown:
-            answers = self._registry.objects.locate(project, unknown)
-            with self._lock:
-                for key, location in zip(unknown, answers, strict=True):
-                    if location is not None:
-                        known[key] = self._locations[project, key] = location
-            self._keep_dates(project, {key: known[key] for key in unknown if key.kind is ObjectKind.TREE})
-        located = {key: location for key, location in known.items() if location is not None}
-        if not missing_ok and len(located) != len(known):
-            key = next(key for key, location in known.items() if location is None)
-            raise ObjectMissing(f"the {key} is not stored in project {project!r}", hint="was its version deleted?")
-        return located
 
-    def _forget(self, project: str, keys: Iterable[ObjectKey], locations: dict[ObjectKey, Location]) -> None:
-        """What was believed of where `keys` are is no longer so."""
-        with self._lock:
-            for key in keys:
-                self._locations.pop((project, key), None)
-        if self._windows is not None:
-            for url in {location.url for location in locations.values()}:
-                self._windows.forget(url)
+def verified(key: ObjectKey, location: Location, stored: Bytes) -> Bytes:
+    """Decode an object's stored bytes and check its digest. Raises DamagedObject naming object and place."""
+    try:
+        data = codec.decode(location.codec, stored, location.size_bytes)
+    except DamagedObject as error:
+        raise DamagedObject(f"the {key} in {location.url} is damaged: {error.message}", hint="run artfs fsck") from None
+    if Digest.of(data) != key.digest:
+        raise DamagedObject(f"the {key} in {location.url} does not match its digest", hint="run artfs fsck")
+    return data
 
 
-def _location_weight(location: Location) -> int:
-    """A location in units of LOCATION_BYTES: that of a tree page carries the times of its entries."""
-    return 1 + len(location.times) // LOCATION_BYTES
-
-
-def _page_weight(dated: DatedPage) -> int:
-    return len(dated.page) + 16
+def _stored(data: memoryview, span: Span, location: Location) -> memoryview:
+    start = location.offset - span.offset
+    return data[start : start + location.stored_bytes]

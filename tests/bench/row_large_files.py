@@ -40,8 +40,11 @@ def first_byte(world: World) -> list[Case]:
     round_trip_ms = 2000 * world.options.latency_s
     with ExitStack() as stack:
         contestants: dict[str, Contestant] = {ARTFS: partial(_probe_artfs, world, artifact, huge)}
-        filled_in_time: Callable[..., Any] = partial(far_juicefs, fill_s=FILL_S)
-        for name, prepare in {"rclone": far_rclone, "JuiceFS": filled_in_time}.items():
+        peers_far: dict[str, Callable[..., Callable[[], Any]]] = {
+            "rclone": far_rclone,
+            "JuiceFS": partial(far_juicefs, fill_s=FILL_S),
+        }
+        for name, prepare in peers_far.items():
             try:
                 contestants[name] = partial(_probe_mount, world, prepare(world, huge.root, stack), huge)
             except FAILURES as failure:
