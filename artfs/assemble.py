@@ -248,6 +248,7 @@ def open_client(config: Config, registry: Registry, starts: Starts | None = None
     if not config.is_remote:
         return _open_own_client(config, registry, cache, references, starts)
     from artfs.client.remote.packs import HttpPacks
+    from artfs.client.remote.recipes import RemoteRecipes
     from artfs.client.remote.registry import RemoteRegistry
     from artfs.client.remote.transfers import RemotePages
     from artfs.client.windows import PackWindows
@@ -257,6 +258,7 @@ def open_client(config: Config, registry: Registry, starts: Starts | None = None
     assert isinstance(remembered.inner, RemoteRegistry)
     packs = HttpPacks(remembered.inner.transport)
     windows = PackWindows(packs)
+    recipes = RemoteRecipes(remembered.inner.transport)
     return Client(
         registry,
         cache,
@@ -266,6 +268,7 @@ def open_client(config: Config, registry: Registry, starts: Starts | None = None
         references=references,
         starts=starts,
         far_pages=remembered.noticed_pages(RemotePages(remembered.inner.transport)),
+        recipes=recipes,
     )
 
 

@@ -13,12 +13,13 @@ import pytest
 import requests
 from obstore.store import S3Store
 
-from artfs.client.pack_source import PackVanished
+from artfs.client.pack_source import PackVanished, Places
 from artfs.store.bucket_url import Timeouts
 from artfs.store.encrypted import EncryptedPackStore
 from artfs.store.encryption_keys import EncryptionKeys
 from artfs.store.object_store import ObjectStore
 from artfs.store.packs import LocalPackStore, PackStore
+from artfs.vfs.ports import Bytes
 
 REQUEST_S = 30.0
 KMS_KEY = "artfs-test"  # what the S3 server of scripts/services encrypts with
@@ -120,6 +121,9 @@ class SignedPacks:
             raise PackVanished("gone")
         assert answer.status_code == 206, answer.text
         return answer.content
+
+    def read_pieces(self, url: str, places: Places) -> list[Bytes]:
+        return [self.read(url, offset, length) for offset, length in places]
 
     def close(self) -> None:
         pass

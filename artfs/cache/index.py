@@ -81,6 +81,14 @@ class Index:
         place = _place(bucket, mark)
         return None if place < 0 else Slot(*SLOT.unpack_from(bucket, place))
 
+    def find_at_once(self, mark: int) -> Slot | None:
+        """The same, and None too if that would have to wait for a disk. Raises OSError where it cannot be told."""
+        bucket = bytearray(_BUCKET_BYTES)
+        if os.preadv(self._file.fd, [bucket], self._offset(mark), os.RWF_NOWAIT) != _BUCKET_BYTES:
+            return None
+        place = _place(bucket, mark)
+        return None if place < 0 else Slot(*SLOT.unpack_from(bucket, place))
+
     def insert(self, slot: Slot, live: Container[int]) -> Slot | None:
         """Enter `slot`, in the place of an older entry of its mark, a free one, or one whose segment is not `live`.
 
@@ -146,7 +154,7 @@ class Index:
         return PAGE_BYTES + (mark & (self._buckets - 1)) * _BUCKET_BYTES
 
 
-def _place(bucket: bytes, mark: int) -> int:
+def _place(bucket: bytes | bytearray, mark: int) -> int:
     """Where in `bucket` the slot of `mark` begins, or -1."""
     wanted = mark.to_bytes(8, "little")
     place = bucket.find(wanted)

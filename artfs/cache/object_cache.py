@@ -25,7 +25,7 @@ from artfs.cache.directory import LockBusy
 from artfs.cache.layout import mark_of
 from artfs.cache.opened import Opened
 from artfs.cache.policy import EpochPolicy
-from artfs.cache.reader import read
+from artfs.cache.reader import note_uses, read, read_at_once
 from artfs.cache.reports import CacheInfo, CleanupPlan, CleanupReport, PinInfo, VerifyReport
 from artfs.cache.segment import Bytes
 from artfs.cache.upkeep import Progress
@@ -51,7 +51,7 @@ class ObjectCache:
 
     def __init__(self, root: Path, limit_bytes: int, scope: str = "", clock: Callable[[], int] = time.time_ns) -> None:
         self._root = root
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         self._scope = scope
         self._clock = clock
         self._uids: dict[str, bytes] = {}
@@ -65,6 +65,7 @@ class ObjectCache:
         self._reopen_at = self._put_again_at = -RETRY_S
         self._reported: set[int | None] = set()
         self.pinned = Pinned(self._raising, self._uid)
+        self.room = Room(self)
 
     def __enter__(self) -> Self:
         return self
@@ -76,13 +77,21 @@ class ObjectCache:
         """Give back space set aside for more."""
         with self._absorbing("close the cache"):
             self._add_counts()
+            if self._opened is not None:
+                note_uses(self._opened)
             if self._writer is not None:
                 self._writer.close()
         self._opened = self._writer = None
 
-    def get(self, project: str, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Bytes]:
-        """Those of `keys` that are held for the project; every one was verified just now."""
+    def get(self, project: str, keys: Sequence[ObjectKey], *, at_once: bool = False) -> dict[ObjectKey, Bytes]:
+        """Those of `keys` that are held for the project; every one was verified just now.
+
+        Args:
+            at_once: for event loops: only what is small and needs no waiting for a disk. The others are no misses yet.
+        """
         project_uid = self._uid(project)
+        if at_once:
+            return self._get_at_once(project_uid, keys)
         found: dict[ObjectKey, Bytes] = {}
         with self._absorbing("read the cache"):
             opened = self._open()
@@ -122,7 +131,8 @@ class ObjectCache:
                 self._reopen_at = -RETRY_S
                 self._opened = self._writer = None
                 opened = self._open()
-            if self._writer is not None:
+            if self._writer is not None and opened is not None:
+                note_uses(opened)
                 self._writer.write(self._uid(project), objects, make_room=self._policy.admit)
                 self._policy.capacity_objects = self._writer.capacity_objects or self._policy.capacity_objects
                 self._reported.clear()
@@ -154,7 +164,7 @@ class ObjectCache:
         """Counts are as of the last half minute."""
         with self._raising("inspect") as opened:
             self._add_counts()
-            return upkeep.describe(opened, self._root, self._limit_bytes)
+            return upkeep.describe(opened, self._root, self.limit_bytes)
 
     def plan_cleanup(self, limit_bytes: int) -> CleanupPlan:
         """What `cleanup` would do to shrink the cache to `limit_bytes`: remove the least recently used objects."""
@@ -185,7 +195,7 @@ class ObjectCache:
 
     def _open(self) -> Opened | None:
         """The opened cache; None if it could not be opened a moment ago. Raises OSError when it cannot be now."""
-        if self._opened is None and time.monotonic() >= self._reopen_at and self._limit_bytes > 0:
+        if self._opened is None and time.monotonic() >= self._reopen_at and self.limit_bytes > 0:
             self._reopen_at = time.monotonic() + RETRY_S
             self._open_now()
         return self._opened
@@ -194,7 +204,7 @@ class ObjectCache:
         with self._lock:
             if self._opened is None:
                 opened = Opened(self._root, self._clock)
-                writer = Writer(opened, self._limit_bytes)
+                writer = Writer(opened, self.limit_bytes)
                 with suppress(LockBusy):  # whoever is making room sweeps as well as we would
                     upkeep.sweep(opened, writer)
                 self._opened, self._writer = opened, writer
@@ -212,6 +222,19 @@ class ObjectCache:
             self._counted_at = time.monotonic()
         if self._opened is not None and (hits or misses):
             add_counts(self._opened.directory, hits, misses)
+
+    def _get_at_once(self, project_uid: bytes, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Bytes]:
+        opened = self._opened
+        if opened is None:
+            return {}
+        read = ((key, read_at_once(opened, project_uid, key)) for key in keys)
+        found: dict[ObjectKey, Bytes] = {key: data for key, data in read if data is not None}
+        if found:
+            with self._lock:
+                self._hits += len(found)
+                for key in found:
+                    self._policy.record(mark_of(project_uid, key), hit=True)
+        return found
 
     @contextmanager
     def _absorbing(self, what: str) -> Iterator[None]:
@@ -262,3 +285,26 @@ class Pinned:
         with self._using("inspect") as opened:
             opened.pins.refresh()
             return [key for key in keys if mark_of(project_uid, key) not in opened.pins]
+
+
+class Room:
+    """Whether there is room, as far as is known without looking: for whoever decides what to fetch."""
+
+    def __init__(self, cache: ObjectCache) -> None:
+        self._cache = cache
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether what is put now would be kept: it is not full, or makes room for something new."""
+        return not self.is_full or self._cache._policy.admit
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the last put found no room but what others take."""
+        writer = self._cache._writer
+        return writer is not None and writer.is_full
+
+    def note_use(self, project: str, key: ObjectKey) -> None:
+        """An object was used that is not in the cache since it is in memory: the policy is to know."""
+        with self._cache._lock:
+            self._cache._policy.record(mark_of(self._cache._uid(project), key), hit=True)

@@ -7,6 +7,7 @@ notices that the index was replaced opens the new one. Raises OSError.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -47,6 +48,7 @@ class Opened:
 
     Attributes:
         live: the segments that exist, as of the last look.
+        uses: segment, number, mark and time of what was used since the times of uses were last written.
     """
 
     def __init__(self, root: Path, clock: Callable[[], int]) -> None:
@@ -55,6 +57,7 @@ class Opened:
         self.pins = Pins(self.directory)
         self.live = LiveSegments((), 0)
         self._segments: LRUCache[int, Segment] = LRUCache(SEGMENTS_OPEN_MAX)
+        self.uses: deque[tuple[Segment, int, int, int]] = deque()
         self._lock = threading.Lock()
         self.index = self.open_index()
         self.pins.refresh()
@@ -106,6 +109,11 @@ class Opened:
                     self._segments[id] = segment
         return segment
 
+    def segment_at_hand(self, id: int) -> Segment | None:
+        """The same if it is open already."""
+        with self._lock:
+            return self._segments.get(id)
+
     def forget(self, id: int) -> None:
         with self._lock:
             self._segments.pop(id, None)
@@ -116,4 +124,8 @@ class Opened:
 
     def stamp_for(self, mark: int) -> int:
         """What to note as the time of a use now: pinned objects have none."""
-        return PINNED if self.pins and mark in self.pins else self.clock()
+        return self.stamp_at(mark, self.clock())
+
+    def stamp_at(self, mark: int, time_ns: int) -> int:
+        """The same for a use at another time."""
+        return PINNED if self.pins and mark in self.pins else time_ns

@@ -94,6 +94,17 @@ class Segment:
         expected = encode_record_header(project_uid, key, place.length, place.number)
         return stored[RECORD_HEADER_BYTES:] if stored[:RECORD_HEADER_BYTES] == expected else None
 
+    def read_at_once(self, project_uid: bytes, key: ObjectKey, place: Record) -> memoryview | None:
+        """The same, and None too if that would have to wait for a disk. Raises OSError where it cannot be told."""
+        if place.end > self.header.capacity_bytes:
+            return None
+        stored = bytearray(RECORD_HEADER_BYTES + place.length)
+        if os.preadv(self.file.fd, [stored], place.offset, os.RWF_NOWAIT) != len(stored):
+            return None
+        if stored[:RECORD_HEADER_BYTES] != encode_record_header(project_uid, key, place.length, place.number):
+            return None
+        return memoryview(stored)[RECORD_HEADER_BYTES:]
+
     def set_stamp(self, number: int, stamp: int) -> None:
         if number < self.header.records_max:
             os.pwrite(self.file.fd, stamp.to_bytes(8, "little"), stamp_offset(number))

@@ -65,6 +65,9 @@ class Writer:
 
     Args:
         limit_bytes: what `du` of the cache may come to.
+
+    Attributes:
+        is_full: whether the last put found no room left but what others take.
     """
 
     def __init__(self, opened: Opened, limit_bytes: int) -> None:
@@ -77,6 +80,7 @@ class Writer:
         self._busy_until = 0.0
         self._counts: dict[int, int] = {}  # records by segment that is no longer appended to
         self.capacity_objects = 0
+        self.is_full = False
 
     def write(self, project_uid: bytes, objects: Mapping[ObjectKey, Bytes], *, make_room: bool) -> int:
         """Store those of `objects` that are not there and fit; `make_room` allows others to be removed for them.
@@ -179,6 +183,7 @@ class Writer:
 
     def _begin(self, stored_bytes: int, make_room: bool) -> bool:
         capacity = self._capacity_for(stored_bytes)
+        self.is_full = self._shortage(capacity + self._segment_bytes) > 0
         for _ in range(_RECLAIMS_MAX):
             shortage = self._shortage(capacity + self._segment_bytes)
             if shortage <= 0:

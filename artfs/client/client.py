@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from artfs.client.far_pages import FarPages, PageDates
+from artfs.client.far_pages import FarPages
 from artfs.client.objects import ObjectReader
+from artfs.client.places import PageDates
 from artfs.client.references.policy import Policy
 from artfs.client.references.references import References
 from artfs.client.upload import Uploads
@@ -15,7 +16,7 @@ from artfs.wire.service import Registry
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
     from artfs.client.learned.starts import Starts
-    from artfs.client.pack_source import PackSource
+    from artfs.client.pack_source import PackSource, RecipeSource
     from artfs.client.windows import PackWindows
 
 
@@ -31,6 +32,7 @@ class Client:
         far_pages: sends tree pages; None for a registry that has them at hand.
         starts: what is learned of how programs start; None to learn nothing.
         references: which references are followed, and how; None for the public ones, kept in memory. Closed with the client.
+        recipes: large files' recipes with chunks, where a round trip is dear; None elsewhere.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Client:
         windows: PackWindows | None = None,
         dates: PageDates | None = None,
         references: References | None = None,
+        recipes: RecipeSource | None = None,
         starts: Starts | None = None,
         far_pages: FarPages | None = None,
     ) -> None:
@@ -55,6 +58,7 @@ class Client:
             windows=windows,
             dates=dates,
             references=self.references.reader,
+            recipes=recipes,
             starts=starts,
             far_pages=far_pages,
         )

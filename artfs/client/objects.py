@@ -8,28 +8,29 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from cachetools import LRUCache
-
-from artfs.client.far_pages import Dates, FarPages, PageDates
+from artfs.client.far_pages import FarPages
 from artfs.client.learned.replay import Replay
-from artfs.client.pack_source import LocalPacks, PackSource, PackVanished
+from artfs.client.memory import ObjectMemory
+from artfs.client.pack_source import LocalPacks, PackSource, PackVanished, RecipeSource
+from artfs.client.pages import Pages
+from artfs.client.places import PageDates, Places
 from artfs.client.spans import Span, coalesce
+from artfs.client.taken_along import TakenAlong
 from artfs.client.windows import PackWindows
-from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ObjectMissing, ReferenceForbidden, Unavailable
+from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ReferenceForbidden, Unavailable
 from artfs.model import codec
 from artfs.model.content import FileContent
-from artfs.model.digest import Digest, ObjectKey, ObjectKind
+from artfs.model.digest import Digest, ObjectKey
 from artfs.model.reference import decode_reference
-from artfs.model.tree import decode_page
-from artfs.vfs.ports import Bytes, DatedPage, OpenReference
+from artfs.vfs.ports import Bytes, DatedPage, OpenReference, Part
 from artfs.wire.records import Location
 from artfs.wire.service import KEYS_MAX, Registry
-from artfs.wire.times import PageTimes
 
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
@@ -37,13 +38,9 @@ if TYPE_CHECKING:
     from artfs.client.references.reader import ReferenceReader
 
 MEMORY_BYTES = 128 << 20
-PAGE_ENTRIES_MAX = 400_000  # entries in all decoded pages held
-LOCATIONS_MAX = 50_000  # in units of LOCATION_BYTES
-LOCATION_BYTES = 512
+KEPT_SHARE = 0.5  # of memory, for what a full cache on disk does not take
 LOCATE_ATTEMPTS = 3
-AHEAD_MAX = 65_536  # objects taken along that are remembered until they are asked for
-PARENTS_MAX = 65_536
-BESIDE_MAX = 64  # pages whose places are asked for at once
+APART_BYTES = 128 << 10  # objects of at least this on average are received apart
 
 _log = logging.getLogger(__name__)
 _Name = tuple[str, ObjectKey]
@@ -65,6 +62,7 @@ class ObjectReader:
         references: reads what references refer to; None to follow none.
         far_pages: asked for directories that nothing is known of; None where that saves nothing.
         starts: what is learned of how programs start, to be fetched ahead; None to learn nothing.
+        recipes: reads recipes together with chunks; None where packs are at hand.
     """
 
     def __init__(
@@ -77,23 +75,20 @@ class ObjectReader:
         dates: PageDates | None = None,
         windows: PackWindows | None = None,
         references: ReferenceReader | None = None,
+        recipes: RecipeSource | None = None,
         starts: Starts | None = None,
         far_pages: FarPages | None = None,
     ) -> None:
-        self._registry = registry
-        self._far_pages = far_pages
+        self._recipes = recipes
         self._references = references
         self._packs = packs or LocalPacks()
         self._cache = cache
-        self._dates = dates
-        self._windows = windows
         self._lock = threading.Lock()
-        self._memory: LRUCache[_Name, Bytes] = LRUCache(memory_bytes, getsizeof=lambda data: len(data) + 200)
-        self._pages: LRUCache[tuple[str, Digest], DatedPage] = LRUCache(PAGE_ENTRIES_MAX, getsizeof=_page_weight)
-        self._locations: LRUCache[_Name, Location] = LRUCache(LOCATIONS_MAX, getsizeof=_location_weight)
+        self._memory: ObjectMemory[_Name] = ObjectMemory(memory_bytes, 0.0 if cache is None else KEPT_SHARE)
+        self._places = Places(registry, windows, dates)
+        self._pages = Pages(self._places, self, self._bring, self._drop, is_far=windows is not None, far=far_pages)
         self._loading: dict[_Name, Future[Bytes]] = {}
-        self._ahead: dict[_Name, int] = {}  # bytes of what was taken along and not asked for yet; the oldest first
-        self._parents: LRUCache[tuple[str, Digest], Digest] = LRUCache(PARENTS_MAX)  # of pages that are far
+        self._along = None if windows is None else TakenAlong(windows, cache)
         self._fetched_ranges = self._fetched_bytes = 0
         self.replay = None if starts is None else Replay(starts, _Fetching(self))
 
@@ -109,26 +104,36 @@ class ObjectReader:
         with self._lock:
             return {
                 "objects": len(self._memory),
-                "bytes": int(self._memory.currsize),
-                "limit_bytes": int(self._memory.maxsize),
+                "bytes": self._memory.size_bytes,
+                "limit_bytes": self._memory.limit_bytes,
                 "pages": len(self._pages),
                 "loading": len(self._loading),
                 "fetched_ranges": self._fetched_ranges,
                 "fetched_bytes": self._fetched_bytes,
             }
 
-    def read(self, project: str, key: ObjectKey) -> Bytes:
+    def read(self, project: str, key: ObjectKey, *, part: Part | None = None) -> Bytes:
         """Raises ObjectMissing, DamagedObject, Unavailable."""
+        if part is not None and self._recipes is not None:
+            return self._read_recipe(self._recipes, project, key, part)
         return self.read_many(project, [key])[0]
 
     def peek(self, project: str, key: ObjectKey) -> Bytes | None:
         with self._lock:
             data = self._memory.get((project, key))
-            if data is not None and self._ahead:
+            if data is not None:
                 self._use(project, key)
+        if data is not None or self._cache is None:
             return data
+        found = self._cache.get(project, [key], at_once=True)
+        if not found:
+            return None
+        self._remember(project, found)
+        with self._lock:
+            self._use(project, key)
+        return found[key]
 
-    def read_many(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
+    def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True) -> list[Bytes]:
         if self.replay is not None:
             self.replay.asked(project, keys)
             self.replay.missed(project, keys)
@@ -147,7 +152,7 @@ class ObjectReader:
                 else:
                     self._loading[name] = mine[key] = Future()
         if mine:
-            found.update(self._load_mine(project, mine))
+            found.update(self._load_mine(project, mine, partial(self._load, project, beside=beside)))
         for key, future in waiting.items():
             try:
                 found[key] = future.result()
@@ -170,98 +175,30 @@ class ObjectReader:
             cached = self._cache.get(project, list(takewhile(lambda key: key not in absent, wanted)))
             self._remember(project, cached)
             found.update(cached)
+            with self._lock:
+                for key in cached:
+                    self._use(project, key)
             if cached and self.replay is not None:
                 self.replay.asked(project, [*cached])
         return [found[key] for key in takewhile(found.__contains__, keys)]
 
     def held_page(self, project: str, digest: Digest) -> DatedPage | None:
-        key = ObjectKey(ObjectKind.TREE, digest)
-        dates = self._known_dates(project, key)
-        data = self.held(project, [key]) if dates is not None else []
-        return self._dated(project, key, data[0], dates) if data and dates is not None else None
+        return self._pages.held(project, digest)
 
     def page(self, project: str, digest: Digest) -> DatedPage:
-        held = self.peek_page(project, digest)
-        if held is not None:
-            return held
-        key = ObjectKey(ObjectKind.TREE, digest)
-        dates = self._known_dates(project, key)
-        beside = self._beside(project, digest) if dates is None else []
-        if dates is None and not beside and self._bring_pages(project, digest):
-            dates = self._known_dates(project, key)
-        if dates is None:
-            located = self._locate(project, [key, *beside], missing_ok=True)
-            location = located.get(key) or self._locate(project, [key])[key]
-            if not beside:  # it is there, and was not sent: the server does not send any
-                self._far_pages = None
-            dates = Dates(location.created_at_ns, location.times)
-        return self._dated(project, key, self.read(project, key), dates)
-
-    def _bring_pages(self, project: str, digest: Digest) -> bool:
-        """Fetch a directory's page, and some of those below it, in one request. Whether there was such a thing."""
-        sent = [] if self._far_pages is None else self._far_pages.pages(project, digest)
-        found = {ObjectKey(ObjectKind.TREE, page.digest): page for page in sent if Digest.of(page.data) == page.digest}
-        pages = {key: page.data for key, page in found.items()}
-        places = {key: page.place for key, page in found.items()}
-        with self._lock:
-            for key, place in places.items():
-                self._locations[project, key] = place
-        self._keep_dates(project, places)
-        self._remember(project, pages)
-        with self._lock:
-            self._ahead.update({(project, key): len(data) for key, data in pages.items()})
-        if self._cache is not None:
-            self._cache.put(project, pages)
-        return bool(pages)
-
-    def _beside(self, project: str, digest: Digest) -> list[ObjectKey]:
-        """Far pages that whoever reads this one is likely to read next: to be located with it, in one request."""
-        with self._lock:
-            parent = self._parents.get((project, digest))
-            if (project, ObjectKey(ObjectKind.TREE, digest)) in self._locations:
-                return []
-            dated = None if parent is None else self._pages.get((project, parent))
-        if dated is None:
-            return []
-        pages = [key for key in dated.page.children() if key.kind is ObjectKind.TREE]
-        here = next((i for i, key in enumerate(pages) if key.digest == digest), 0)
-        return [key for key in pages[here : here + BESIDE_MAX] if key.digest != digest]
-
-    def _known_dates(self, project: str, key: ObjectKey) -> Dates | None:
-        return self._dates.dates(project, key.digest) if self._dates is not None else None
-
-    def _keep_dates(self, project: str, located: Mapping[ObjectKey, Location | None]) -> None:
-        pages = {key.digest: Dates(found.created_at_ns, found.times) for key, found in located.items() if found}
-        if pages and self._dates is not None:
-            self._dates.keep_dates(project, pages)
-
-    def _lacks_dates(self, project: str, key: ObjectKey) -> bool:
-        return key.kind is ObjectKind.TREE and self._known_dates(project, key) is None
-
-    def _dated(self, project: str, key: ObjectKey, data: Bytes, dates: Dates) -> DatedPage:
-        digest = key.digest
-        times = PageTimes(dates.times, dates.created_at_ns)
-        dated = DatedPage(decode_page(bytes(data)), times, dates.created_at_ns)
-        far = self._windows is not None
-        pages = [k.digest for k in dated.page.children() if k.kind is ObjectKind.TREE] if far else []
-        with self._lock:
-            if _page_weight(dated) <= self._pages.maxsize:
-                self._pages[project, digest] = dated
-                for below in pages:
-                    self._parents[project, below] = digest
-            self._memory.pop((project, key), None)
-        return dated
+        return self._pages.read(project, digest)
 
     def peek_page(self, project: str, digest: Digest) -> DatedPage | None:
-        with self._lock:
-            return self._pages.get((project, digest))
+        return self._pages.peek(project, digest)
 
     def prepare(self, project: str, keys: Sequence[ObjectKey]) -> None:
         absent = None if self._cache is None else self._cache.absent(project, keys)
-        wanted = keys if absent is None else [key for key in keys if key in absent or self._lacks_dates(project, key)]
+        wanted = (
+            keys if absent is None else [key for key in keys if key in absent or self._places.lacks_dates(project, key)]
+        )
         try:
             for start in range(0, len(wanted), KEYS_MAX):
-                self._locate(project, wanted[start : start + KEYS_MAX], missing_ok=True)
+                self._places.locate(project, wanted[start : start + KEYS_MAX], missing_ok=True)
         except Unavailable as error:  # whoever reads them meets it again, and is told
             _log.debug("places not learned: %s", error)
 
@@ -273,15 +210,57 @@ class ObjectReader:
             raise ReferenceForbidden("no references are followed here")
         return self._references.open(project, content.digest, reference)
 
+    def _read_recipe(self, source: RecipeSource, project: str, recipe: ObjectKey, part: Part) -> Bytes:
+        """A recipe, whose file's chunks in `part` come into memory in the same round trip."""
+        future: Future[Bytes] = Future()
+        with self._lock:
+            is_mine = (project, recipe) not in self._loading and (project, recipe) not in self._memory
+            if is_mine:
+                self._loading[project, recipe] = future
+        if not is_mine:
+            return self.read(project, recipe)
+        load = partial(self._load_recipe, source, project, part)
+        return self._load_mine(project, {recipe: future}, load)[recipe]
+
+    def _load_recipe(
+        self, source: RecipeSource, project: str, part: Part, keys: list[ObjectKey]
+    ) -> dict[ObjectKey, Bytes]:
+        held = self._cache.get(project, keys) if self._cache is not None else {}
+        stored = [] if held else source.read_with_chunks(project, keys[0].digest, *part)
+        try:
+            found = {key: verified(key, location, data) for key, location, data in stored}
+        except (DamagedObject, DamagedPack) as damaged:
+            _log.warning("reading again: %s", damaged)
+            found = {}
+        if keys[0] not in found:
+            return held or self._load(project, keys, beside=False)
+        self._remember(project, found)
+        if self._cache is not None:
+            self._cache.put(project, found)
+        return {keys[0]: found[keys[0]]}
+
+    def _bring(self, project: str, pages: Mapping[ObjectKey, Bytes]) -> None:
+        self._remember(project, pages)
+        if self._cache is not None:
+            self._cache.put(project, pages)
+
+    def _drop(self, project: str, key: ObjectKey) -> None:
+        with self._lock:
+            self._memory.drop((project, key))
+
     def _remember(self, project: str, objects: Mapping[ObjectKey, Bytes]) -> None:
         with self._lock:
             for key, data in objects.items():
-                if len(data) + 200 <= self._memory.maxsize:
-                    self._memory[project, key] = data
+                self._memory.add((project, key), data)
 
-    def _load_mine(self, project: str, mine: dict[ObjectKey, Future[Bytes]]) -> dict[ObjectKey, Bytes]:
+    def _load_mine(
+        self,
+        project: str,
+        mine: dict[ObjectKey, Future[Bytes]],
+        load: Callable[[list[ObjectKey]], dict[ObjectKey, Bytes]],
+    ) -> dict[ObjectKey, Bytes]:
         try:
-            loaded = self._load(project, list(mine))
+            loaded = load(list(mine))
         except BaseException as error:
             with self._lock:
                 for key in mine:
@@ -291,51 +270,61 @@ class ObjectReader:
             raise
         with self._lock:
             for key, data in loaded.items():
-                if len(data) + 200 <= self._memory.maxsize:
-                    self._memory[project, key] = data
+                self._memory.add((project, key), data)
                 del self._loading[project, key]
         for key, future in mine.items():
             future.set_result(loaded[key])
         return loaded
 
-    def _load(self, project: str, keys: list[ObjectKey]) -> dict[ObjectKey, Bytes]:
+    def _load(self, project: str, keys: list[ObjectKey], beside: bool) -> dict[ObjectKey, Bytes]:
         found = self._cache.get(project, keys) if self._cache is not None else {}
         with self._lock:
             for key in found:
                 self._use(project, key)
         absent = [key for key in keys if key not in found]
         for start in range(0, len(absent), KEYS_MAX):
-            fetched = self._fetch(project, absent[start : start + KEYS_MAX])
+            fetched = self._fetch(project, absent[start : start + KEYS_MAX], beside)
             if self._cache is not None:
                 self._cache.put(project, fetched)
+                self._keep(project, fetched, is_needed=not self._cache.room.takes_more)
             found.update(fetched)
         return found
 
-    def _fetch(self, project: str, keys: list[ObjectKey]) -> dict[ObjectKey, Bytes]:
+    def _keep(self, project: str, fetched: Mapping[ObjectKey, Bytes], *, is_needed: bool) -> None:
+        """Let memory hold what the full cache on disk did not take, as long as that takes nothing."""
+        with self._lock:
+            if not is_needed:
+                self._memory.keep_fewer(len(fetched))
+                return
+            for key, data in fetched.items():
+                self._memory.keep((project, key), data)
+
+    def _fetch(self, project: str, keys: list[ObjectKey], beside: bool) -> dict[ObjectKey, Bytes]:
         found: dict[ObjectKey, Bytes] = {}
         for attempt in range(LOCATE_ATTEMPTS):
             wanted = [key for key in keys if key not in found]
-            locations = self._locate(project, wanted)
+            locations = self._places.locate(project, wanted)
             spans = coalesce(locations)
             try:
-                for span in spans if self._windows is None else self._windows.widen(project, spans):
+                if beside and self._along is not None:
+                    spans = self._along.widen(project, spans)
+                for span in spans:
                     found.update(self._read_span(project, span))
                 break
             except PackVanished as vanished:
-                self._forget(project, wanted, locations)
+                self._places.forget(project, wanted, locations)
                 _log.info("the pack %s is gone; asking where its objects are now", vanished)
                 if attempt == LOCATE_ATTEMPTS - 1:
                     raise DamagedPack(f"the pack {vanished} is missing", hint="run artfs fsck") from None
+            finally:
+                if self._along is not None:
+                    self._along.end(project, spans)
         return found
 
     def _read_span(self, project: str, span: Span) -> dict[ObjectKey, Bytes]:
         if not span.extras:
             return self._read_objects(span)[0]
-        return self._read_claimed(project, span, self._claim(project, span))
-
-    def _read_claimed(
-        self, project: str, span: Span, claimed: dict[ObjectKey, Future[Bytes]]
-    ) -> dict[ObjectKey, Bytes]:
+        claimed = self._claim(project, span)
         extras: dict[ObjectKey, Bytes] = {}
         try:
             found, extras = self._read_objects(span)
@@ -343,7 +332,7 @@ class ObjectReader:
                 self._cache.put(project, extras)
             return found
         finally:
-            self._keep_extras(project, claimed, extras)
+            self._keep_extras(project, span, claimed, extras)
 
     def _claim(self, project: str, span: Span) -> dict[ObjectKey, Future[Bytes]]:
         """Let others wait for what a span takes along. What is held or on its way already is not taken again."""
@@ -356,17 +345,19 @@ class ObjectReader:
         return claimed
 
     def _keep_extras(
-        self, project: str, claimed: dict[ObjectKey, Future[Bytes]], extras: dict[ObjectKey, Bytes]
+        self, project: str, span: Span, claimed: dict[ObjectKey, Future[Bytes]], extras: dict[ObjectKey, Bytes]
     ) -> None:
+        if self._along is not None:
+            self._along.arrived(project, span, extras)
+        self._settle(project, claimed, extras)
+
+    def _settle(self, project: str, claimed: dict[ObjectKey, Future[Bytes]], extras: dict[ObjectKey, Bytes]) -> None:
+        """Give what was claimed to those who wait for it."""
         with self._lock:
             for key in claimed:
                 del self._loading[project, key]
                 if key in extras:
-                    self._ahead[project, key] = len(extras[key])
-                if key in extras and self._memory.currsize + len(extras[key]) + 200 <= self._memory.maxsize // 2:
-                    self._memory[project, key] = extras[key]  # without displacing what was asked for
-            while len(self._ahead) > AHEAD_MAX:
-                del self._ahead[next(iter(self._ahead))]
+                    self._memory.add_ahead((project, key), extras[key])
         for key, future in claimed.items():
             if key in extras:
                 future.set_result(extras[key])
@@ -374,12 +365,13 @@ class ObjectReader:
                 future.set_exception(_OthersFailed())
 
     def _use(self, project: str, key: ObjectKey) -> None:
-        """What was taken along is asked for. Under the lock."""
-        size_bytes = self._ahead.pop((project, key), 0) if self._ahead else 0
-        if size_bytes and self._windows is not None:
-            self._windows.used(size_bytes)
-        if size_bytes and self.replay is not None:
-            self.replay.used(project, key, size_bytes)
+        """What is at hand is asked for. Under the lock."""
+        if self._cache is not None and self._memory.keeps((project, key)):
+            self._cache.room.note_use(project, key)
+        if self._along is not None:
+            self._along.used(project, key)
+        if self.replay is not None:
+            self.replay.used(project, key)
 
     def _read_objects(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
         try:
@@ -390,6 +382,8 @@ class ObjectReader:
 
     def _decode_span(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
         """What was asked for, and what of the extras is sound."""
+        if not span.extras and span.end - span.offset >= APART_BYTES * len(span.objects):
+            return self._decode_apart(span), {}
         data = memoryview(self._packs.read(span.url, span.offset, span.end - span.offset))
         with self._lock:
             self._fetched_ranges += 1
@@ -407,37 +401,15 @@ class ObjectReader:
                 _log.warning("not taken along: %s", damaged)
         return found, extras
 
-    def _locate(
-        self, project: str, keys: Sequence[ObjectKey], *, missing_ok: bool = False, ask: bool = True
-    ) -> dict[ObjectKey, Location]:
+    def _decode_apart(self, span: Span) -> dict[ObjectKey, Bytes]:
+        """Large objects, each into memory of its own: without a copy, and what is dropped later frees its memory."""
+        pieces = self._packs.read_pieces(span.url, [(place.offset, place.stored_bytes) for _, place in span.objects])
         with self._lock:
-            known = {key: self._locations.get((project, key)) for key in keys}
-        if self._windows is not None:
-            for key, location in known.items():
-                if location is None and key.kind is not ObjectKind.TREE:  # whose times only the registry knows
-                    known[key] = self._windows.place(project, key)
-        unknown = [key for key, location in known.items() if location is None]
-        if unknown and ask:
-            answers = self._registry.objects.locate(project, unknown)
-            with self._lock:
-                for key, location in zip(unknown, answers, strict=True):
-                    if location is not None:
-                        known[key] = self._locations[project, key] = location
-            self._keep_dates(project, {key: known[key] for key in unknown if key.kind is ObjectKind.TREE})
-        located = {key: location for key, location in known.items() if location is not None}
-        if not missing_ok and len(located) != len(known):
-            key = next(key for key, location in known.items() if location is None)
-            raise ObjectMissing(f"the {key} is not stored in project {project!r}", hint="was its version deleted?")
-        return located
-
-    def _forget(self, project: str, keys: Iterable[ObjectKey], locations: dict[ObjectKey, Location]) -> None:
-        """What was believed of where `keys` are is no longer so."""
-        with self._lock:
-            for key in keys:
-                self._locations.pop((project, key), None)
-        if self._windows is not None:
-            for url in {location.url for location in locations.values()}:
-                self._windows.forget(url)
+            self._fetched_ranges += 1
+            self._fetched_bytes += span.end - span.offset
+        return {
+            key: verified(key, location, piece) for (key, location), piece in zip(span.objects, pieces, strict=True)
+        }
 
 
 class _Fetching:
@@ -447,18 +419,27 @@ class _Fetching:
         self._reader = reader
 
     def places(self, project: str, keys: Sequence[ObjectKey], *, ask: bool) -> dict[ObjectKey, Location]:
-        return self._reader._locate(project, keys, missing_ok=True, ask=ask)
+        return self._reader._places.locate(project, keys, missing_ok=True, ask=ask)
 
     def lacking(self, project: str, keys: Sequence[ObjectKey]) -> Iterable[ObjectKey]:
         cache = self._reader._cache
-        return keys if cache is None else cache.absent(project, keys)
+        if cache is None:
+            return keys
+        return cache.absent(project, keys) if cache.room.takes_more else ()
 
     def claim(self, project: str, span: Span) -> dict[ObjectKey, Future[Bytes]]:
         return self._reader._claim(project, span)
 
     def take_along(self, project: str, span: Span, claimed: dict[ObjectKey, Future[Bytes]]) -> None:
-        if claimed:
-            self._reader._read_claimed(project, span, claimed)
+        extras: dict[ObjectKey, Bytes] = {}
+        reader = self._reader
+        try:
+            if claimed:
+                extras = reader._read_objects(span)[1]
+            if reader._cache is not None:
+                reader._cache.put(project, extras)
+        finally:
+            reader._settle(project, claimed, extras)
 
 
 def verified(key: ObjectKey, location: Location, stored: Bytes) -> Bytes:
@@ -475,12 +456,3 @@ def verified(key: ObjectKey, location: Location, stored: Bytes) -> Bytes:
 def _stored(data: memoryview, span: Span, location: Location) -> memoryview:
     start = location.offset - span.offset
     return data[start : start + location.stored_bytes]
-
-
-def _location_weight(location: Location) -> int:
-    """A location in units of LOCATION_BYTES: that of a tree page carries the times of its entries."""
-    return 1 + len(location.times) // LOCATION_BYTES
-
-
-def _page_weight(dated: DatedPage) -> int:
-    return len(dated.page) + 16

@@ -6,25 +6,43 @@ Knows nothing of objects. A source is asked for ranges and answers exactly so ma
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from artfs.errors import DamagedPack, StorageFailed
+from artfs.model.digest import Digest, ObjectKey
 from artfs.store.durable import storage_error
 from artfs.store.packs import PackName, PackStore
 from artfs.vfs.ports import Bytes
+from artfs.wire.records import Location
 
 
 class PackVanished(Exception):
     """The pack was rewritten or deleted since it was located: locate again."""
 
 
+Places = Sequence[tuple[int, int]]
+"""Offsets and lengths, each behind the end of the one before, and close to it."""
+
+
 class PackSource(Protocol):
     def read(self, url: str, offset: int, length: int) -> Bytes:
         """Exactly `length` bytes. Raises PackVanished, DamagedPack for a short pack, StorageFailed."""
 
+    def read_pieces(self, url: str, places: Places) -> list[Bytes]:
+        """The bytes at each of `places`, read at once, each in memory of its own. Raises what `read` raises."""
+
     def close(self) -> None: ...
+
+
+class RecipeSource(Protocol):
+    """Large files' recipes where a round trip is dear."""
+
+    def read_with_chunks(
+        self, project: str, recipe: Digest, offset: int, length: int
+    ) -> list[tuple[ObjectKey, Location, Bytes]]:
+        """A recipe and chunks of a part of its file, perhaps not all, as they are stored; nothing where that cannot be had."""
 
 
 class LocalPacks:
@@ -49,6 +67,9 @@ class LocalPacks:
         finally:
             os.close(fd)
 
+    def read_pieces(self, url: str, places: Places) -> list[Bytes]:
+        return [self.read(url, offset, length) for offset, length in places]
+
     def close(self) -> None:
         pass
 
@@ -69,6 +90,9 @@ class StoredPacks:
             raise DamagedPack(f"the pack {pack_id} ends before byte {offset + length}", hint="run artfs fsck")
         return data
 
+    def read_pieces(self, url: str, places: Places) -> list[Bytes]:
+        return [self.read(url, offset, length) for offset, length in places]
+
     def close(self) -> None:
         pass
 
@@ -80,13 +104,19 @@ class PackSources:
         self._sources = sources
 
     def read(self, url: str, offset: int, length: int) -> Bytes:
+        return self._source(url).read(url, offset, length)
+
+    def read_pieces(self, url: str, places: Places) -> list[Bytes]:
+        return self._source(url).read_pieces(url, places)
+
+    def _source(self, url: str) -> PackSource:
         scheme = url.partition(":")[0]
         source = self._sources.get(scheme)
         if source is None:
             raise StorageFailed(
                 f"a pack is at a URL that begins {scheme!r}, which cannot be read here", hint="upgrade artfs"
             )
-        return source.read(url, offset, length)
+        return source
 
     def close(self) -> None:
         for source in self._sources.values():

@@ -17,9 +17,10 @@ class Span:
     Attributes:
         objects: what was asked for.
         extras: what else is in the range, and is taken along.
+        window: the range that was widened for them, as (start, end).
     """
 
-    __slots__ = ("end", "extras", "objects", "offset", "url")
+    __slots__ = ("end", "extras", "objects", "offset", "url", "window")
 
     def __init__(self, key: ObjectKey, location: Location) -> None:
         self.url = location.url
@@ -27,6 +28,7 @@ class Span:
         self.end = location.offset + location.stored_bytes
         self.objects = [(key, location)]
         self.extras: list[tuple[ObjectKey, Location]] = []
+        self.window = (self.offset, self.end)
 
     def take(self, key: ObjectKey, location: Location) -> bool:
         """Grow by an object that follows closely; False if it does not."""

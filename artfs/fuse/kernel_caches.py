@@ -1,4 +1,4 @@
-"""Telling the kernel to forget, through pyfuse3: the `vfs.kernel.KernelCaches` of a mount.
+"""Telling the kernel what to forget and what to keep, through pyfuse3: the `vfs.kernel.KernelCaches` of a mount.
 
 Names are forgotten by pyfuse3's own thread, because the kernel may make it wait for a request under way; the rest never waits.
 """
@@ -25,6 +25,11 @@ class PyfuseCaches:
 
     def forget_content(self, inode: int) -> None:
         self._forget(inode, attr_only=False)
+
+    def store_content(self, inode: int, data: bytes | memoryview) -> None:
+        if self.mounted:
+            with contextlib.suppress(OSError):  # the kernel asks for it, if it wants it
+                pyfuse3.notify_store(inode, 0, data)  # type: ignore[arg-type]  # any buffer will do
 
     def _forget(self, inode: int, *, attr_only: bool) -> None:
         if self.mounted:

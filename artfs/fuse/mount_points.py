@@ -41,6 +41,16 @@ def mounted_at(path: Path) -> str | None:
     return found
 
 
+def device_of(path: Path) -> str | None:
+    """The device number (`0:55`) of what is mounted exactly at `path`, or None. Never touches the mount itself."""
+    found = None
+    for line in _MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        fields = line.partition(" - ")[0].split(" ")
+        if _unescape(fields[4]) == str(path):
+            found = fields[2]
+    return found
+
+
 def mounts_of_artfs() -> list[Path]:
     """Where artfs is mounted, dead mounts included."""
     paths = []

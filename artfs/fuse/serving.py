@@ -30,9 +30,11 @@ from artfs.fuse import mount_points
 from artfs.fuse.backend import Backend, OpenBackend
 from artfs.fuse.control_server import serve_control
 from artfs.fuse.kernel_caches import PyfuseCaches
+from artfs.fuse.kernel_read_ahead import raise_read_ahead
 from artfs.fuse.mount_options import MountOptions
 from artfs.fuse.mount_records import MountRecord, MountRecords, process_started_ticks
 from artfs.fuse.operations import FuseOperations
+from artfs.fuse.request_loop import answer_requests
 from artfs.fuse.running_runs import Ancestry
 from artfs.fuse.tracking import TRACK, Tracking
 from artfs.vfs.door import Door
@@ -128,8 +130,9 @@ async def _serve(request: MountRequest, backend: Backend, ready: Callable[[], No
                 nursery.start_soon(_keep_running, name, task)
             kernel.mounted = True
             _log.info("mounted %s at %s", request.registry, request.mountpoint)
+            nursery.start_soon(raise_read_ahead, request.mountpoint)
             nursery.start_soon(_call, ready)
-            await pyfuse3.main(min_tasks=IDLE_TASKS, max_tasks=REQUESTS_MAX)
+            await answer_requests(IDLE_TASKS, REQUESTS_MAX)
             nursery.cancel_scope.cancel()
     finally:
         began, kernel.mounted = kernel.mounted, False

@@ -38,6 +38,7 @@ class EntryKind(IntEnum):
     REFERENCE = 5  # the digest is that of a chunk which describes bytes somewhere else
 
 
+_KINDS = {int(kind): kind for kind in EntryKind}
 _FILES = (EntryKind.FILE, EntryKind.LARGE_FILE, EntryKind.REFERENCE)
 _FLAGS = frozenset((*EntryKind, *(kind | _EXECUTABLE for kind in _FILES)))  # what a byte of `kinds` may be
 
@@ -158,7 +159,7 @@ class LeafPage:
 
     # One column's value without making an Entry: what listing a million names is made of.
     def kind(self, i: int) -> EntryKind:
-        return EntryKind(self._row.kinds[i] & 0xF)
+        return _KINDS[self._row.kinds[i] & 0xF]
 
     def size_bytes(self, i: int) -> int:
         return self._row.sizes[i]

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
 from artfs.errors import DamagedObject, InvalidValue, ObjectMissing
 from artfs.model import codec
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
+from artfs.model.recipe import decode_recipe
 from artfs.registry.catalog import find_project
 from artfs.registry.database import Transaction, rows_in
 from artfs.registry.resources import Resources
 from artfs.store.packs import PackName
 from artfs.wire.records import Location
 from artfs.wire.service import KEYS_MAX
+
+BEGINNING_BYTES_MAX = 4 << 20
+BEGINNING_CHUNKS_MAX = 64
 
 RawKey = tuple[int, bytes]
 """Kind and digest as stored; equal to the ObjectKey of the same."""
@@ -25,6 +30,14 @@ class Stored(NamedTuple):
     id: int
     size_bytes: int
     created_at_ns: int
+
+
+class StoredObject(NamedTuple):
+    """An object's bytes as they are stored, and where."""
+
+    key: ObjectKey
+    location: Location
+    data: bytes
 
 
 def check_keys(keys: Sequence[ObjectKey]) -> None:
@@ -83,6 +96,45 @@ class Objects:
                     url = self._store.url(PackName(of.uid, pack_id))
                     found[kind, digest] = Location(size, codec, url, start, stored, created_at, times or b"")
         return [found.get(key) for key in keys]
+
+    def read_beginning(self, project: str, recipe: Digest, offset: int, length: int) -> list[StoredObject]:
+        """A recipe and the chunks with `length` bytes of its file from `offset`, as they are stored, unverified.
+
+        Of the chunks, those from the first on that are there and have BEGINNING_BYTES_MAX in all. Raises ObjectMissing,
+        DamagedObject, and FileNotFoundError for a pack that was rewritten meanwhile.
+        """
+        key = ObjectKey(ObjectKind.RECIPE, recipe)
+        found = self._read_stored(project, [key])
+        if not found:
+            raise ObjectMissing(f"the {key} is not stored in project {project!r}", hint="was its version deleted?")
+        data = codec.decode(found[0].location.codec, found[0].data, found[0].location.size_bytes)
+        spans = decode_recipe(bytes(data)).spans(offset, length)
+        chunks = [ObjectKey(ObjectKind.CHUNK, span.digest) for span in islice(spans, BEGINNING_CHUNKS_MAX)]
+        return found + self._read_stored(project, chunks)
+
+    def _read_stored(self, project: str, keys: Sequence[ObjectKey]) -> list[StoredObject]:
+        """The beginning of `keys` that is stored, up to BEGINNING_BYTES_MAX but at least one."""
+        with self._database.read() as tx:
+            of = find_project(tx, project)
+            places: dict[RawKey, tuple[Any, ...]] = {
+                (kind, row[0]): row
+                for kind, digests in digests_by_kind(keys).items()
+                for row in rows_in(tx, _LOCATE, (of.id, kind), digests)
+            }
+        found: list[StoredObject] = []
+        left_bytes = BEGINNING_BYTES_MAX
+        for key in keys:
+            place = places.get(key)
+            if place is None:
+                break
+            _, size, how, pack_id, start, stored, created_at, _ = place
+            left_bytes -= stored
+            if left_bytes < 0 and found:
+                break
+            name = PackName(of.uid, pack_id)
+            location = Location(size, how, self._store.url(name), start, stored, created_at, b"")
+            found.append(StoredObject(key, location, self._store.read(name, start, stored)))
+        return found
 
     def read(self, project: str, key: ObjectKey) -> bytes:
         """An object's bytes, verified. Raises ObjectMissing and DamagedObject."""

@@ -24,6 +24,7 @@ from artfs.server import (
     metrics,
     object_routes,
     pack_routes,
+    recipe_routes,
     run_routes,
 )
 from artfs.server.access_log import RequestLog
@@ -42,6 +43,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *deletion_routes.OPERATIONS,
     *object_routes.OPERATIONS,
     *pack_routes.OPERATIONS,
+    *recipe_routes.OPERATIONS,
     *change_routes.OPERATIONS,
     *run_routes.OPERATIONS,
 )

@@ -7,11 +7,14 @@ Owner of the timers: the event loop. What a request means is the application's b
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import ClassVar
 
+import anyio.to_thread
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from artfs.server.file_parts import FilePart, Sending
 from artfs.server.settings import ServerSettings
 from artfs.wire import json
 from artfs.wire.http import ErrorBody
@@ -29,6 +32,8 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         super().connection_made(transport)
+        if transport.get_extra_info("sslcontext") is None:
+            self.app = Sending(self.app, self._send_file)
         self._header_timer = self.loop.call_later(self.settings.header_s, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -66,6 +71,38 @@ class Connection(H11Protocol):
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(_REFUSED)}\r\n"
         self.transport.write(head.encode() + b"connection: close\r\n\r\n" + _REFUSED)
         self.transport.close()
+
+    async def _send_file(self, part: FilePart) -> None:
+        """Send a part of a body beside the transport, which has nothing of its own to send meanwhile."""
+        if self.cycle.disconnected or self.transport.is_closing():
+            return
+        self.conn.send_with_data_passthrough(h11.Data(data=part))  # type: ignore[arg-type]  # h11 only asks for the length
+        sock = os.dup(self.transport.get_extra_info("socket").fileno())  # the loop takes no reader of a transport's own
+        try:
+            async with asyncio.timeout(self.settings.stall_s) as stall:
+                await self._sent()
+                while await anyio.to_thread.run_sync(part.send_to, sock):  # a thread, since a disk may be slow
+                    stall.reschedule(self.loop.time() + self.settings.stall_s)
+                    await self._wait_writable(sock)
+        except (OSError, TimeoutError):  # the client is gone, or takes nothing
+            self.transport.abort()
+        finally:
+            os.close(sock)
+
+    async def _sent(self) -> None:
+        """Until the transport has sent what it has, such as the head of an answer."""
+        pause_s = 0.0
+        while self.transport.get_write_buffer_size():  # the transport tells nobody
+            await asyncio.sleep(pause_s)
+            pause_s = 0.001
+
+    async def _wait_writable(self, sock: int) -> None:
+        writable = self.loop.create_future()
+        self.loop.add_writer(sock, lambda: None if writable.done() else writable.set_result(None))
+        try:
+            await writable
+        finally:
+            self.loop.remove_writer(sock)
 
     def _stop_header_timer(self) -> None:
         if self._header_timer is not None:

@@ -41,10 +41,10 @@ def _keys(call: Call) -> list[ObjectKey]:
 def locate(call: Call) -> Places:
     project = call.path["project"]
     locations = call.registry.objects.locate(project, _keys(call))
-    return Places.of([None if one is None else _public(project, one) for one in locations])
+    return Places.of([None if one is None else public_location(project, one) for one in locations])
 
 
-def _public(project: str, location: Location) -> Location:
+def public_location(project: str, location: Location) -> Location:
     """A place as a client reaches it: a store of this machine's is reached through this server."""
     if location.url.startswith(("http://", "https://")):
         return location
@@ -159,7 +159,7 @@ def get_pages(call: Call) -> Pages:
             if place is not None and (not sent or place.size_bytes <= left_bytes) and len(sent) < PAGES_MAX:
                 data = _page(call, project, key)
                 left_bytes -= len(data)
-                sent.append((SentPage(bytes(key.digest), data), _public(project, place)))
+                sent.append((SentPage(bytes(key.digest), data), public_location(project, place)))
                 below.extend(child for child in decode_page(data).children() if child.kind is ObjectKind.TREE)
         level = list(dict.fromkeys(below))[:PAGES_MAX]
     if not sent:

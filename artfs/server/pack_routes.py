@@ -6,10 +6,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from artfs.errors import PathNotFound
+from artfs.server.file_parts import FileResponse
 from artfs.server.object_routes import parse_id
 from artfs.server.ranges import IMMUTABLE, etag_of, ranged
 from artfs.server.routes import Call, Operation
 from artfs.server.service import Service
+from artfs.store.pack_bytes import LocalPackBytes
 from artfs.store.packs import ID_BYTES, PackName
 
 
@@ -22,15 +24,21 @@ async def get_pack(service: Service, request: Request, call: Call) -> Response:
         return RedirectResponse(url, 307)
     etag = etag_of(pack_id.hex())
     try:
-        size_bytes = await service.run(store.size_bytes, name)
-        return await _answer(service, request, name, size_bytes, etag)
+        return await _answer(service, request, name, etag)
     except FileNotFoundError:
         raise PathNotFound(f"there is no pack {pack_id.hex()}", hint="locate its objects again") from None
 
 
-async def _answer(service: Service, request: Request, name: PackName, size_bytes: int, etag: str) -> Response:
+async def _answer(service: Service, request: Request, name: PackName, etag: str) -> Response:
     store = service.registry.resources.store
-    if service.settings.accel_prefix and store.url(name).startswith("file:"):
+
+    async def part(offset: int, length: int) -> bytes:
+        return await service.run(store.read, name, offset, length)
+
+    if not store.url(name).startswith("file:"):
+        return await ranged(request, await service.run(store.size_bytes, name), etag, part)
+    if service.settings.accel_prefix:
+        await service.run(store.size_bytes, name)  # that it is there
         path = store.internal_path(name)
         return Response(
             headers={
@@ -40,11 +48,15 @@ async def _answer(service: Service, request: Request, name: PackName, size_bytes
             },
             media_type="application/octet-stream",
         )
-
-    async def part(offset: int, length: int) -> bytes:
-        return await service.run(store.read, name, offset, length)
-
-    return await ranged(request, size_bytes, etag, part)
+    pack = await service.run(store.open, name)
+    response: Response | None = None
+    try:
+        file = pack if isinstance(pack, LocalPackBytes) else None
+        response = await ranged(request, pack.size_bytes, etag, part, file)
+        return response
+    finally:
+        if not isinstance(response, FileResponse):
+            pack.close()
 
 
 def _name(service: Service, call: Call, project: str, pack_id: bytes) -> PackName:

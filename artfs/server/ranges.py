@@ -10,8 +10,11 @@ from starlette.responses import Response, StreamingResponse
 
 from artfs.errors import InvalidValue, StorageFailed
 from artfs.server.errors import error_response
+from artfs.server.file_parts import FileResponse, takes_file_parts
+from artfs.store.pack_bytes import LocalPackBytes
 
 PART_BYTES = 1 << 20
+SENT_BY_KERNEL_BYTES = 128 << 10  # less is quicker read and sent with the head
 IMMUTABLE = "private, max-age=31536000, immutable"
 
 Read = Callable[[int, int], Awaitable[bytes]]
@@ -46,8 +49,10 @@ def parse_range(text: str, size_bytes: int) -> ByteRange | None:
     return ByteRange(int(first), max(int(first), end))
 
 
-async def ranged(request: Request, size_bytes: int, etag: str, read: Read) -> Response:
-    """The answer to a GET or HEAD of an immutable body."""
+async def ranged(
+    request: Request, size_bytes: int, etag: str, read: Read, file: LocalPackBytes | None = None
+) -> Response:
+    """The answer to a GET or HEAD of an immutable body; of one in a `file`, perhaps a `FileResponse`, which closes it."""
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": IMMUTABLE}
     matches = [part.strip() for part in request.headers.get("if-none-match", "").split(",")]
     if etag in matches or "*" in matches:
@@ -69,6 +74,8 @@ async def ranged(request: Request, size_bytes: int, etag: str, read: Read) -> Re
     status = 200 if wanted is None else 206
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type="application/octet-stream")
+    if file is not None and end - start >= SENT_BY_KERNEL_BYTES and takes_file_parts(request.scope):
+        return FileResponse(file, start, end, status, headers, "application/octet-stream")
     if end - start <= PART_BYTES:
         return Response(await _exactly(read, start, end), status, headers, media_type="application/octet-stream")
     return StreamingResponse(_parts(read, start, end), status, headers, media_type="application/octet-stream")

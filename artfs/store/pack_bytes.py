@@ -48,6 +48,9 @@ class LocalPackBytes:
         with reported("read the pack", self.path):
             return os.pread(self._fd, length, offset)
 
+    def fileno(self) -> int:
+        return self._fd
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 FOREVER_S = 365 * 24 * 3600.0
 STAGED_BIT = 1 << 62
@@ -46,8 +47,7 @@ class AttributeChange:
     mtime_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who asks: the process behind the system call."""
 
     uid: int

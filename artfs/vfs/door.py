@@ -21,6 +21,7 @@ class Lane(Enum):
 
     METADATA = "metadata"  # registry queries
     CONTENT = "content"  # reading objects, wherever they are
+    AHEAD = "ahead"  # reading what readers in order will want
     REFERENCES = "references"  # reading what references refer to: others' servers, however slow
     LOCAL = "local"  # reading what is on local disk: never waits for a registry
     FEED = "feed"  # the one call that waits for changes
@@ -31,6 +32,7 @@ class Lane(Enum):
 THREADS = {
     Lane.METADATA: 4,
     Lane.CONTENT: 8,
+    Lane.AHEAD: 8,
     Lane.REFERENCES: 8,
     Lane.LOCAL: 8,
     Lane.FEED: 1,

@@ -27,6 +27,7 @@ from artfs.vfs.staging_port import StagedXattrs, StagingArea
 from artfs.vfs.tree_nodes import TreeNodes
 from artfs.vfs.tree_pages import TreePages
 from artfs.vfs.uses import NoRuns, Processes, Uses
+from artfs.vfs.version_files import VersionFiles
 from artfs.vfs.version_xattrs import VersionXattrs
 from artfs.vfs.view import View
 from artfs.wire.service import Registry
@@ -61,11 +62,14 @@ class Filesystem:
         tree = TreeNodes(pages, inodes, view)
         catalog = CatalogNodes(CatalogParts(registry, door, inodes, view, staging, known))
         self._reader = ContentReader(source, pages, door)
-        self._watcher = AliasWatcher(registry, door, inodes, kernel or NoKernel(), waits=known is not None)
+        kernel = kernel or NoKernel()
+        self._watcher = AliasWatcher(registry, door, inodes, kernel, waits=known is not None)
         self.uses = uses = Uses(inodes, processes or NoRuns(), registry, door)
         self.names = Names(catalog, tree, inodes, staging, view, self._watcher.moved_here, uses)
         self.attributes = NodeAttributes(registry, tree, inodes, staging, view, door)
-        self.handles = Handles(catalog, tree, self._reader, inodes, staging, view, uses)
+        self.handles = Handles(
+            catalog, tree, VersionFiles(tree, self._reader, kernel, uses), inodes, staging, view, uses
+        )
         self.xattrs = Xattrs(VersionXattrs(registry, door, inodes, tree, self._reader, view), staging, view)
 
     def background_tasks(self) -> dict[str, Callable[[], Awaitable[None]]]:

@@ -1,4 +1,4 @@
-"""Open files and directories. Files of versions are read here; what is in a draft is passed on by the handle's STAGED_BIT.
+"""Open files and directories: a call goes to a draft, by the STAGED_BIT of inode and handle, or to a version.
 
 Owner of the handles: the event loop. A handle names what it opened itself, so it outlives aliases and names.
 """
@@ -10,18 +10,16 @@ import os
 from itertools import count
 from typing import Protocol, TypeVar
 
-from artfs.model.content import FileContent
-from artfs.model.tree import EntryKind
 from artfs.vfs.attributes import STAGED_BIT, Attributes, Caller
 from artfs.vfs.catalog import CatalogNodes
 from artfs.vfs.inodes import Inodes, is_node
 from artfs.vfs.kernel import DirectoryBuffer
 from artfs.vfs.nodes import VersionNode
 from artfs.vfs.ports import Bytes
-from artfs.vfs.reading import ContentReader, OpenFile
 from artfs.vfs.staging_port import StagedHandles, StagingArea
 from artfs.vfs.tree_nodes import TreeNodes
 from artfs.vfs.uses import Uses
+from artfs.vfs.version_files import VersionFiles
 from artfs.vfs.view import View
 
 _CHANGING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
@@ -42,7 +40,7 @@ class Handles:
         self,
         catalog: CatalogNodes,
         tree: TreeNodes,
-        reader: ContentReader,
+        files: VersionFiles,
         inodes: Inodes,
         staging: StagingArea | None,
         view: View,
@@ -50,13 +48,12 @@ class Handles:
     ) -> None:
         self._catalog = catalog
         self._tree = tree
-        self._reader = reader
+        self._files = files
         self._inodes = inodes
         self._staging = staging
         self._view = view
         self._uses = uses
         self._numbers = count(1)
-        self._files: dict[int, OpenFile] = {}
         self._directories: dict[int, OpenDirectory] = {}
 
     async def open(self, inode: int, flags: int, caller: Caller) -> int:
@@ -69,14 +66,7 @@ class Handles:
             raise OSError(errno.EISDIR, "a directory")
         if flags & _CHANGING:
             raise OSError(errno.EROFS, "versions never change")
-        found = await self._tree.found(inode)
-        entry = found.entry
-        if entry.kind is EntryKind.DIRECTORY:
-            raise OSError(errno.EISDIR, "a directory")
-        if entry.kind is EntryKind.SYMLINK:
-            raise OSError(errno.ELOOP, "a symbolic link")
-        self._uses.note_used(found.leaf.key.origin, caller.pid)
-        return self._keep(self._files, OpenFile(found.leaf.key, found.position, FileContent.of(entry)))
+        return await self._files.open(inode, caller.pid)
 
     async def create(self, parent: int, name: str, mode: int, flags: int, caller: Caller) -> tuple[int, Attributes]:
         self._view.require_writable()
@@ -89,7 +79,7 @@ class Handles:
     async def read(self, handle: int, offset: int, size_bytes: int) -> Bytes:
         if handle & STAGED_BIT:
             return await self._area().read(handle, offset, size_bytes)
-        return await self._reader.read(_held(self._files, handle), offset, size_bytes)
+        return await self._files.read(handle, offset, size_bytes)
 
     async def write(self, handle: int, offset: int, data: bytes) -> int:
         if handle & STAGED_BIT:
@@ -104,7 +94,7 @@ class Handles:
         if handle & STAGED_BIT:
             await self._area().release(handle)
         else:
-            self._files.pop(handle, None)
+            self._files.release(handle)
 
     async def open_directory(self, inode: int) -> int:
         if inode & STAGED_BIT:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from artfs.vfs.attributes import Attributes
+from artfs.vfs.ports import Bytes
 
 
 class DirectoryBuffer(Protocol):
@@ -24,7 +25,7 @@ class DirectoryBuffer(Protocol):
 
 
 class KernelCaches(Protocol):
-    """What the kernel is told to forget. Requests are queued; errors are logged, never raised."""
+    """What the kernel is told to forget or to keep. Requests are queued; errors are logged, never raised."""
 
     def forget_entry(self, parent: int, name: str) -> None:
         """The next path walk through `name` asks again."""
@@ -33,6 +34,9 @@ class KernelCaches(Protocol):
     def forget_content(self, inode: int) -> None:
         """Drop cached pages as well."""
 
+    def store_content(self, inode: int, data: Bytes) -> None:
+        """Keep the whole content of a file. No handle of the inode may be open: see `page_pushes`."""
+
 
 class NoKernel:
     """Kernel caches of a filesystem that is not mounted."""
@@ -40,3 +44,4 @@ class NoKernel:
     def forget_entry(self, parent: int, name: str) -> None: ...
     def forget_attributes(self, inode: int) -> None: ...
     def forget_content(self, inode: int) -> None: ...
+    def store_content(self, inode: int, data: Bytes) -> None: ...

@@ -1,6 +1,6 @@
 """What the filesystem needs from below, as protocols; `artfs.assemble` plugs the client in.
 
-Everything here is synchronous and safe from any thread. Methods named `peek_*` never block and may be called on the event
+Everything here is synchronous and safe from any thread. Methods named `peek*` never block and may be called on the event
 loop; all others go through `door.Door`.
 """
 
@@ -18,6 +18,8 @@ from artfs.wire.records import ArtifactRecord, ProjectRecord, SealRequest, SealR
 from artfs.wire.times import PageTimes
 
 Bytes = bytes | memoryview
+Part = tuple[int, int]
+"""An offset in a file, and so many bytes from there."""
 
 
 class NotRemembered(Exception):
@@ -65,12 +67,18 @@ class OpenReference(Protocol):
 class ObjectSource(Protocol):
     """Verified objects by digest. Raises ObjectMissing, DamagedObject, StorageFailed or RegistryUnavailable."""
 
-    def read(self, project: str, key: ObjectKey) -> Bytes: ...
-    def read_many(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
-        """Several objects with as few requests as possible, in the order of `keys`."""
+    def read(self, project: str, key: ObjectKey, *, part: Part | None = None) -> Bytes:
+        """One object. Of a recipe, the chunks of that part of its file may come into memory with it."""
+
+    def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True) -> list[Bytes]:
+        """Several objects with as few requests as possible, in the order of `keys`.
+
+        Args:
+            beside: whether what is stored beside them may be fetched with them.
+        """
 
     def peek(self, project: str, key: ObjectKey) -> Bytes | None:
-        """The object if it is in memory."""
+        """The object if it is in memory, or small and on this machine where no disk has to be waited for."""
 
     @property
     def has_cache(self) -> bool:

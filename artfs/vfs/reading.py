@@ -2,7 +2,7 @@
 
 What is on this machine is read in a lane of its own. Decides what is fetched beside what was asked for: a directory that is
 read learns where all its files are stored, files read one after another are fetched in batches, and a large file read in
-order has its next chunk fetched while the last one is served. Bytes arrive verified from the source. Owner of the mutable
+order is fetched ahead of its reader (`read_ahead`). Bytes arrive verified from the source. Owner of the mutable
 things here (recipes, what was prepared): the event loop.
 """
 
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
 
-import trio
 from cachetools import LRUCache
 
 from artfs.errors import ArtfsError, DamagedObject, ObjectMissing
@@ -22,6 +23,7 @@ from artfs.model.tree import EntryKind, LeafPage
 from artfs.vfs.door import Door, Lane
 from artfs.vfs.page_numbers import PageKey
 from artfs.vfs.ports import Bytes, ObjectSource, OpenReference
+from artfs.vfs.read_ahead import Piece, ReadAhead, Stream
 from artfs.vfs.read_order import ReadOrder
 from artfs.vfs.tree_pages import TreePages
 from artfs.wire.service import KEYS_MAX
@@ -31,8 +33,6 @@ PREPARE_AFTER = 16  # reads at random in a page before learning the places of al
 PREPARED_MAX = 4096  # directories' pages and windows of large files whose places were learned
 PREPARE_CHUNKS = 256  # chunks of a large file whose places are learned at once
 BATCH_BYTES_MAX = 4 << 20  # of neighbouring small files fetched at once
-READ_AHEAD_TASKS = 2
-READ_AHEAD_WAITING = 8
 
 Prepare = Callable[[], Sequence[ObjectKey]]
 """What is about to be read; called behind the door."""
@@ -43,16 +43,17 @@ _log = logging.getLogger(__name__)
 class OpenFile:
     """An open file of a version. It names its content itself, so that it keeps reading what it opened."""
 
-    __slots__ = ("ahead", "content", "next_offset", "page", "position", "project", "reference")
+    __slots__ = ("content", "inode", "page", "position", "project", "reference", "stream", "watched")
 
-    def __init__(self, page: PageKey, position: int, content: FileContent) -> None:
+    def __init__(self, inode: int, page: PageKey, position: int, content: FileContent) -> None:
+        self.inode = inode
         self.project = page.project
         self.page = page.shared
         self.position = position
         self.content = content
-        self.next_offset = 0  # where a reader in order goes on
-        self.ahead: Digest | None = None  # the chunk fetched ahead last
+        self.stream = Stream()
         self.reference: OpenReference | None = None  # of a REFERENCE, once it is read
+        self.watched = True  # for whether it is read at all: see `page_pushes`
 
 
 class ContentReader:
@@ -65,7 +66,7 @@ class ContentReader:
         self._recipes: LRUCache[tuple[str, Digest], Recipe] = LRUCache(RECIPE_CHUNKS_MAX, getsizeof=len)
         self._prepared: LRUCache[tuple[PageKey | Digest, int], int] = LRUCache(PREPARED_MAX)
         self._order = ReadOrder()
-        self._wanted, self._queue = trio.open_memory_channel[tuple[str, ObjectKey]](READ_AHEAD_WAITING)
+        self._ahead = ReadAhead()
 
     async def read(self, file: OpenFile, offset: int, size_bytes: int) -> Bytes:
         """At most `size_bytes` from `offset`, fewer only at the end of the file. Raises OSError ESTALE, Damaged, Unavailable."""
@@ -80,6 +81,13 @@ class ContentReader:
         except ObjectMissing as missing:
             await self._pages.check_alive(file.project, file.page)
             raise missing from None
+
+    def at_hand(self, file: OpenFile) -> Bytes | None:
+        """The whole content of a file that is one chunk, if nothing has to be waited for."""
+        if file.content.kind is not EntryKind.FILE:
+            return None
+        data = self._source.peek(file.project, file.content.key)
+        return data if data is not None and len(data) == file.content.size_bytes else None
 
     async def digest(self, file: OpenFile) -> Digest | None:
         """SHA-256 of the whole file; None for a reference to what nobody has read."""
@@ -98,9 +106,7 @@ class ContentReader:
 
     async def run(self) -> None:
         """Fetch what readers will want next, until cancelled. One task of the mount."""
-        async with trio.open_nursery() as nursery:
-            for _ in range(READ_AHEAD_TASKS):
-                nursery.start_soon(self._fetch_ahead)
+        await self._ahead.run()
 
     def status(self) -> dict[str, int]:
         return {"recipes": len(self._recipes), "recipe_chunks": int(self._recipes.currsize)}
@@ -116,7 +122,8 @@ class ContentReader:
                 data = held[0]
             else:
                 neighbours = self._neighbours(file, page, in_order=count > 1)
-                data = await self._door.run(Lane.CONTENT, self._fetch_first, file.project, keys, neighbours)
+                with self._ahead.others_first():
+                    data = await self._door.run(Lane.CONTENT, self._fetch_first, file.project, keys, neighbours)
         if len(data) != file.content.size_bytes:
             raise DamagedObject(f"{file.content.key} is {len(data)} bytes where {file.content.size_bytes} belong")
         return data if not offset and len(data) <= size_bytes else memoryview(data)[offset : offset + size_bytes]
@@ -149,17 +156,16 @@ class ContentReader:
         return lambda: [key for key in page.children() if key.kind is not ObjectKind.TREE][:KEYS_MAX]
 
     async def _read_large(self, file: OpenFile, offset: int, size_bytes: int) -> Bytes:
-        recipe = await self._recipe(file)
+        recipe = await self._recipe(file, offset, size_bytes)
+        if file.stream.read(offset, size_bytes):
+            self._ahead.follow(file.stream, recipe, partial(self._fetch_piece, file, recipe))
         spans = list(recipe.spans(offset, size_bytes))
         keys = [ObjectKey(ObjectKind.CHUNK, span.digest) for span in spans]
         chunks = [self._source.peek(file.project, key) for key in keys]
         if None in chunks:
-            fetched = await self._fetch(file, keys, lambda: self._window(file.content.digest, recipe, offset))
+            fetched = await self._fetch(file, keys, lambda: self._window(file.content.digest, recipe, offset), offset)
         else:
             fetched = [chunk for chunk in chunks if chunk is not None]
-        if offset == file.next_offset:
-            self._want(file, recipe, spans[-1])
-        file.next_offset = offset + size_bytes
         return _cut(spans, fetched, offset, size_bytes)
 
     async def _read_reference(self, file: OpenFile, offset: int, size_bytes: int) -> Bytes:
@@ -175,33 +181,30 @@ class ContentReader:
         last = min(first + PREPARE_CHUNKS + 1, len(recipe))
         return lambda: [ObjectKey(ObjectKind.CHUNK, recipe.chunk(i).digest) for i in range(first, last)]
 
-    def _want(self, file: OpenFile, recipe: Recipe, last: ChunkSpan) -> None:
-        """Ask for the chunk behind `last`, unless it is there or there is enough to do."""
-        following = next(recipe.spans(last.start + last.size_bytes, 1), None)
-        if following is None or following.digest == file.ahead:
-            return
-        key = ObjectKey(ObjectKind.CHUNK, following.digest)
-        file.ahead = following.digest
-        if self._source.peek(file.project, key) is None:
-            try:
-                self._wanted.send_nowait((file.project, key))
-            except trio.WouldBlock:
-                file.ahead = None
+    async def _fetch_piece(self, file: OpenFile, recipe: Recipe, piece: Piece) -> None:
+        """Have the chunks of a piece in memory."""
+        project = file.project
+        keys = [ObjectKey(ObjectKind.CHUNK, chunk.digest) for chunk in piece.chunks]
+        keys = [key for key in keys if self._source.peek(project, key) is None]
+        try:
+            if keys and len(await self._held(project, keys)) < len(keys):
+                prepare = self._window(file.content.digest, recipe, piece.end - 1)
+                await self._door.run(Lane.AHEAD, self._fetch_now, project, keys, prepare)
+        except ArtfsError as error:  # whoever reads it meets the error again, and is told
+            _log.info("reading ahead failed: %s", error)
 
-    async def _fetch_ahead(self) -> None:
-        async for project, key in self._queue:
-            try:
-                if not await self._held(project, [key]):
-                    await self._door.run(Lane.CONTENT, self._source.read, project, key)
-            except ArtfsError as error:  # whoever reads it meets the error again, and is told
-                _log.info("reading ahead failed: %s", error)
-
-    async def _recipe(self, file: OpenFile) -> Recipe:
+    async def _recipe(self, file: OpenFile, offset: int = 0, size_bytes: int = 0) -> Recipe:
+        """The file's recipe; if that must be fetched, with what is about to be read."""
         name = (file.project, file.content.digest)
         recipe = self._recipes.get(name)
         if recipe is None:
-            page = await self._leaf(file)
-            (data,) = await self._fetch(file, [file.content.key], lambda: self._neighbours(file, page))
+            held = await self._held(file.project, [file.content.key])
+            if held:
+                (data,) = held
+            else:
+                with self._ahead.others_first():
+                    read = partial(self._source.read, file.project, file.content.key, part=(offset, size_bytes))
+                    data = await self._door.run(Lane.CONTENT, read)
             recipe = decode_recipe(bytes(data))
             if recipe.size_bytes != file.content.size_bytes:
                 raise DamagedObject(
@@ -211,11 +214,16 @@ class ContentReader:
                 self._recipes[name] = recipe
         return recipe
 
-    async def _fetch(self, file: OpenFile, keys: Sequence[ObjectKey], neighbours: Callable[[], Prepare]) -> list[Bytes]:
+    async def _fetch(
+        self, file: OpenFile, keys: Sequence[ObjectKey], neighbours: Callable[[], Prepare], offset: int = -1
+    ) -> list[Bytes]:
+        """A large file's recipe, or chunks of it, the first of which holds the byte at `offset`."""
         held = await self._held(file.project, keys)
         if len(held) == len(keys):
             return held
-        return await self._door.run(Lane.CONTENT, self._fetch_now, file.project, keys, neighbours())
+        is_coming = self._ahead.is_coming(file.stream, offset)
+        with nullcontext() if is_coming else self._ahead.others_first():
+            return await self._door.run(Lane.CONTENT, self._fetch_now, file.project, keys, neighbours())
 
     async def _held(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
         """What of `keys` is on this machine, from the first on: readers of that do not queue behind a slow registry."""
@@ -226,19 +234,20 @@ class ContentReader:
     def _fetch_first(self, project: str, keys: Sequence[ObjectKey], prepare: Prepare) -> Bytes:
         """The first of `keys`, whatever is wrong with the others, which nobody has asked for yet."""
         try:
-            return self._fetch_now(project, keys, prepare)[0]
+            return self._fetch_now(project, keys, prepare, beside=True)[0]
         except ArtfsError:
             if len(keys) == 1:
                 raise
             return self._source.read(project, keys[0])
 
-    def _fetch_now(self, project: str, keys: Sequence[ObjectKey], prepare: Prepare) -> list[Bytes]:
+    def _fetch_now(
+        self, project: str, keys: Sequence[ObjectKey], prepare: Prepare, *, beside: bool = False
+    ) -> list[Bytes]:
+        """`keys`; with what lies `beside` them if that may be worth it: around a chunk of a large file it is not."""
         prepared = prepare()
         if prepared:
             self._source.prepare(project, prepared)
-        if len(keys) == 1:
-            return [self._source.read(project, keys[0])]
-        return self._source.read_many(project, keys)
+        return self._source.read_many(project, keys, beside=beside)
 
 
 async def read_reference(door: Door, opened: OpenReference, offset: int, size_bytes: int) -> Bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import stat
+from typing import NamedTuple
 
 from artfs.errors import ArtfsError, DamagedObject
 from artfs.model.digest import DIGEST_BYTES
@@ -52,6 +53,14 @@ def directory_attributes(inode: int, mode: int, mtime_ns: int, view: View) -> At
     )
 
 
+class PagePlace(NamedTuple):
+    """A page of entries and a position in it."""
+
+    key: PageKey
+    page: LeafPage
+    position: int
+
+
 class TreeNodes:
     """What versions hold."""
 
@@ -59,6 +68,15 @@ class TreeNodes:
         self._pages = pages
         self._inodes = inodes
         self._view = view
+
+    def known(self, inode: int) -> PagePlace | None:
+        """Where the entry behind an inode is, if its page is in memory: mostly, and then nothing is to be waited for."""
+        place = self._inodes.entries.place(inode)
+        if place is None:
+            return None
+        key = self._inodes.pages.key(place.page)
+        dated = self._pages.peek(key)
+        return None if dated is None or type(dated.page) is not LeafPage else PagePlace(key, dated.page, place.position)
 
     async def found(self, inode: int) -> FoundEntry:
         """The entry behind an inode. Raises OSError ESTALE."""

@@ -65,6 +65,10 @@ class TreePages:
         self._door = door
         self._flights: dict[PageKey, trio.Event] = {}
 
+    def peek(self, key: PageKey) -> DatedPage | None:
+        """The page if it is in memory."""
+        return self._source.peek_page(key.project, key.digest)
+
     async def load(self, key: PageKey, referrer: Referrer) -> DatedPage:
         """Raises OSError ESTALE if the page went with its version, ObjectMissing or DamagedObject if it is damaged."""
         page = self._source.peek_page(key.project, key.digest)

@@ -111,7 +111,7 @@ class VersionXattrs:
     async def _entry_value(self, inode: int, name: str) -> bytes:
         found = await self._tree.found(inode)
         entry = found.entry
-        file = OpenFile(found.leaf.key, found.position, FileContent.of(entry))
+        file = OpenFile(inode, found.leaf.key, found.position, FileContent.of(entry))
         if name == FILE_DIGEST and entry.kind in (EntryKind.FILE, EntryKind.LARGE_FILE, EntryKind.REFERENCE):
             digest = await self._reader.digest(file)
             if digest is None:

@@ -202,6 +202,16 @@ class Pages(msgspec.Struct, frozen=True):
     places: Places
 
 
+class Beginning(msgspec.Struct, frozen=True):
+    """Head of an answer with a recipe and chunks: what and where they are. Their stored bytes follow in this order."""
+
+    keys: list[KeyText]
+    places: Places
+
+
+BEGINNING_LENGTH_BYTES = 4  # of the length of a `Beginning`, which precedes it; big-endian
+
+
 class Changes(msgspec.Struct, frozen=True):
     """Changes that the caller may see; it has seen all up to `position`."""
 

@@ -1,8 +1,7 @@
 """Row 9: what a cache that is too small for the data holds of it, over shuffled epochs and over a trace with favourites.
 
 A hit is a byte that was read without being fetched: each epoch reads every file once, with the kernel's caches dropped before it,
-so that only artfs's cache can have it. What the mount holds in memory is small beside the data, and is replaced by recency,
-which gives next to nothing in shuffled epochs.
+so that only artfs can have it: in its cache, or in memory, a part of which stays while the cache is full (64 MiB).
 """
 
 from __future__ import annotations

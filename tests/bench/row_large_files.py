@@ -22,8 +22,10 @@ from tests.bench.world import World
 from tests.network.proxy import Proxy
 
 PROBE_BYTES = 4096
+FILL_S = 150.0  # in which a peer takes in the 10 GiB
 STREAMS = 8
 CURL = "8 curl downloads"
+RANGE = "curl, one range"
 CACHE = "page cache (native)"
 
 
@@ -38,12 +40,19 @@ def first_byte(world: World) -> list[Case]:
     round_trip_ms = 2000 * world.options.latency_s
     with ExitStack() as stack:
         contestants: dict[str, Contestant] = {ARTFS: partial(_probe_artfs, world, artifact, huge)}
+        peers_far: dict[str, Callable[..., Callable[[], Any]]] = {
+            "rclone": far_rclone,
+            "JuiceFS": partial(far_juicefs, fill_s=FILL_S),
+        }
+        for name, prepare in peers_far.items():
+            try:
+                contestants[name] = partial(_probe_mount, world, prepare(world, huge.root, stack), huge)
+            except FAILURES as failure:
+                contestants[name] = partial(refuse, failure)
         try:
-            mount = far_rclone(world, huge.root, stack)
-            contestants["rclone"] = partial(_probe_mount, world, mount, huge)
-            contestants["curl, one range"] = _curl_range(world, huge, stack)
+            contestants[RANGE] = _curl_range(world, huge, stack)
         except FAILURES as failure:
-            contestants["rclone"] = partial(refuse, failure)
+            contestants[RANGE] = partial(refuse, failure)
         found = race(contestants, world.options.repeat, warm_up=0)
     at_least = (
         within(25 + round_trip_ms, "25 ms + round trip"),

@@ -18,6 +18,7 @@ from tests.bench.reading import read
 from tests.bench.world import World
 from tests.network.proxy import Proxy
 
+FILL_S = 1800.0
 LOCAL_REGISTRY = "artfs, local registry"
 MOUNTS = {
     "native": peers.native_mount,
@@ -51,6 +52,7 @@ def warm(world: World) -> list[Case]:
             found.refused |= refused
             at_least, aim = (RIVALS, CEILING) if goals else ((), ())
             cases.append(Case(2, f"warm small files, {what}", "files/s", found, at_least=at_least, aim=aim))
+        cases += _dropped(world, roots, refused)
         cases[0].notes += _requests_note(far.pid, roots[ARTFS], small)
         return [*cases, _walk(world, roots, refused)]
 
@@ -62,6 +64,25 @@ _WARM: tuple[tuple[str, dict[str, Any], bool], ...] = (
     ("loader with 4 forked workers, shuffled", {"how": "in_a_loader", "method": "fork"}, False),
     ("loader with 4 spawned workers, shuffled", {"how": "in_a_loader", "method": "spawn"}, False),
 )
+
+
+def _dropped(world: World, roots: dict[str, Path], refused: dict[str, str]) -> list[Case]:
+    """As for a data set larger than memory: all is on this machine's disk, and the kernel holds nothing of it."""
+    small = world.small
+    cases = []
+    for processes in (4, 1):
+        what = f"{processes} process{'es' if processes > 1 else ''}, shuffled, kernel's caches dropped"
+        say(f"  {what}")
+        contestants = {name: partial(_rate_dropped, root, small, processes) for name, root in roots.items()}
+        found = race(contestants, world.options.repeat)
+        found.refused |= refused
+        cases.append(Case(2, f"small files on this disk, {what}", "files/s", found))
+    return cases
+
+
+def _rate_dropped(root: Path, data: DataSet, processes: int) -> Sample:
+    drop_caches()
+    return _rate(root, data, processes=processes)
 
 
 def _mounted(world: World, data: DataSet, stack: ExitStack, refused: dict[str, str]) -> dict[str, Path]:
@@ -200,8 +221,8 @@ def far_rclone(world: World, source: Path, stack: ExitStack) -> Callable[[], Any
     return mount
 
 
-def far_juicefs(world: World, source: Path, stack: ExitStack) -> Callable[[], Any]:
-    """The same of a volume whose objects are behind WebDAV, while its metadata are local."""
+def far_juicefs(world: World, source: Path, stack: ExitStack, fill_s: float = FILL_S) -> Callable[[], Any]:
+    """The same of a volume whose objects are behind WebDAV, while its metadata are local. It is filled in `fill_s`, or out."""
     place = stack.enter_context(world.place())
     objects = place / "objects"
     objects.mkdir()
@@ -210,7 +231,7 @@ def far_juicefs(world: World, source: Path, stack: ExitStack) -> Callable[[], An
     filling = place / "filling"
     filling.mkdir()
     with volume.mounted(filling) as root:
-        run("cp", "-r", source, root / "data")
+        run("cp", "-r", source, root / "data", timeout_s=fill_s)
     shutil.rmtree(filling, ignore_errors=True)
     proxy = world.proxy_to(url, stack)
 

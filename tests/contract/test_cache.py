@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from artfs.cache.object_cache import ObjectCache
+from artfs.cache.reader import USES_MAX
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 
 LIMIT = 4 << 20
@@ -344,3 +345,45 @@ def test_a_directory_that_others_could_enter_is_closed_to_them(root: Path, clock
     with reopened(root, clock) as cache:
         cache.put("p", chunks(1))
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
+
+
+def test_what_is_small_and_in_memory_is_had_at_once(cache: ObjectCache) -> None:
+    small, large, absent = chunks(40), chunks(41, 2, 200_000), chunks(42, 1)
+    cache.put("p", {**small, **large})
+    assert held(cache, small) == len(small)  # its segment is open
+    assert cache.get("p", [*small, *large, *absent], at_once=True) == small
+    assert cache.get("other", list(small), at_once=True) == {}
+    assert cache.status() == {"hits": 2 * len(small), "misses": 0}
+
+
+def test_nothing_that_does_not_match_its_digest_is_had_at_once(root: Path, cache: ObjectCache) -> None:
+    objects = chunks(43, 1)
+    cache.put("p", objects)
+    assert held(cache, objects) == 1
+    (segment,) = segment_files(root)
+    stored = bytearray(segment.read_bytes())
+    stored[stored.index(next(iter(objects.values()))) + 100] ^= 1
+    segment.write_bytes(stored)
+    assert cache.get("p", list(objects), at_once=True) == {}
+    assert held(cache, objects) == 0
+
+
+def test_what_was_used_at_once_is_kept_longer(root: Path, clock: Clock, cache: ObjectCache) -> None:
+    old, new = chunks(44), chunks(45)
+    cache.put("p", old)
+    cache.put("p", new)
+    assert held(cache, {**old, **new}) == 20
+    assert cache.get("p", list(old), at_once=True) == old
+    cache.put("p", chunks(46, 1))  # notes the uses
+    cache.cleanup(cache.plan_cleanup(du(root) - 8 * 12_000))
+    assert held(cache, old) > held(cache, new)
+
+
+def test_uses_that_nobody_has_noted_yet_are_bounded(cache: ObjectCache) -> None:
+    objects = chunks(47)
+    cache.put("p", objects)
+    assert held(cache, objects) == len(objects)
+    at_once = sum(len(cache.get("p", list(objects), at_once=True)) for _ in range(USES_MAX // len(objects) + 10))
+    assert at_once == USES_MAX
+    assert held(cache, objects) == len(objects)
+    assert cache.get("p", list(objects), at_once=True) == objects

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from artfs.client.far_pages import Dates, FarPage
+from artfs.client.far_pages import FarPage
 from artfs.client.objects import ObjectReader
+from artfs.client.places import Dates
 from artfs.client.windows import PackWindows
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.tree import LeafPage

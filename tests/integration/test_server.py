@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import time
 from base64 import b64decode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 
 from artfs.model.access import Role, Scope, Visibility
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
+from artfs.model.recipe import decode_recipe
 from tests.contract.uploading import content_of
 from tests.integration.serving import Caller, Draft, Place, Server, upload, wait_until
 
@@ -299,3 +303,48 @@ def test_a_reader_that_takes_its_time_keeps_nobody_waiting(alice: Caller, server
     with server.caller(alice.token)("GET", f"/v1/projects/large/packs/{pack_id}", stream=True) as response:
         alice.ok("GET", "/v1/projects/large")
         assert data in response.content
+
+
+def test_a_large_part_of_a_pack_is_sent_to_the_byte(alice: Caller, server: Server) -> None:
+    data = random.Random(1).randbytes(12 << 20)
+    alice.ok("POST", "/v1/projects", {"name": "parts"})
+    content = content_of({"big": data}, large_bytes=1 << 30)
+    pack = f"/v1/projects/parts/packs/{upload(alice, 'parts', 'big', content)}"
+    whole = alice("GET", pack).content
+    assert data in whole
+    for begin, end in [(0, 9 << 20), (1_000_001, 1_300_000), (len(whole) - 300_000, len(whole))]:
+        answer = alice("GET", pack, headers={"Range": f"bytes={begin}-{end - 1}"})
+        assert (answer.status_code, answer.content) == (206, whole[begin:end])
+
+
+def test_a_recipe_comes_with_the_chunks_of_a_part(alice: Caller, server: Server, place: Place) -> None:
+    data = random.Random(2).randbytes(10 << 20)
+    alice.ok("POST", "/v1/projects", {"name": "recipes"})
+    content = content_of({"big": data}, large_bytes=1 << 20)
+    upload(alice, "recipes", "big", content)
+    (recipe,) = (key for key in content.objects if key.kind is ObjectKind.RECIPE)
+    path = f"/v1/projects/recipes/recipes/{recipe.digest.hex()}"
+    found = _told(alice("GET", f"{path}?offset={5 << 20}&length=100"))
+    assert found[str(recipe)] == content.objects[recipe]
+    wanted = decode_recipe(content.objects[recipe]).spans(5 << 20, 100)
+    assert [*found][1:] == [str(ObjectKey(ObjectKind.CHUNK, span.digest)) for span in wanted]
+    assert all(content.objects[ObjectKey.parse(name)] == stored for name, stored in found.items())
+    whole = _told(alice("GET", f"{path}?offset=0&length={10 << 20}"))
+    assert 1 < len(whole) <= 5
+    assert [*_told(alice("GET", path))] == [str(recipe), *[*whole][1:2]]
+    assert alice.refused("GET", f"/v1/projects/recipes/recipes/{'0' * 64}") == (404, "path-not-found")
+    stranger = server.caller(place.user("stranger"))
+    assert stranger.refused("GET", path) == (404, "project-not-found")
+
+
+def _told(answer: requests.Response) -> dict[str, bytes]:
+    """The objects in an answer about a recipe, by their names. All are stored as they are."""
+    assert answer.status_code == 200
+    at = 4 + int.from_bytes(answer.content[:4], "big")
+    head = json.loads(answer.content[4:at])
+    found = {}
+    for name, place in zip(head["keys"], head["places"]["objects"], strict=True):
+        found[name] = answer.content[at : at + place[4]]
+        at += place[4]
+    assert at == len(answer.content)
+    return found

@@ -2,17 +2,22 @@
 
 One event loop owns everything. Each direction of a connection is read into a bounded queue with the time when each piece is due,
 so that latency delays bytes and does not thin them out. All connections share the bandwidth (bytes a second, each way; 0: no
-limit), as they would share a line. uvloop, because asyncio's own loop would be the narrowest place of what is measured.
+limit), as they would share a line. Requests are read here, to be counted; answers pass through pipes (splice) unless a fault
+changes them, and the loop is uvloop's: the proxy must not be the narrowest place of what is measured.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import os
+import resource
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +25,9 @@ import uvloop
 
 PIECE_BYTES = 256 << 10
 QUEUE_PIECES = 64
-BUFFER_BYTES = 1 << 20
+PIPE_BYTES = 1 << 20  # the most that anybody may ask for
+
+GATHER_S = 0.001  # how long bytes of an answer under way are gathered into one piece
 LINES_MAX = 100_000
 
 
@@ -115,53 +122,124 @@ class RequestParser:
             yield first.rpartition(" ")[0], head
 
 
+class Pipes:
+    """Pipes that hold what is on its way: bytes go from socket to socket through them and never enter this process."""
+
+    def __init__(self) -> None:
+        self._free: list[tuple[int, int]] = []
+
+    def take(self) -> tuple[int, int]:
+        """An empty pipe: where to read, where to write."""
+        if self._free:
+            return self._free.pop()
+        reading, writing = os.pipe()
+        with suppress(OSError):  # too many already: it stays a small one
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        return reading, writing
+
+    def give_back(self, pipe: tuple[int, int], *, empty: bool) -> None:
+        if empty:
+            self._free.append(pipe)
+        else:
+            for end in pipe:
+                os.close(end)
+
+
+PIPES = Pipes()
+
+
+class Held:
+    """A piece of an answer in a pipe."""
+
+    def __init__(self, pipe: tuple[int, int], size_bytes: int) -> None:
+        self._pipe = pipe
+        self.left_bytes = size_bytes
+
+    def read(self) -> bytes:
+        data = b""
+        while self.left_bytes and (part := os.read(self._pipe[0], self.left_bytes)):
+            data += part
+            self.left_bytes -= len(part)
+        return data
+
+    async def send(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while self.left_bytes:
+            try:
+                self.left_bytes -= os.splice(self._pipe[0], sock.fileno(), self.left_bytes, flags=os.SPLICE_F_NONBLOCK)
+            except BlockingIOError:
+                await ready(sock, loop.add_writer, loop.remove_writer)
+
+    def close(self) -> None:
+        PIPES.give_back(self._pipe, empty=not self.left_bytes)
+
+
+Piece = bytes | Held
+Line = asyncio.Queue[tuple[float, Piece]]
+
+
+async def ready(sock: socket.socket, add: Callable[..., Any], remove: Callable[..., Any]) -> None:
+    """Wait until a socket can be read, or written."""
+    is_ready = asyncio.get_running_loop().create_future()
+
+    def tell() -> None:
+        if not is_ready.done():
+            is_ready.set_result(None)
+
+    add(sock.fileno(), tell)
+    try:
+        await is_ready
+    finally:
+        remove(sock.fileno())
+
+
 class Connection:
     """One client, and its connection to the server."""
 
-    def __init__(self, state: State, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, state: State, client: socket.socket) -> None:
         self._state = state
-        self._client = (reader, writer)
-        self._server_writer: asyncio.StreamWriter | None = None
+        self._client = client
+        self._server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._parser = RequestParser()
         self._fault: Fault | None = None  # of the request under way
         self._answer_bytes = 0
         self._body_bytes = -1  # of the answer's body so far; -1 before its head has ended
+        self._task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         state = self._state
         state.connections += 1
         state.open.add(self)
+        self._task = asyncio.current_task()
+        for sock in (self._client, self._server):
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             await state.flowing.wait()
-            reader, self._server_writer = await asyncio.open_connection(state.host, state.port, limit=BUFFER_BYTES)
-            up = asyncio.ensure_future(self._pump(self._client[0], self._server_writer, upwards=True))
-            down = asyncio.ensure_future(self._pump(reader, self._client[1], upwards=False))
-            await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (up, down):
-                task.cancel()
-            await asyncio.gather(up, down, return_exceptions=True)
+            await asyncio.get_running_loop().sock_connect(self._server, (state.host, state.port))
+            await _first_of(
+                self._pump(self._receive_upwards, self._send_upwards),
+                self._pump(self._receive_downwards, self._send_downwards),
+            )
         except OSError:
             pass
         finally:
             state.open.discard(self)
-            for writer in (self._client[1], self._server_writer):
-                if writer is not None:
-                    writer.close()
+            for sock in (self._client, self._server):
+                sock.close()
 
     def reset(self) -> None:
-        for writer in (self._client[1], self._server_writer):
-            if writer is not None:
-                sock = writer.get_extra_info("socket")
-                if sock is not None:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                writer.transport.abort()
+        """The connection ends with RST, at once."""
+        for sock in (self._client, self._server):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if self._task is not None:
+            self._task.cancel()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, upwards: bool) -> None:
+    async def _pump(self, receive: Callable[[Line], Any], send: Callable[[Piece], Any]) -> None:
         """Until one side has ended, or a fault ends the connection."""
-        change = self._upwards if upwards else self._downwards
-        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(QUEUE_PIECES)
-        receiving = asyncio.ensure_future(self._receive(reader, queue, upwards))
-        sending = asyncio.ensure_future(self._send(queue, writer, change))
+        line: Line = asyncio.Queue(QUEUE_PIECES)
+        receiving = asyncio.ensure_future(receive(line))
+        sending = asyncio.ensure_future(self._send(line, send))
         try:
             await asyncio.wait({receiving, sending}, return_when=asyncio.FIRST_COMPLETED)
             if receiving.done() and receiving.exception() is None:
@@ -169,48 +247,75 @@ class Connection:
         except OSError:
             pass
         finally:
-            receiving.cancel()
-            sending.cancel()
-            await asyncio.gather(receiving, sending, return_exceptions=True)
+            await _ended(receiving, sending)
+            while not line.empty():
+                piece = line.get_nowait()[1]
+                if isinstance(piece, Held):
+                    piece.close()
 
-    async def _receive(
-        self, reader: asyncio.StreamReader, queue: asyncio.Queue[tuple[float, bytes]], upwards: bool
-    ) -> None:
-        now_s = asyncio.get_running_loop().time
+    async def _receive_upwards(self, line: Line) -> None:
+        loop = asyncio.get_running_loop()
         data = b" "
         while data:
-            data = await reader.read(PIECE_BYTES)
-            await queue.put((self._state.due_s(now_s(), len(data), upwards=upwards), data))
+            data = await loop.sock_recv(self._client, PIECE_BYTES)
+            await line.put((self._state.due_s(loop.time(), len(data), upwards=True), data))
 
-    async def _send(self, queue: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, change: Any) -> None:
+    async def _receive_downwards(self, line: Line) -> None:
+        """The first bytes after a pause at once, then what came meanwhile, now and then: few large pieces cost little."""
+        loop = asyncio.get_running_loop()
+        gather_s = min(GATHER_S, self._state.latency_s / 5)
+        size_bytes = 1
+        while size_bytes:
+            pipe = PIPES.take()
+            size_bytes = 0
+            try:
+                size_bytes = await _splice_in(self._server, pipe[1])
+            finally:
+                if not size_bytes:
+                    PIPES.give_back(pipe, empty=True)
+            piece = Held(pipe, size_bytes) if size_bytes else b""
+            try:
+                await line.put((self._state.due_s(loop.time(), size_bytes, upwards=False), piece))
+            except asyncio.CancelledError:
+                if isinstance(piece, Held):
+                    piece.close()
+                raise
+            if gather_s:
+                await asyncio.sleep(gather_s)
+
+    async def _send(self, line: Line, send: Callable[[Piece], Any]) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            due_s, data = await queue.get()
-            await asyncio.sleep(max(0.0, due_s - asyncio.get_running_loop().time()))
-            await self._state.flowing.wait()
-            if not data:
-                return
-            passed = change(data)
-            if passed is None:
-                return
-            writer.write(passed)
-            await writer.drain()
+            due_s, piece = await line.get()
+            try:
+                wait_s = due_s - loop.time()
+                if wait_s > 0:
+                    await asyncio.sleep(wait_s)
+                await self._state.flowing.wait()
+                if not piece or not await send(piece):
+                    return
+            finally:
+                if isinstance(piece, Held):
+                    piece.close()
 
-    def _upwards(self, data: bytes) -> bytes | None:
-        """What the server gets of what the client sends; None ends the connection."""
+    async def _send_upwards(self, piece: Piece) -> bool:
+        """What the server gets of what the client sends; False ends the connection."""
+        assert isinstance(piece, bytes)
         passed = b""
-        for line, part in self._parser.feed(data):
+        for line, part in self._parser.feed(piece):
             if line:
                 self._begin(line)
             kind = "" if self._fault is None else self._fault.kind
             if kind == "reset":
                 self.reset()
-                return None
+                return False
             if kind != "answer":
                 passed += part
             elif line:
-                self._tell()
+                await self._tell()
         self._state.bytes_to_server += len(passed)
-        return passed
+        await asyncio.get_running_loop().sock_sendall(self._server, passed)
+        return True
 
     def _begin(self, line: str) -> None:
         """A request comes."""
@@ -220,27 +325,31 @@ class Connection:
         self._fault = state.fault if state.fault is not None and state.fault.takes(line) else None
         self._answer_bytes, self._body_bytes = 0, -1
 
-    def _tell(self) -> None:
+    async def _tell(self) -> None:
         assert self._fault is not None
         told = self._fault.text.encode()
         self._state.bytes_to_client += len(told)
-        self._client[1].write(told)
+        await asyncio.get_running_loop().sock_sendall(self._client, told)
 
-    def _downwards(self, data: bytes) -> bytes | None:
-        """What the client gets of what the server sends; None ends the connection."""
+    async def _send_downwards(self, piece: Piece) -> bool:
+        """What the client gets of what the server sends; False ends the connection."""
+        assert isinstance(piece, Held)
         fault = self._fault
-        if fault is not None and fault.kind == "lose":
-            return None
-        before, self._answer_bytes = self._answer_bytes, self._answer_bytes + len(data)
-        if fault is not None and fault.kind == "cut" and self._answer_bytes > fault.number:
-            kept = data[: max(0, fault.number - before)]
-            self._state.bytes_to_client += len(kept)
-            self._client[1].write(kept)
-            return None
-        if fault is not None and fault.kind == "flip":
+        before, self._answer_bytes = self._answer_bytes, self._answer_bytes + piece.left_bytes
+        if fault is None or fault.kind not in ("lose", "cut", "flip"):
+            self._state.bytes_to_client += piece.left_bytes
+            await piece.send(self._client)
+            return True
+        if fault.kind == "lose":
+            return False
+        data, goes_on = piece.read(), True
+        if fault.kind == "cut" and self._answer_bytes > fault.number:
+            data, goes_on = data[: max(0, fault.number - before)], False
+        if fault.kind == "flip":
             data = self._flipped(data, fault.number)
         self._state.bytes_to_client += len(data)
-        return data
+        await asyncio.get_running_loop().sock_sendall(self._client, data)
+        return goes_on
 
     def _flipped(self, data: bytes, at: int) -> bytes:
         begin = 0
@@ -254,6 +363,31 @@ class Connection:
         if not begin <= place < len(data):
             return data
         return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+async def _splice_in(sock: socket.socket, pipe: int) -> int:
+    """Bytes that a socket has into an empty pipe, as soon as there are any; 0 at the end."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            return os.splice(sock.fileno(), pipe, PIPE_BYTES, flags=os.SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            await ready(sock, loop.add_reader, loop.remove_reader)
+
+
+async def _first_of(*coroutines: Coroutine[Any, Any, None]) -> None:
+    """Run them until the first has ended; the others are cancelled."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _ended(*tasks)
+
+
+async def _ended(*tasks: asyncio.Future[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def act(state: State, question: dict[str, Any]) -> dict[str, Any]:
@@ -278,21 +412,30 @@ def act(state: State, question: dict[str, Any]) -> dict[str, Any]:
 
 
 async def main(host: str, port: int, latency_s: float, bandwidth_bytes_s: float) -> None:
-    state = State(host, port, latency_s, bandwidth_bytes_s)
+    state = State(socket.gethostbyname(host), port, latency_s, bandwidth_bytes_s)
     state.flowing.set()
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        sock = writer.get_extra_info("socket")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await Connection(state, reader, writer).run()
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=BUFFER_BYTES)
-    questions = asyncio.StreamReader()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # pipes are many
     loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(questions), sys.stdin)
-    answer({"port": server.sockets[0].getsockname()[1]})
-    while line := await questions.readline():
-        answer(act(state, json.loads(line)))
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
+        listening.setblocking(False)
+        accepting = asyncio.ensure_future(accept(state, listening))
+        questions = asyncio.StreamReader()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(questions), sys.stdin)
+        answer({"port": listening.getsockname()[1]})
+        while line := await questions.readline():
+            answer(act(state, json.loads(line)))
+        await _ended(accepting)
+
+
+async def accept(state: State, listening: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    running: set[asyncio.Task[None]] = set()
+    while True:
+        client, _ = await loop.sock_accept(listening)
+        task = loop.create_task(Connection(state, client).run())
+        running.add(task)
+        task.add_done_callback(running.discard)
 
 
 def answer(value: dict[str, Any]) -> None:

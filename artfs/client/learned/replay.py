@@ -65,16 +65,19 @@ class Replay:
         self._waiting: dict[tuple[str, ObjectKey], Span] = {}  # those that nobody has begun to fetch
         self._is_closed = False
         self._fetched_bytes = self._used_bytes = 0
+        self._brought: dict[tuple[str, ObjectKey], int] = {}  # bytes of what was fetched ahead and not asked for yet
 
     def asked(self, project: str, keys: Sequence[ObjectKey]) -> None:
         """Somebody needs `keys`, which may be anywhere."""
         if self._starts.noted(project, keys):
             self._end_later(project)
 
-    def used(self, project: str, key: ObjectKey, size_bytes: int) -> None:
-        """What was taken along is asked for. Quick, and calls nobody."""
-        self._used_bytes += size_bytes
-        self._starts.noted(project, (key,))
+    def used(self, project: str, key: ObjectKey) -> None:
+        """What is at hand is asked for. Quick, and calls nobody: nothing to do, mostly."""
+        if self._brought:
+            self._used_bytes += self._brought.pop((project, key), 0)
+        if self._starts.is_watching:
+            self.asked(project, (key,))
 
     def missed(self, project: str, keys: Sequence[ObjectKey]) -> None:
         """Somebody is about to fetch `keys`: begin to fetch what will be asked for next, and fetch the ranges they are in."""
@@ -151,7 +154,9 @@ class Replay:
         try:
             self._fetching.take_along(project, span, claimed)
             with self._lock:
-                self._fetched_bytes += sum(place.size_bytes for key, place in span.extras if key in claimed)
+                brought = {(project, key): place.size_bytes for key, place in span.extras}
+                self._brought.update(brought)
+                self._fetched_bytes += sum(brought.values())
         except (ArtfsError, PackVanished, OSError) as error:  # its readers were told to fetch it themselves
             _log.debug("not fetched ahead: %s", error)
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from artfs.client.far_pages import Dates
+from artfs.client.places import Dates
 from artfs.client.remembered.question import ANSWER_TYPES, Kind, Question
 from artfs.errors import InvalidValue
 from artfs.model.digest import Digest

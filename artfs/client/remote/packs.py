@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from artfs.client.pack_source import PackVanished
+from collections.abc import Callable
+from typing import TypeVar
+
+from artfs.client.pack_source import PackVanished, Places
 from artfs.client.remote.transport import Transport
 from artfs.errors import DamagedPack, PathNotFound, UsageError
 from artfs.vfs.ports import Bytes
+
+_T = TypeVar("_T")
 
 
 class HttpPacks:
@@ -22,6 +27,19 @@ class HttpPacks:
             raise DamagedPack(f"the pack {_name(url)} ends before byte {offset + length}", hint="run artfs fsck")
         return data
 
+    def read_pieces(self, url: str, places: Places) -> list[Bytes]:
+        pieces = [memoryview(bytearray(length)) for _, length in places]
+        into: list[memoryview] = []
+        begin = end = places[0][0]
+        for (offset, length), piece in zip(places, pieces, strict=True):
+            if offset < end:
+                raise DamagedPack(f"two objects of {_name(url)} overlap", hint="run artfs fsck")
+            into += [memoryview(bytearray(offset - end))] * (offset > end) + [piece]
+            end = offset + length
+        if self._asked(url, lambda: self._transport.read_range_into(url, begin, into)) != end - begin:
+            raise DamagedPack(f"the pack {_name(url)} ends before byte {end}", hint="run artfs fsck")
+        return [piece.toreadonly() for piece in pieces]
+
     def read_end(self, url: str, length: int) -> Bytes:
         """The last `length` bytes of a pack, or all of a shorter one."""
         return self._read(url, None, length)
@@ -30,8 +48,11 @@ class HttpPacks:
         pass
 
     def _read(self, url: str, offset: int | None, length: int) -> Bytes:
+        return self._asked(url, lambda: memoryview(self._transport.read_range(url, offset, length)))
+
+    def _asked(self, url: str, ask: Callable[[], _T]) -> _T:
         try:
-            return memoryview(self._transport.read_range(url, offset, length))
+            return ask()
         except PathNotFound:
             raise PackVanished(_name(url)) from None
         except UsageError as error:  # a range that is not there

@@ -30,12 +30,16 @@ class RangeRequest:
         return None if self.offset is None else (self.offset, self.length)
 
 
-def check_range(answer: Answer, wanted: RangeRequest, server: str) -> bytes:
-    """The bytes of a 200 or 206. Raises RegistryUnavailable unless they are those asked for, up to the end of the whole."""
+def check_range(answer: Answer, wanted: RangeRequest, server: str) -> bytes | bytearray:
+    """The bytes of a 200 or 206. Raises RegistryUnavailable unless they are those asked for, up to the end of the whole.
+
+    Those that went into buffers are checked too, and not returned.
+    """
     data = answer.body
+    size_bytes = answer.filled_bytes or len(data)
     if answer.status == 200:  # cut out of the whole already, or the whole itself, no longer than what was asked for
         is_page = answer.headers.get("Content-Type", "").lower().startswith("text/html")
-        if is_page or len(data) > wanted.length or (wanted.offset is not None and len(data) != wanted.length):
+        if is_page or size_bytes > wanted.length or (wanted.offset is not None and size_bytes != wanted.length):
             raise strange(answer, server)
         return data
     found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
@@ -46,6 +50,6 @@ def check_range(answer: Answer, wanted: RangeRequest, server: str) -> bytes:
         fits = last + 1 == whole and first == max(0, whole - wanted.length)
     else:
         fits = first == wanted.offset and last + 1 == min(whole, wanted.offset + wanted.length)
-    if not fits or len(data) != last + 1 - first:
+    if not fits or size_bytes != last + 1 - first:
         raise strange(answer, server)
     return data

@@ -11,7 +11,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -80,6 +80,7 @@ class _Call:
     retry_s: float = CALL_S
     bytes_max: int = ANSWER_BYTES_MAX
     cut: tuple[int, int] | None = None
+    into: Sequence[memoryview] = field(default=(), repr=False)
     apart: bool = False
 
 
@@ -139,6 +140,13 @@ class Transport:
         )
         return self._decoded(self._answered(call), type_)
 
+    def get_bytes(self, path: str, query: Mapping[str, Any], bytes_max: int) -> memoryview:
+        """A body that is no record."""
+        answer = self._answered(_Call("GET", f"{self.url}{path}?{urlencode(query)}", bytes_max=bytes_max))
+        if answer.headers.get("Content-Type", "") != "application/octet-stream":
+            raise strange(answer, self.url)
+        return memoryview(answer.body)
+
     def send(
         self,
         method: str,
@@ -174,22 +182,40 @@ class Transport:
                 _Call("PUT", self.url + path, headers, source, read_s=STORING_S, call_s=call_s, retry_s=retry_s)
             )
 
-    def read_range(self, url: str, offset: int | None, length: int) -> bytes:
+    def read_range(self, url: str, offset: int | None, length: int) -> bytes | bytearray:
         """Exactly `length` bytes of `url` (relative to the server's or absolute), from `offset`; None: the last ones.
 
         Fewer only at the end of the body. Raises PathNotFound, RegistryUnavailable, and what else it is told.
         """
         wanted = RangeRequest(offset, length)
+        return check_range(self._ranged(url, wanted), wanted, self.url)
+
+    def read_range_into(self, url: str, offset: int, into: Sequence[memoryview]) -> int:
+        """The same into buffers, one after another. Returns how many bytes there were; fewer only at the end of the body."""
+        wanted = RangeRequest(offset, sum(map(len, into)))
+        answer = self._ranged(url, wanted, into)
+        data = memoryview(check_range(answer, wanted, self.url))
+        if answer.filled_bytes:
+            return answer.filled_bytes
+        at = 0
+        for buffer in into:
+            part = data[at : at + len(buffer)]
+            buffer[: len(part)] = part
+            at += len(part)
+        return at
+
+    def _ranged(self, url: str, wanted: RangeRequest, into: Sequence[memoryview] = ()) -> Answer:
         target = self._resolved(url)
         for _ in range(REDIRECTS_MAX + 1):
             call = _Call(
                 "GET",
                 target,
                 {"Range": wanted.header},
-                call_s=self._call_s + length / BODY_BYTES_PER_S_MIN,
+                call_s=self._call_s + wanted.length / BODY_BYTES_PER_S_MIN,
                 retry_s=self._call_s,
-                bytes_max=length + (64 << 10),
+                bytes_max=wanted.length + (64 << 10),
                 cut=wanted.cut,
+                into=into,
             )
             answer = self._performed(call)
             location = answer.headers.get("Location", "")
@@ -201,7 +227,7 @@ class Transport:
             if is_own and answer.status in (404, 410) and told_error(answer) is None:  # nginx's, that sends for us
                 raise PathNotFound(f"{self.url} has no such pack any more")
             raise error_of(answer, self.url, is_own=is_own)
-        return check_range(answer, wanted, self.url)
+        return answer
 
     def close(self) -> None:
         """End every call, also those under way in other threads: they raise RegistryUnavailable."""
@@ -278,7 +304,7 @@ class Transport:
 
     def _once(self, process: _Process, call: _Call, deadline_s: float) -> Answer:
         exchange = Exchange(
-            call.method, call.url, self._headers(call), call.body, call.read_s, call.bytes_max, call.cut
+            call.method, call.url, self._headers(call), call.body, call.read_s, call.bytes_max, call.cut, call.into
         )
         self.request_count += 1
         if call.apart:
@@ -289,7 +315,7 @@ class Transport:
             answer = process.connections.perform(exchange, deadline_s)
         finally:
             process.places.release()
-        self.received_bytes += len(answer.body)
+        self.received_bytes += len(answer.body) + answer.filled_bytes
         return answer
 
     def _headers(self, call: _Call) -> dict[str, str]:

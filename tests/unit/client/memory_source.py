@@ -8,7 +8,7 @@ from artfs.errors import ObjectMissing, ReferenceForbidden
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.tree import decode_page
-from artfs.vfs.ports import Bytes, DatedPage, OpenReference
+from artfs.vfs.ports import Bytes, DatedPage, OpenReference, Part
 from artfs.wire.times import PageTimes
 
 ENTERED_NS = 1_700_000_000 * 10**9
@@ -27,12 +27,12 @@ class MemorySource:
         self.pages_read: list[Digest] = []
         self.batches: list[int] = []
 
-    def read(self, project: str, key: ObjectKey) -> Bytes:
+    def read(self, project: str, key: ObjectKey, *, part: Part | None = None) -> Bytes:
         if key not in self.objects:
             raise ObjectMissing(f"the {key} is not stored in {project}")
         return self.objects[key]
 
-    def read_many(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
+    def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True) -> list[Bytes]:
         self.batches.append(len(keys))
         return [self.read(project, key) for key in keys]
 

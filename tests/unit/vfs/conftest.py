@@ -15,6 +15,7 @@ from artfs.registry.embedded import EmbeddedRegistry
 from artfs.vfs.attributes import ROOT_INODE, Attributes, Caller
 from artfs.vfs.door import Door
 from artfs.vfs.filesystem import Filesystem
+from artfs.vfs.ports import Bytes
 from artfs.vfs.view import View
 from tests.contract.uploading import Tree, commit
 
@@ -57,6 +58,7 @@ class Kernel:
 
     entries: list[tuple[int, str]] = field(default_factory=list)
     attributes: list[int] = field(default_factory=list)
+    stored: list[tuple[int, bytes]] = field(default_factory=list)
 
     def forget_entry(self, parent: int, name: str) -> None:
         self.entries.append((parent, name))
@@ -66,6 +68,9 @@ class Kernel:
 
     def forget_content(self, inode: int) -> None:
         self.attributes.append(inode)
+
+    def store_content(self, inode: int, data: Bytes) -> None:
+        self.stored.append((inode, bytes(data)))
 
 
 class World:
