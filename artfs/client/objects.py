@@ -131,8 +131,6 @@ class ObjectReader:
         self._remember(project, found)
         with self._lock:
             self._use(project, key)
-        if self.replay is not None:
-            self.replay.asked(project, [key])
         return found[key]
 
     def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True) -> list[Bytes]:
@@ -320,11 +318,7 @@ class ObjectReader:
     def _read_span(self, project: str, span: Span) -> dict[ObjectKey, Bytes]:
         if not span.extras:
             return self._read_objects(span)[0]
-        return self._read_claimed(project, span, self._claim(project, span))
-
-    def _read_claimed(
-        self, project: str, span: Span, claimed: dict[ObjectKey, Future[Bytes]]
-    ) -> dict[ObjectKey, Bytes]:
+        claimed = self._claim(project, span)
         extras: dict[ObjectKey, Bytes] = {}
         try:
             found, extras = self._read_objects(span)
@@ -349,6 +343,10 @@ class ObjectReader:
     ) -> None:
         if self._along is not None:
             self._along.arrived(project, span, extras)
+        self._settle(project, claimed, extras)
+
+    def _settle(self, project: str, claimed: dict[ObjectKey, Future[Bytes]], extras: dict[ObjectKey, Bytes]) -> None:
+        """Give what was claimed to those who wait for it."""
         with self._lock:
             for key in claimed:
                 del self._loading[project, key]
@@ -364,9 +362,10 @@ class ObjectReader:
         """What is at hand is asked for. Under the lock."""
         if self._cache is not None and self._memory.keeps((project, key)):
             self._cache.room.note_use(project, key)
-        size_bytes = 0 if self._along is None else self._along.used(project, key)
-        if size_bytes and self.replay is not None:
-            self.replay.used(project, key, size_bytes)
+        if self._along is not None:
+            self._along.used(project, key)
+        if self.replay is not None:
+            self.replay.used(project, key)
 
     def _read_objects(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:
         try:
@@ -431,14 +430,23 @@ class _Inside:
 
     def lacking(self, project: str, keys: Sequence[ObjectKey]) -> Iterable[ObjectKey]:
         cache = self._reader._cache
-        return keys if cache is None else cache.absent(project, keys)
+        if cache is None:
+            return keys
+        return cache.absent(project, keys) if cache.room.takes_more else ()
 
     def claim(self, project: str, span: Span) -> dict[ObjectKey, Future[Bytes]]:
         return self._reader._claim(project, span)
 
     def take_along(self, project: str, span: Span, claimed: dict[ObjectKey, Future[Bytes]]) -> None:
-        if claimed:
-            self._reader._read_claimed(project, span, claimed)
+        extras: dict[ObjectKey, Bytes] = {}
+        reader = self._reader
+        try:
+            if claimed:
+                extras = reader._read_objects(span)[1]
+            if reader._cache is not None:
+                reader._cache.put(project, extras)
+        finally:
+            reader._settle(project, claimed, extras)
 
 
 def verified(key: ObjectKey, location: Location, stored: Bytes) -> Bytes:

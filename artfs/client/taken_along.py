@@ -55,15 +55,14 @@ class TakenAlong:
             while len(self._waiting) > OBJECTS_MAX:
                 self._forget(*next(iter(self._waiting)))
 
-    def used(self, project: str, key: ObjectKey) -> int:
-        """An object at hand is asked for. Returns its stored bytes if it was taken along, the first time."""
+    def used(self, project: str, key: ObjectKey) -> None:
+        """An object at hand is asked for. Never blocks for long."""
         if not self._waiting:
-            return 0
+            return
         with self._lock:
             url, stored_bytes = self._forget(project, key)
         if stored_bytes:
             self._windows.used(url, stored_bytes)
-        return stored_bytes
 
     def end(self, project: str, spans: Iterable[Span]) -> None:
         """What was asked for in `spans` had to be fetched: if it was taken along before, it was lost."""

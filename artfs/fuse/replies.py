@@ -61,13 +61,19 @@ class ReplyBuffer:
         self._entry.st_blksize = BLOCK_SIZE_HINT
         self._times = (-1, -1, -1)
 
-    def add(self, name: str, attributes: Attributes, next_id: int) -> bool:
-        _copy(attributes, self._entry)
+    def add(self, name: str, attributes: Attributes, next_id: int, *, alike: bool = False) -> bool:
+        reply = self._entry
+        if alike:
+            reply.st_ino = attributes.inode
+            reply.st_size = attributes.size_bytes
+            reply.st_blocks = attributes.block_count
+            return pyfuse3.readdir_reply(self._token, name.encode(), reply, next_id)
+        _copy(attributes, reply)
         times = (attributes.atime_ns, attributes.mtime_ns, attributes.ctime_ns)
         if times != self._times:  # neighbours mostly have the same, and setting them is slow
-            _copy_times(attributes, self._entry)
+            _copy_times(attributes, reply)
             self._times = times
-        return pyfuse3.readdir_reply(self._token, name.encode(), self._entry, next_id)
+        return pyfuse3.readdir_reply(self._token, name.encode(), reply, next_id)
 
 
 def change(attributes: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields) -> AttributeChange:

@@ -172,6 +172,13 @@ class LeafPage:
         """Flags (the kind, and EXECUTABLE_FLAG), sizes and digests of all entries: for listing them at once."""
         return self._row.kinds, self._row.sizes, self._row.digests
 
+    def run_end(self, i: int) -> int:
+        """The position behind the entries from `i` on that have the same flags; `i` itself if any here has attributes."""
+        if self._row.xattrs:
+            return i
+        kinds = self._row.kinds
+        return len(kinds) - len(kinds[i:].lstrip(kinds[i : i + 1]))
+
     def xattrs(self, i: int) -> Xattrs:
         return self._row.xattrs.get(i, NO_XATTRS)
 

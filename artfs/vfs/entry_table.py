@@ -107,8 +107,11 @@ class EntryTable:
         place = page << _POSITION_BITS | position
         while True:
             shard = self._shards[number >> _SHARD_SHIFT]
-            slot = shard.slot(number)
-            if not shard.keys[slot]:
+            keys, mask = shard.keys, shard.mask
+            slot = number & mask
+            while (found := keys[slot]) != number and found:  # as in `slot`, without a call: this is what listing costs
+                slot = (slot + 1) & mask
+            if not found:
                 self._insert(shard, slot, number, fingerprint, place)
                 return number
             if shard.fingerprints[slot] == fingerprint:

@@ -14,8 +14,10 @@ from artfs.vfs.ports import Bytes
 class DirectoryBuffer(Protocol):
     """The answer to one readdir call."""
 
-    def add(self, name: str, attributes: Attributes, next_id: int) -> bool:
+    def add(self, name: str, attributes: Attributes, next_id: int, *, alike: bool = False) -> bool:
         """Append an entry; False if it does not fit, and then it was not added.
+
+        `alike` says that since the entry before only inode, size and blocks have changed, which is quicker.
 
         `next_id` is where a later call continues behind this entry. The attributes are copied: one object may serve for
         many entries. Every entry added counts as one lookup of its inode, except "." and "..".

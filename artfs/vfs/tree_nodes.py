@@ -167,15 +167,8 @@ class TreeListing:
     def _fill_from(self, leaf: Leaf, position: int, buffer: DirectoryBuffer) -> bool:
         """Add entries from `position`; False once the reply is full."""
         attributes = Attributes(0, 0, 0, self._view.uid, self._view.gid)
-        names, first_id = leaf.page.names, leaf.first + 3
         with self._inodes.pages.held(leaf.key) as page:
-            filler = _EntryFiller(self._inodes, self._inode, leaf, page)
-            for i in range(position, len(names)):
-                filler.fill(attributes, i)
-                if not buffer.add(names[i], attributes, first_id + i):
-                    self._inodes.forget(attributes.inode, 1)
-                    return False
-        return True
+            return _EntryFiller(self._inodes, self._inode, leaf, page).fill_all(attributes, position, buffer)
 
 
 class _EntryFiller:
@@ -196,6 +189,43 @@ class _EntryFiller:
         self._shared = (-1, -1)
         self._salt_word = 0
         self._salt = b""
+
+    def fill_all(self, attributes: Attributes, position: int, buffer: DirectoryBuffer) -> bool:
+        """Add the entries from `position` on; False once the reply is full."""
+        names, first_id = self._leaf.page.names, self._leaf.first + 3
+        while position < len(names):
+            self.fill(attributes, position)
+            if not buffer.add(names[position], attributes, first_id + position):
+                self._inodes.forget(attributes.inode, 1)
+                return False
+            position += 1
+            if self._shared != (-1, -1) and position < len(names):
+                end = min(self._leaf.page.run_end(position - 1), self._times.run_end(position - 1) or len(names))
+                if end > position and not self._fill_run(attributes, position, end, buffer):
+                    return False
+                position = max(position, end)
+        return True
+
+    def _fill_run(self, attributes: Attributes, begin: int, end: int, buffer: DirectoryBuffer) -> bool:
+        """Add files that only differ in name, content and size from the one before."""
+        names, sizes, digests, add, first_id = (
+            self._leaf.page.names,
+            self._sizes,
+            self._digests,
+            buffer.add,
+            self._leaf.first + 3,
+        )
+        count_lookup, salt_word, salt, page = self._count_lookup, self._salt_word, self._salt, self._page_number
+        for i in range(begin, end):
+            attributes.size_bytes = size = sizes[i]
+            attributes.block_count = (size + BLOCK_BYTES - 1) // BLOCK_BYTES
+            digest = digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]
+            number = (_from_bytes(digest[:8], "big") ^ salt_word) & NUMBER_MASK
+            attributes.inode = inode = count_lookup(number, hash(digest + salt) & FINGERPRINT_MASK, page, i)
+            if not add(names[i], attributes, first_id + i, alike=True):
+                self._inodes.forget(inode, 1)
+                return False
+        return True
 
     def fill(self, attributes: Attributes, i: int) -> None:
         flags = self._flags[i]

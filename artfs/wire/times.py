@@ -35,3 +35,8 @@ class PageTimes:
     def __getitem__(self, i: int) -> int:
         run = bisect_right(self._ends, i)
         return self._times[run] if run < len(self._times) else self._default_ns
+
+    def run_end(self, i: int) -> int | None:
+        """The position behind the last that has the same time as `i` in one run; None if all that follow have."""
+        run = bisect_right(self._ends, i)
+        return self._ends[run] if run < len(self._ends) else None

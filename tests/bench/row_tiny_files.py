@@ -6,11 +6,12 @@ import os
 import random
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache, partial
 from pathlib import Path
 
 from tests.acceptance.user import User
-from tests.bench import data
+from tests.bench import data, peers
 from tests.bench.cases import ARTFS, Case, Goal, counts_within, within
 from tests.bench.measure import (
     Contestant,
@@ -31,6 +32,7 @@ from tests.bench.world import World, pid_of
 
 MANY = "many directories"
 ONE = "one directory"
+Mount = Callable[[Path, Path], AbstractContextManager[Path]]
 PROBES = 300
 CHANGES = 10
 
@@ -53,13 +55,40 @@ def registries(world: World) -> dict[str, User]:
 
 
 def seen(world: World) -> list[Case]:
-    """All of artfs: its peers' rates of walking are in row 2, on files that they can be given."""
+    """artfs, and who passes on a directory of as many files, which is made first and kept on disk only while it is needed."""
     cases = []
     for layout, user in registries(world).items():
         rounds: list[dict[str, float]] = []
-        found = race({ARTFS: partial(_look_around, world, user, layout, rounds)}, world.options.repeat, warm_up=0)
-        cases += _cases_of(world, layout, rounds, found.refused)
+        with world.place() as place:
+            contestants: dict[str, Contestant] = {ARTFS: partial(_look_around, world, user, layout, rounds)}
+            say(f"  made as many on disk ({timed(partial(_make_files, world, place / 'files', layout)):.0f} s)")
+            for name, mount in {"bare pyfuse3": peers.bare_mount, "bindfs": peers.bindfs_mount}.items():
+                contestants[name] = partial(_walk_peer, world, mount, place)
+            found = race(contestants, world.options.repeat, warm_up=0)
+        cases += _cases_of(world, layout, rounds, found)
     return cases
+
+
+def _make_files(world: World, root: Path, layout: str) -> None:
+    each = world.sizes.tiny_files // (1 if layout == ONE else world.sizes.tiny_directories)
+    for number in range(world.sizes.tiny_files):
+        directory = str(root) if layout == ONE else f"{root}/{number // each:04}"
+        if number % each == 0:
+            os.makedirs(directory)
+        file = os.open(f"{directory}/{number:07}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        os.write(file, data.tiny_content(number))
+        os.close(file)
+
+
+def _walk_peer(world: World, mount: Mount, place: Path) -> Sample:
+    drop_caches()
+    with mount(place / "files", place) as root:
+        return Sample(timed(partial(_find, world, root)))
+
+
+def _find(world: World, root: Path) -> None:
+    found = len(run("find", root, "-type", "f", "-size", "+5c", "-printf", "."))
+    require(found == world.sizes.tiny_files, f"find found {found} of {world.sizes.tiny_files} files")
 
 
 def _look_around(world: World, user: User, layout: str, rounds: list[dict[str, float]]) -> Sample:
@@ -74,9 +103,7 @@ def _look_around(world: World, user: User, layout: str, rounds: list[dict[str, f
         listed_s = time.perf_counter() - begin
         require("v0" in names or len(names) == world.sizes.tiny_directories + 2, "ls shows other names")
         pid = pid_of(user)
-        walked: list[str] = []
-        find_s = timed(lambda: walked.append(run("find", version, "-type", "f", "-size", "+5c", "-printf", ".")))
-        require(len(walked[0]) == count, f"find found {len(walked[0])} of {count} files")
+        find_s = timed(partial(_find, world, version))
         memory = _resident_bytes(pid)
         if layout == ONE:
             listing = timed(lambda: require(len(os.listdir(version)) == count, "the listing is not complete"))
@@ -107,13 +134,19 @@ _SEEN = (
 )
 
 
-def _cases_of(world: World, layout: str, rounds: list[dict[str, float]], refused: dict[str, str]) -> list[Case]:
+def _cases_of(world: World, layout: str, rounds: list[dict[str, float]], raced: Race) -> list[Case]:
     cases = []
     for key, what, unit, least, aim in _SEEN:
         if key == "listdir" and layout == MANY:
             continue
         samples = tuple(Sample(found[key]) for found in rounds)
-        shown = Race({ARTFS: Figure(samples)} if samples and not refused else {}, dict(refused))
+        shown = Race()
+        if ARTFS in raced.refused:
+            shown.refused[ARTFS] = raced.refused[ARTFS]
+        elif samples:
+            shown.figures[ARTFS] = Figure(samples)
+        if key == "find":
+            shown = Race({**shown.figures, **raced.figures}, dict(raced.refused))
         goals = [[within(value, f"{value:g} {unit}")] if value is not None else [] for value in (least, aim)]
         title = f"{world.sizes.tiny_files:,} files in {layout}: {what}"
         cases.append(Case(5, title, unit, shown, more_is_better=False, at_least=goals[0], aim=goals[1]))

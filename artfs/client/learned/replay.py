@@ -4,7 +4,7 @@ It takes no place of what is in use: what it brings enters memory only while tha
 of the cache. It stops when readers have stopped, and when most of what it brought is not asked for: then this is another program
 than the one that was learned. Who needs something of a range that nobody has begun yet fetches that range: no byte comes twice.
 
-Owner of everything mutable: its lock, never held while anything is fetched.
+Owner of everything mutable: its lock, never held while anything is fetched, and of the timers another one.
 """
 
 from __future__ import annotations
@@ -60,21 +60,27 @@ class Replay:
         self._fetching = fetching
         self._lock = threading.Lock()
         self._timers: dict[str, threading.Timer] = {}
+        self._timers_lock = (
+            threading.Lock()
+        )  # its own: `used` takes it where the reader holds a lock that `_lock` is outside of
         self._threads: list[threading.Thread] = []
         self._queue: deque[tuple[str, Span]] = deque()  # some of them fetched by who needed them first
         self._waiting: dict[tuple[str, ObjectKey], Span] = {}  # those that nobody has begun to fetch
         self._is_closed = False
         self._fetched_bytes = self._used_bytes = 0
+        self._brought: dict[tuple[str, ObjectKey], int] = {}  # bytes of what was fetched ahead and not asked for yet
 
     def asked(self, project: str, keys: Sequence[ObjectKey]) -> None:
         """Somebody needs `keys`, which may be anywhere."""
         if self._starts.noted(project, keys):
             self._end_later(project)
 
-    def used(self, project: str, key: ObjectKey, size_bytes: int) -> None:
-        """What was taken along is asked for. Quick, and calls nobody."""
-        self._used_bytes += size_bytes
-        self._starts.noted(project, (key,))
+    def used(self, project: str, key: ObjectKey) -> None:
+        """What is at hand is asked for. Quick, and calls nobody: nothing to do, mostly."""
+        if self._brought:
+            self._used_bytes += self._brought.pop((project, key), 0)
+        if self._starts.is_watching:
+            self.asked(project, (key,))
 
     def missed(self, project: str, keys: Sequence[ObjectKey]) -> None:
         """Somebody is about to fetch `keys`: begin to fetch what will be asked for next, and fetch the ranges they are in."""
@@ -110,10 +116,12 @@ class Replay:
 
     def close(self) -> None:
         """Learn what was seen until now, and stop."""
-        with self._lock:
+        with self._timers_lock:
             self._is_closed = True
-            timers, threads = list(self._timers.values()), self._threads
+            timers = list(self._timers.values())
             self._timers.clear()
+        with self._lock:
+            threads = self._threads
         for timer in timers:
             timer.cancel()
         for thread in threads:
@@ -151,7 +159,9 @@ class Replay:
         try:
             self._fetching.take_along(project, span, claimed)
             with self._lock:
-                self._fetched_bytes += sum(place.size_bytes for key, place in span.extras if key in claimed)
+                brought = {(project, key): place.size_bytes for key, place in span.extras}
+                self._brought.update(brought)
+                self._fetched_bytes += sum(brought.values())
         except (ArtfsError, PackVanished, OSError) as error:  # its readers were told to fetch it themselves
             _log.debug("not fetched ahead: %s", error)
 
@@ -181,14 +191,14 @@ class Replay:
     def _end_later(self, project: str) -> None:
         timer = threading.Timer(WATCH_S, self._end, (project,))
         timer.daemon = True
-        with self._lock:
+        with self._timers_lock:
             if self._is_closed:
                 return
             self._timers[project] = timer
         timer.start()
 
     def _end(self, project: str) -> None:
-        with self._lock:
+        with self._timers_lock:
             self._timers.pop(project, None)
         self._starts.finish(project, self._known_places)
 

@@ -85,6 +85,7 @@ class Starts:
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.bytes_max = bytes_max
+        self.is_watching = False  # whether anything is still being learned
         self._keep = keep
         self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
@@ -101,6 +102,7 @@ class Starts:
             watch = self._watches.get(project)
             if watch is None or (watch.is_over and now_s - watch.last_s > QUIET_S):
                 watch = self._watches[project] = _Watch()
+                self.is_watching = True
             watch.last_s = now_s
             if watch.is_over or len(watch.asked) > OBJECTS_MAX:
                 return False
@@ -150,6 +152,7 @@ class Starts:
             if watch is None or watch.is_over:
                 return
             watch.is_over = True
+            self.is_watching = not all(other.is_over for other in self._watches.values())
             asked, has_content = list(watch.asked), watch.has_content
             begun = [self._starts[name] for name, kind in watch.known.items() if kind is ObjectKind.CHUNK]
         if not has_content or not OBJECTS_MIN <= len(asked) <= OBJECTS_MAX:

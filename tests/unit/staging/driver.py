@@ -41,7 +41,7 @@ class Listing:
         self.attributes: dict[str, Attributes] = {}
         self.last_id = 0
 
-    def add(self, name: str, attributes: Attributes, next_id: int) -> bool:
+    def add(self, name: str, attributes: Attributes, next_id: int, *, alike: bool = False) -> bool:
         if self.room == 0:
             return False
         self.room -= 1

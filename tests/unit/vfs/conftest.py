@@ -45,7 +45,7 @@ class Listing:
     room: int = 1_000_000
     entries: list[tuple[str, int, int]] = field(default_factory=list)  # name, inode, next id
 
-    def add(self, name: str, attributes: Attributes, next_id: int) -> bool:
+    def add(self, name: str, attributes: Attributes, next_id: int, *, alike: bool = False) -> bool:
         if len(self.entries) == self.room:
             return False
         self.entries.append((name, attributes.inode, next_id))
