@@ -14,13 +14,12 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
 
 from artfs.client.draft_lease import DraftLease
 from artfs.client.threads import Threads
 from artfs.model import codec
+from artfs.model.codec import Codec
 from artfs.model.digest import ObjectKey, ObjectKind
 from artfs.model.pack import PACK_BYTES_TARGET, PACK_OBJECTS_MAX
 from artfs.store.pack_file import PackWriter, new_pack_header
@@ -33,21 +32,7 @@ SENDING_MAX = 2  # finished packs waiting to be stored: bounds disk use and what
 KNOWN_MAX = 100_000
 COMPRESS_BYTES = 512 << 10  # what one thread compresses at a time: less is not worth handing over
 
-
-class Encoded(NamedTuple):
-    """An object as it is to be stored; `size_bytes` is its length decoded."""
-
-    codec: int
-    size_bytes: int
-    stored: Bytes
-
-
-@dataclass(slots=True)
-class Sent:
-    """How many objects, and their compressed bytes."""
-
-    object_count: int = 0
-    stored_bytes: int = 0
+Encoded = tuple[Codec, Bytes]
 
 
 class Packer:
@@ -60,7 +45,8 @@ class Packer:
 
     Attributes:
         lease: the draft.
-        sent: what had to be sent so far.
+        stored_bytes: compressed bytes of all objects that had to be sent so far.
+        object_count: how many those are.
     """
 
     def __init__(self, registry: Registry, project: str, clock_ns: Callable[[], int], compressors: Executor) -> None:
@@ -69,7 +55,7 @@ class Packer:
         self._clock_ns = clock_ns
         self._compressors = compressors
         self._lock = threading.RLock()
-        self._batch: dict[ObjectKey, Bytes | Encoded] = {}
+        self._batch: dict[ObjectKey, Bytes] = {}
         self._batch_bytes = 0
         self._content: PackWriter | None = None
         self._structure: PackWriter | None = None
@@ -78,13 +64,15 @@ class Packer:
         self._known_to = ""
         self._sender = Threads(1, "artfs-send")
         self._sending: deque[Future[list[ObjectKey]]] = deque()
-        self.sent = Sent()
+        self.stored_bytes = 0
+        self.object_count = 0
 
     def add(self, key: ObjectKey, data: Bytes) -> None:
         """Send `data` unless it is stored. Children come before parents. Raises what sending earlier objects raised."""
         with self._lock, self._consistent():
             self._take(key, data)
-            self._pack_if_much()
+            if self._batch_bytes >= BATCH_BYTES or len(self._batch) >= BATCH_OBJECTS:
+                self._pack_batch()
 
     def add_at_once(self, objects: Iterable[tuple[ObjectKey, Bytes]]) -> None:
         """The same for several, about a batch of them; their buffers are free again when this returns."""
@@ -92,13 +80,6 @@ class Packer:
             for key, data in objects:
                 self._take(key, data)
             self._pack_batch()
-
-    def add_many(self, objects: Iterable[tuple[ObjectKey, Encoded]]) -> None:
-        """As `add`, for several that are compressed already."""
-        with self._lock, self._consistent():
-            for key, encoded in objects:
-                self._take(key, encoded)
-                self._pack_if_much()
 
     def flush(self) -> None:
         """Return when everything added is stored durably."""
@@ -123,14 +104,10 @@ class Packer:
             self._forget_unstored()
             self._sender.shutdown(wait=True)
 
-    def _take(self, key: ObjectKey, data: Bytes | Encoded) -> None:
+    def _take(self, key: ObjectKey, data: Bytes) -> None:
         if key not in self._batch and key not in self._packed and not self._is_known(key):
             self._batch[key] = data
-            self._batch_bytes += len(data.stored if isinstance(data, Encoded) else data)
-
-    def _pack_if_much(self) -> None:
-        if self._batch_bytes >= BATCH_BYTES or len(self._batch) >= BATCH_OBJECTS:
-            self._pack_batch()
+            self._batch_bytes += len(data)
 
     @contextmanager
     def _consistent(self) -> Iterator[None]:
@@ -185,19 +162,17 @@ class Packer:
             key for start in range(0, len(keys), KEYS_MAX) for key in self._missing(keys[start : start + KEYS_MAX])
         ]
         datas = [batch[key] for key in missing]
-        encoded = iter(self._encoded([data for data in datas if not isinstance(data, Encoded)]))
-        for key, data in zip(missing, datas, strict=True):
-            how, size_bytes, stored = data if isinstance(data, Encoded) else next(encoded)
-            self._writer(key.kind, len(stored)).add_encoded(key, size_bytes, how, stored)
+        for key, data, (how, stored) in zip(missing, datas, self._encoded(datas), strict=True):
+            self._writer(key.kind, len(stored)).add_encoded(key, len(data), how, stored)
             self._packed.add(key)
-            self.sent.stored_bytes += len(stored)
-            self.sent.object_count += 1
+            self.stored_bytes += len(stored)
+            self.object_count += 1
 
     def _encoded(self, datas: list[Bytes]) -> Iterable[Encoded]:
         """Compressed where that pays, by several threads if it is much."""
         groups = list(_groups(datas))
         if len(groups) < 2:
-            return map(_encode, datas)
+            return map(codec.encode, datas)
         return chain.from_iterable(self._compressors.map(_encode_all, groups))
 
     def _writer(self, kind: ObjectKind, coming_bytes: int) -> PackWriter:
@@ -256,12 +231,7 @@ def _has_room(writer: PackWriter, coming_bytes: int) -> bool:
 
 
 def _encode_all(datas: list[Bytes]) -> list[Encoded]:
-    return list(map(_encode, datas))
-
-
-def _encode(data: Bytes) -> Encoded:
-    how, stored = codec.encode(data)
-    return Encoded(how, len(data), stored)
+    return [codec.encode(data) for data in datas]
 
 
 def _groups(datas: list[Bytes]) -> Iterator[list[Bytes]]:

@@ -23,7 +23,7 @@ import msgspec
 
 from artfs.client.client import Client
 from artfs.client.scan import AnyStep, End, Ready, Source, Totals, find_problem, look, scan, user_xattrs, walk
-from artfs.client.source_file import SmallFile, read_small
+from artfs.client.source_file import read_small
 from artfs.client.threads import Threads
 from artfs.client.upload import UploadSession
 from artfs.errors import ArtfsError, ArtifactNotFound, RegistryUnavailable, TypeMismatch, UnsupportedFile
@@ -231,7 +231,7 @@ class _Put:
         self._tell()
         return digest
 
-    def _take(self, step: AnyStep, small: SmallFile | None) -> None:
+    def _take(self, step: AnyStep, small: _Small | None) -> None:
         if isinstance(step, End):
             done = self._open.pop()
             assert done.source is not None
@@ -246,8 +246,8 @@ class _Put:
             self._done_files += 1
             self._add(symlink_entry(step.name, step.target))
         elif small is not None:
-            self._done_bytes += len(small.data)
-            self._add_file(step, self._session.add_small(small.digest, small.data))
+            self._done_bytes += len(small[1])
+            self._add_file(step, self._session.add_small(*small))
         else:
             self._add_file(step, self._session.add_file(step.path, self._progress))
 
@@ -288,13 +288,14 @@ class _Put:
         )
 
 
+_Small = tuple[Digest, bytes]
 _Group = list[AnyStep]
 
 
-def _read_ahead(steps: Iterable[AnyStep], readers: Threads) -> Iterator[tuple[_Group, list[SmallFile | None]]]:
+def _read_ahead(steps: Iterable[AnyStep], readers: Threads) -> Iterator[tuple[_Group, list[_Small | None]]]:
     """The steps in order, a group at a time, with what the small files among them hold."""
     groups = _groups(steps)
-    ahead: deque[tuple[_Group, Future[list[SmallFile | None]]]] = deque()
+    ahead: deque[tuple[_Group, Future[list[_Small | None]]]] = deque()
     while True:
         while len(ahead) < AHEAD_GROUPS and (group := next(groups, None)) is not None:
             ahead.append((group, readers.submit(_read_group, group)))
@@ -318,7 +319,7 @@ def _groups(steps: Iterable[AnyStep]) -> Iterator[_Group]:
         yield group
 
 
-def _read_group(group: _Group) -> list[SmallFile | None]:
+def _read_group(group: _Group) -> list[_Small | None]:
     return [read_small(step.path) if _is_small(step) else None for step in group]
 
 

@@ -31,16 +31,8 @@ Chunks = list[tuple[Digest, memoryview]]
 Signature = tuple[int, int, int, int, int]
 
 
-class SmallFile(NamedTuple):
-    """A file that was read whole, and its signature then."""
-
-    digest: Digest
-    data: bytes
-    signature: Signature
-
-
-def read_small(source: Path | str) -> SmallFile:
-    """A file of at most WHOLE_FILE_BYTES_MAX.
+def read_small(source: Path | str) -> tuple[Digest, bytes]:
+    """Digest and content of a file of at most WHOLE_FILE_BYTES_MAX.
 
     Raises FileChanged if it changed, grew or went meanwhile, StorageFailed if it cannot be read.
     """
@@ -50,7 +42,7 @@ def read_small(source: Path | str) -> SmallFile:
             if size_bytes <= WHOLE_FILE_BYTES_MAX:
                 data = os.read(fd, size_bytes + 1)  # one more: it may have grown
                 if len(data) == size_bytes and signature(fd) == before:
-                    return SmallFile(Digest.of(data), data, before)
+                    return Digest.of(data), data
     raise changed(source)
 
 

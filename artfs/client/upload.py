@@ -12,10 +12,9 @@ from concurrent.futures import Executor
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from artfs.client.encoding import EncodingProcess
-from artfs.client.packing import Encoded, Packer
+from artfs.client.packing import Packer
 from artfs.client.source_file import READ_ATTEMPTS, changed, chunks_of, opened, read_small, signature
 from artfs.client.threads import Threads
 from artfs.errors import InvalidValue
@@ -24,7 +23,6 @@ from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.recipe import RECIPE_CHUNKS_MAX, encode_recipe
 from artfs.model.tree import EntryKind
-from artfs.vfs.ports import Added
 from artfs.wire.records import SealRequest, SealResult
 from artfs.wire.service import Registry
 
@@ -34,6 +32,13 @@ _T = TypeVar("_T")
 
 Progress = Callable[[int], None]
 """Told how many more bytes were read."""
+
+
+class Sent(NamedTuple):
+    """How many objects, and their compressed bytes."""
+
+    object_count: int
+    stored_bytes: int
 
 
 class Uploads:
@@ -57,17 +62,17 @@ class UploadSession:
     """See `artfs.vfs.ports.UploadSession`. Safe to call from several threads; `close` it unless it was sealed or abandoned.
 
     After a method raised a StorageFailed or the like, what was added before may be lost: `ensure` tells.
-
-    Attributes:
-        sent: what had to be sent so far.
     """
 
     def __init__(self, registry: Registry, project: str, clock_ns: Callable[[], int], threads: Executor) -> None:
         self._registry = registry
         self._threads = threads
         self._packer = Packer(registry, project, clock_ns, threads)
-        self._encoding = EncodingProcess()
-        self.sent = self._packer.sent
+
+    @property
+    def sent(self) -> Sent:
+        """What had to be sent so far."""
+        return Sent(self._packer.object_count, self._packer.stored_bytes)
 
     def add_file(self, source: Path | str, progress: Progress = lambda _: None) -> FileContent:
         """Hash, cut and send a file. Raises FileChanged if it changed meanwhile, StorageFailed if it cannot be read."""
@@ -78,30 +83,15 @@ class UploadSession:
                     if content is not None and signature(fd) == before:
                         return content
                     continue
-            found = read_small(source)
-            progress(len(found.data))
-            return self.add_small(found.digest, found.data)
+            content = self.add_small(*read_small(source))
+            progress(content.size_bytes)
+            return content
         raise changed(source)
 
     def add_small(self, digest: Digest, data: bytes) -> FileContent:
         """Send a small file that `read_small` read."""
         self._packer.add(ObjectKey(ObjectKind.CHUNK, digest), data)
         return FileContent(EntryKind.FILE, digest, len(data))
-
-    def add_small_files(self, sources: Sequence[str]) -> list[Added | None]:
-        """Many small files, read by a process of their own; None for each that is large or cannot be read: see `add_file`."""
-        found = self._encoding.read(sources)
-        self._packer.add_many(
-            (ObjectKey(ObjectKind.CHUNK, file.digest), Encoded(file.codec, file.size_bytes, file.stored))
-            for file in found
-            if file is not None
-        )
-        return [
-            None
-            if file is None
-            else Added(FileContent(EntryKind.FILE, file.digest, file.size_bytes), file.mtime_ns, file.ctime_ns)
-            for file in found
-        ]
 
     def ensure(self, contents: Sequence[FileContent]) -> list[FileContent]:
         """Lease contents added before; those that the registry does not hold are returned.
@@ -133,17 +123,16 @@ class UploadSession:
         """Flush, and end the session by a call that ends its draft, whose id it is given."""
         self._packer.flush()
         result = call(self._packer.lease.draft.id)
-        self.close()
+        self._packer.close()
         return result
 
     def close(self) -> None:
         """End the session without sealing; what was stored stays until the draft's leases run out."""
-        self._encoding.close()
         self._packer.close()
 
     def abandon(self) -> None:
         """End the session and its draft; what only it held is deleted."""
-        self.close()
+        self._packer.close()
         self._packer.lease.abandon()
 
     def _add_large(self, fd: int, size_bytes: int, progress: Progress) -> FileContent | None:

@@ -99,14 +99,6 @@ class ObjectSource(Protocol):
         """What a REFERENCE refers to; its descriptor is read. Raises ReferenceForbidden too."""
 
 
-class Added(NamedTuple):
-    """A small file that was sent, and its times when it was read."""
-
-    content: FileContent
-    mtime_ns: int
-    ctime_ns: int
-
-
 class UploadSession(Protocol):
     """An upload into one draft of the registry: content goes in as it appears, `seal` makes a version of it.
 
@@ -116,10 +108,6 @@ class UploadSession(Protocol):
 
     def add_file(self, source: Path) -> FileContent:
         """Hash, chunk and send a file. Raises FileChanged if it changed meanwhile."""
-
-    def add_small_files(self, sources: Sequence[str]) -> list[Added | None]:
-        """Hash and send many small files, in one thread at a time; None for each that is large, changed, or could not be
-        read: `add_file` says why."""
 
     def ensure(self, contents: Sequence[FileContent]) -> list[FileContent]:
         """Lease contents that were added before (perhaps by an earlier process) and return those that must be added

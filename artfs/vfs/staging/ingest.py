@@ -18,7 +18,7 @@ import trio
 from artfs.errors import ArtfsError, FileChanged
 from artfs.model.content import FileContent
 from artfs.vfs.door import Door, Lane
-from artfs.vfs.ports import Added, Uploads, UploadSession
+from artfs.vfs.ports import Uploads, UploadSession
 from artfs.vfs.staging.draft import Draft
 from artfs.vfs.staging.inode import ContentState
 from artfs.vfs.staging.turns import Turns
@@ -30,14 +30,13 @@ LINGER_S = 0.25
 QUIET_S = 0.1
 """Small files wait until none was closed for this long: sending them while others are made takes three times as long in all,
 because both need the interpreter's lock (measured with `cp -r` of files of 3 KB)."""
-EAGER_FILES = 512  # so many small files do not wait
+EAGER_FILES = 8192  # so many small files do not wait
 EAGER_FILE_BYTES = 64 << 10  # files that are larger on average do not wait: hashing them needs no lock
 BATCH_FILES_MAX = 128
 BATCH_BYTES_MAX = 32 << 20
 RETRY_S_MAX = 30.0
 HEARTBEAT_S = 60.0
 WORKERS = 2
-MANY_FILES = 16  # so many at once are read by a process of their own
 
 _log = logging.getLogger(__name__)
 
@@ -48,12 +47,9 @@ class _Waiting(NamedTuple):
 
 
 class _Sent(NamedTuple):
-    """A file that was sent, and its times then."""
-
     number: int
     content: FileContent
-    mtime_ns: int
-    ctime_ns: int
+    found: os.stat_result
 
 
 @dataclass(eq=False, slots=True)
@@ -163,15 +159,9 @@ class Ingest:
 
     def _send(self, upload: DraftUpload, numbers: list[int]) -> list[_Sent]:
         session = self.open_session(upload)
-        paths = [upload.draft.files.path(number) for number in numbers]
-        added: list[Added | None] = [None] * len(paths)
-        if len(paths) >= MANY_FILES:
-            added = session.add_small_files([str(path) for path in paths])
         sent = []
-        for number, path, small in zip(numbers, paths, added, strict=True):
-            if small is not None:
-                sent.append(_Sent(number, *small))
-                continue
+        for number in numbers:
+            path = upload.draft.files.path(number)
             try:
                 before = os.stat(path)
                 content = session.add_file(path)
@@ -183,7 +173,7 @@ class Ingest:
                     continue
                 raise
             if _same(before, after) and content.size_bytes == after.st_size:
-                sent.append(_Sent(number, content, after.st_mtime_ns, after.st_ctime_ns))
+                sent.append(_Sent(number, content, after))
         return sent
 
     def _record(self, upload: DraftUpload, sent: list[_Sent]) -> None:
@@ -191,7 +181,7 @@ class Ingest:
         if draft.gone:
             return
         with draft.index.transaction():
-            for number, content, mtime_ns, ctime_ns in sent:
+            for number, content, found in sent:
                 held = draft.open_inodes.get(number)
                 if number in upload.queue or (held is not None and held.writers):
                     continue
@@ -204,8 +194,8 @@ class Ingest:
                         content.digest,
                         content.size_bytes,
                         upload.session_id,
-                        mtime_ns,
-                        ctime_ns,
+                        found.st_mtime_ns,
+                        found.st_ctime_ns,
                         number,
                         ContentState.UNSENT,
                     ),

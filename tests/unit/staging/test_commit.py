@@ -18,7 +18,7 @@ from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.vfs.door import Door
-from artfs.vfs.ports import Added, UploadSession
+from artfs.vfs.ports import UploadSession
 from artfs.vfs.staging.area import Staging
 from artfs.wire.records import SealRequest, SealResult
 from tests.unit.staging.driver import ARTIFACT, CALLER, PROJECT, Drive, Machine
@@ -54,11 +54,6 @@ class _FailingSession:
         self._owner.check("add_file")
         self._owner.sent.append(source.name)
         return self._real.add_file(source)
-
-    def add_small_files(self, sources: Sequence[str]) -> list[Added | None]:
-        self._owner.check("add_file")
-        self._owner.sent += [Path(source).name for source in sources]
-        return self._real.add_small_files(sources)
 
     def hold_tree(self, root: Digest) -> bool:
         self._owner.check("hold_tree")
