@@ -313,7 +313,7 @@ class ObjectReader:
                 if attempt == LOCATE_ATTEMPTS - 1:
                     raise DamagedPack(f"the pack {vanished} is missing", hint="run artfs fsck") from None
             finally:
-                if self._along is not None:
+                if beside and self._along is not None:
                     self._along.end(project, spans)
         return found
 

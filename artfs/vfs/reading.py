@@ -51,7 +51,7 @@ class OpenFile:
         self.page = page.shared
         self.position = position
         self.content = content
-        self.stream = Stream()
+        self.stream: Stream | None = None  # of a LARGE_FILE, once it is read
         self.reference: OpenReference | None = None  # of a REFERENCE, once it is read
         self.watched = True  # for whether it is read at all: see `page_pushes`
 
@@ -157,6 +157,8 @@ class ContentReader:
 
     async def _read_large(self, file: OpenFile, offset: int, size_bytes: int) -> Bytes:
         recipe = await self._recipe(file, offset, size_bytes)
+        if file.stream is None:
+            file.stream = Stream()
         if file.stream.read(offset, size_bytes):
             self._ahead.follow(file.stream, recipe, partial(self._fetch_piece, file, recipe))
         spans = list(recipe.spans(offset, size_bytes))
@@ -185,13 +187,16 @@ class ContentReader:
         """Have the chunks of a piece in memory."""
         project = file.project
         keys = [ObjectKey(ObjectKind.CHUNK, chunk.digest) for chunk in piece.chunks]
-        keys = [key for key in keys if self._source.peek(project, key) is None]
-        try:
-            if keys and len(await self._held(project, keys)) < len(keys):
-                prepare = self._window(file.content.digest, recipe, piece.end - 1)
-                await self._door.run(Lane.AHEAD, self._fetch_now, project, keys, prepare)
+        prepare = self._window(file.content.digest, recipe, piece.end - 1)
+        try:  # all in a lane of its own: those who wait have theirs to themselves
+            await self._door.run(Lane.AHEAD, self._fetch_ahead, project, keys, prepare)
         except ArtfsError as error:  # whoever reads it meets the error again, and is told
             _log.info("reading ahead failed: %s", error)
+
+    def _fetch_ahead(self, project: str, keys: Sequence[ObjectKey], prepare: Prepare) -> None:
+        held = self._source.held(project, keys)
+        if len(held) < len(keys):
+            self._fetch_now(project, keys[len(held) :], prepare)
 
     async def _recipe(self, file: OpenFile, offset: int = 0, size_bytes: int = 0) -> Recipe:
         """The file's recipe; if that must be fetched, with what is about to be read."""
@@ -221,7 +226,7 @@ class ContentReader:
         held = await self._held(file.project, keys)
         if len(held) == len(keys):
             return held
-        is_coming = self._ahead.is_coming(file.stream, offset)
+        is_coming = file.stream is not None and self._ahead.is_coming(file.stream, offset)
         with nullcontext() if is_coming else self._ahead.others_first():
             return await self._door.run(Lane.CONTENT, self._fetch_now, file.project, keys, neighbours())
 

@@ -63,8 +63,9 @@ class VersionFiles:
     def release(self, handle: int) -> None:
         file = self._files.pop(handle, None)
         if file is not None:
-            file.stream.closed = True
             self._pushes.released(file.inode)
+            if file.stream is not None:
+                file.stream.closed = True
             if file.watched:
                 self._pushes.learned(False)
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from artfs.vfs.read_ahead import WINDOW_BYTES_MAX
 from tests.acceptance.team import Member
 from tests.acceptance.user import User
 from tests.bench import data, fuse_requests
@@ -91,6 +93,17 @@ def test_a_cold_large_file_in_order_takes_few_requests_and_no_byte_twice(world: 
         done = read(far / LARGE_VERSION, large, large.paths, how="in_order")
         assert far.proxy.counts().requests <= REQUESTS_PER_COLD_MIB * done.bytes / 2**20
         assert fetched(far, done) <= BYTES_FETCHED_PER_BYTE
+
+
+def test_fetching_ahead_stops_when_the_reader_does(world: World, large: DataSet) -> None:
+    with world.far() as far, (far / LARGE_VERSION / LARGE).open("rb", buffering=0) as file:
+        for _ in range(32):
+            os.read(file.fileno(), 128 << 10)
+        seen = [-1, far.proxy.counts().bytes_to_client]
+        while seen[-1] != seen[-2]:
+            time.sleep(0.2)
+            seen.append(far.proxy.counts().bytes_to_client)
+    assert seen[-1] <= (4 << 20) + WINDOW_BYTES_MAX + (4 << 20)
 
 
 def test_a_few_bytes_in_the_middle_of_a_cold_file_fetch_little_else(world: World, large: DataSet) -> None:
