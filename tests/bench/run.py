@@ -64,7 +64,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("rows", nargs="*", type=int, choices=sorted(ROWS), metavar="ROW", help="lines of the table")
+    parser.add_argument("rows", nargs="*", type=int, metavar="ROW", help="lines of the table, 1 to 12")
     parser.add_argument("--all", action="store_true", help="all lines")
     parser.add_argument("--quick", action="store_true", help="little data: shows that all runs, not how fast")
     parser.add_argument("--repeat", type=int, help="measurements of each contestant (5; quick: 2)")
@@ -77,6 +77,8 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     chosen = parser.parse_args(arguments)
     if chosen.publish and (not chosen.all or chosen.quick):
         parser.error("--publish is for a run of --all at full size")
+    if unknown := set(chosen.rows) - set(ROWS):
+        parser.error(f"there is no line {min(unknown)}: name some of 1 to 12")
     if not chosen.all and not chosen.rows:
         parser.error("name lines of the table, or --all")
     return chosen
