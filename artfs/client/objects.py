@@ -133,9 +133,10 @@ class ObjectReader:
             self._use(project, key)
         return found[key]
 
-    def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True) -> list[Bytes]:
+    def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True, ahead: int = 0) -> list[Bytes]:
+        asked = frozenset(keys[: len(keys) - ahead])
         if self.replay is not None:
-            self.replay.asked(project, keys)
+            self.replay.asked(project, keys[: len(keys) - ahead])
             self.replay.missed(project, keys)
         found: dict[ObjectKey, Bytes] = {}
         waiting: dict[ObjectKey, Future[Bytes]] = {}
@@ -146,7 +147,7 @@ class ObjectReader:
                 data = self._memory.get(name)
                 if data is not None:
                     found[key] = data
-                    self._use(project, key)
+                    self._use(project, key, is_asked=key in asked)
                 elif name in self._loading:
                     waiting[key] = self._loading[name]
                 else:
@@ -164,11 +165,12 @@ class ObjectReader:
     def has_cache(self) -> bool:
         return self._cache is not None
 
-    def held(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
+    def held(self, project: str, keys: Sequence[ObjectKey], *, ahead: int = 0) -> list[Bytes]:
+        asked = frozenset(keys[: len(keys) - ahead])
         with self._lock:
             found = {key: data for key in keys if (data := self._memory.get((project, key))) is not None}
             for key in found:
-                self._use(project, key)
+                self._use(project, key, is_asked=key in asked)
         wanted = [key for key in keys if key not in found]
         if wanted and self._cache is not None:
             absent = self._cache.absent(project, wanted)
@@ -177,9 +179,9 @@ class ObjectReader:
             found.update(cached)
             with self._lock:
                 for key in cached:
-                    self._use(project, key)
-            if cached and self.replay is not None:
-                self.replay.asked(project, [*cached])
+                    self._use(project, key, is_asked=False)
+            if self.replay is not None and not asked.isdisjoint(cached):
+                self.replay.asked(project, [key for key in cached if key in asked])
         return [found[key] for key in takewhile(found.__contains__, keys)]
 
     def held_page(self, project: str, digest: Digest) -> DatedPage | None:
@@ -274,7 +276,7 @@ class ObjectReader:
         found = self._cache.get(project, keys) if self._cache is not None else {}
         with self._lock:
             for key in found:
-                self._use(project, key)
+                self._use(project, key, is_asked=False)  # `read_many` has said so
         absent = [key for key in keys if key not in found]
         for start in range(0, len(absent), KEYS_MAX):
             fetched = self._fetch(project, absent[start : start + KEYS_MAX], beside)
@@ -358,13 +360,13 @@ class ObjectReader:
             else:
                 future.set_exception(_OthersFailed())
 
-    def _use(self, project: str, key: ObjectKey) -> None:
-        """What is at hand is asked for. Under the lock."""
+    def _use(self, project: str, key: ObjectKey, *, is_asked: bool = True) -> None:
+        """What is at hand is asked for, or read ahead because of what is. Under the lock."""
         if self._cache is not None and self._memory.keeps((project, key)):
             self._cache.room.note_use(project, key)
         if self._along is not None:
             self._along.used(project, key)
-        if self.replay is not None:
+        if is_asked and self.replay is not None:
             self.replay.used(project, key)
 
     def _read_objects(self, span: Span) -> tuple[dict[ObjectKey, Bytes], dict[ObjectKey, Bytes]]:

@@ -70,11 +70,12 @@ class ObjectSource(Protocol):
     def read(self, project: str, key: ObjectKey, *, part: Part | None = None) -> Bytes:
         """One object. Of a recipe, the chunks of that part of its file may come into memory with it."""
 
-    def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True) -> list[Bytes]:
+    def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True, ahead: int = 0) -> list[Bytes]:
         """Several objects with as few requests as possible, in the order of `keys`.
 
         Args:
             beside: whether what is stored beside them may be fetched with them.
+            ahead: how many of them, the last ones, nobody has asked for yet.
         """
 
     def peek(self, project: str, key: ObjectKey) -> Bytes | None:
@@ -84,8 +85,12 @@ class ObjectSource(Protocol):
     def has_cache(self) -> bool:
         """Whether asking for what is `held` can be worth a thread: else only memory holds anything."""
 
-    def held(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
-        """The objects at the beginning of `keys`, up to the first that is not on this machine. Never waits for a registry."""
+    def held(self, project: str, keys: Sequence[ObjectKey], *, ahead: int = 0) -> list[Bytes]:
+        """The objects at the beginning of `keys`, up to the first that is not on this machine. Never waits for a registry.
+
+        Args:
+            ahead: how many of them, the last ones, nobody has asked for yet.
+        """
 
     def held_page(self, project: str, digest: Digest) -> DatedPage | None:
         """The page if it, and the times of what is in it, are on this machine."""

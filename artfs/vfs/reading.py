@@ -117,7 +117,7 @@ class ContentReader:
             page = await self._leaf(file)
             count = self._order.batch(file.page, file.position)
             keys = [file.content.key, *self._following(file, page, count)]
-            held = await self._held(file.project, keys)
+            held = await self._held(file.project, keys, ahead=len(keys) - 1)
             if held:
                 data = held[0]
             else:
@@ -194,9 +194,9 @@ class ContentReader:
             _log.info("reading ahead failed: %s", error)
 
     def _fetch_ahead(self, project: str, keys: Sequence[ObjectKey], prepare: Prepare) -> None:
-        held = self._source.held(project, keys)
-        if len(held) < len(keys):
-            self._fetch_now(project, keys[len(held) :], prepare)
+        held = self._source.held(project, keys, ahead=len(keys))
+        if missing := keys[len(held) :]:
+            self._fetch_now(project, missing, prepare, ahead=len(missing))
 
     async def _recipe(self, file: OpenFile, offset: int = 0, size_bytes: int = 0) -> Recipe:
         """The file's recipe; if that must be fetched, with what is about to be read."""
@@ -230,29 +230,29 @@ class ContentReader:
         with nullcontext() if is_coming else self._ahead.others_first():
             return await self._door.run(Lane.CONTENT, self._fetch_now, file.project, keys, neighbours())
 
-    async def _held(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
+    async def _held(self, project: str, keys: Sequence[ObjectKey], *, ahead: int = 0) -> list[Bytes]:
         """What of `keys` is on this machine, from the first on: readers of that do not queue behind a slow registry."""
         if not self._source.has_cache:
             return []
-        return await self._door.run(Lane.LOCAL, self._source.held, project, keys)
+        return await self._door.run(Lane.LOCAL, partial(self._source.held, ahead=ahead), project, keys)
 
     def _fetch_first(self, project: str, keys: Sequence[ObjectKey], prepare: Prepare) -> Bytes:
         """The first of `keys`, whatever is wrong with the others, which nobody has asked for yet."""
         try:
-            return self._fetch_now(project, keys, prepare, beside=True)[0]
+            return self._fetch_now(project, keys, prepare, beside=True, ahead=len(keys) - 1)[0]
         except ArtfsError:
             if len(keys) == 1:
                 raise
             return self._source.read(project, keys[0])
 
     def _fetch_now(
-        self, project: str, keys: Sequence[ObjectKey], prepare: Prepare, *, beside: bool = False
+        self, project: str, keys: Sequence[ObjectKey], prepare: Prepare, *, beside: bool = False, ahead: int = 0
     ) -> list[Bytes]:
         """`keys`; with what lies `beside` them if that may be worth it: around a chunk of a large file it is not."""
         prepared = prepare()
         if prepared:
             self._source.prepare(project, prepared)
-        return self._source.read_many(project, keys, beside=beside)
+        return self._source.read_many(project, keys, beside=beside, ahead=ahead)
 
 
 async def read_reference(door: Door, opened: OpenReference, offset: int, size_bytes: int) -> Bytes:

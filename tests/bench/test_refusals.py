@@ -54,6 +54,12 @@ def test_a_reader_that_finds_a_file_missing_gives_no_number(files: DataSet) -> N
         read_all([Order(files.root, files, files.paths)])
 
 
+def test_a_slow_peer_takes_part_in_fewer_rounds_and_artfs_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.bench.measure.SLOW_S", -1.0)
+    found = race({"artfs": lambda: Sample(1.0), "slow": lambda: Sample(2.0)}, 5)
+    assert {name: len(figure.samples) for name, figure in found.figures.items()} == {"artfs": 5, "slow": 2}
+
+
 def test_who_fails_once_has_no_figure_and_keeps_its_reason() -> None:
     values = iter([1.0, 2.0, 9.0, 4.0])
     found = race({"artfs": lambda: Sample(next(values)), "liar": lie}, 3, warm_up=1)

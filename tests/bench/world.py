@@ -41,7 +41,7 @@ class Options:
     @property
     def peer_limit_s(self) -> float:
         """How long a peer may read that is too slow to finish; what it has read by then is its rate."""
-        return 5.0 if self.quick else 20.0
+        return 5.0 if self.quick else 10.0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from artfs.client.learned.start_files import StartFiles
 from artfs.client.learned.starts import OBJECTS_MAX, Starts
 from artfs.client.objects import ObjectReader
 from artfs.client.windows import PackWindows
-from artfs.model.digest import ObjectKey, ObjectKind
+from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.registry.embedded import EmbeddedRegistry
 from tests.contract.uploading import Content, commit, content_of
 from tests.integration.test_windows import CountedObjects, FarPacks
@@ -49,8 +49,16 @@ class Machine:
         self.packs = FarPacks()
         self.count = 0
 
-    def start(self, content: Content, keys: list[ObjectKey], *, cache_bytes: int = 1 << 30) -> int:
-        """Read and compare; returns how many requests for content that took."""
+    def start(
+        self,
+        content: Content,
+        keys: list[ObjectKey],
+        *,
+        cache_bytes: int = 1 << 30,
+        ahead: list[ObjectKey] | None = None,
+    ) -> int:
+        """Read and compare, each with `ahead`; returns how many requests for content that took."""
+        ahead = ahead or []
         self.packs.reads.clear()
         self.count += 1
         cache = ObjectCache(self.directory / f"cache{self.count}", cache_bytes, self.registry.identity)
@@ -63,7 +71,8 @@ class Machine:
         )
         try:
             reader.page("p", content.root)
-            assert all(reader.read("p", key) == content.objects[key] for key in keys)
+            for key in keys:
+                assert reader.read_many("p", [key, *ahead], ahead=len(ahead))[0] == content.objects[key]
         finally:
             reader.close()
         return len(self.packs.reads)
@@ -130,3 +139,12 @@ def test_a_reader_of_everything_teaches_nothing(machine: Machine, registry: Embe
     commit(registry, "p", "data", content)
     machine.start(content, [key for key in content.objects if key.kind is ObjectKind.CHUNK])
     assert list(machine.files.load()) == []
+
+
+def test_what_is_read_ahead_is_not_learned(machine: Machine, program: Content) -> None:
+    chunks = [key for key in program.objects if key.kind is ObjectKind.CHUNK]
+    machine.start(program, chunks[:50], ahead=chunks[100:1100])
+    (start,) = machine.files.load()
+    learned = {ObjectKey(ObjectKind(one.kind), Digest(one.digest)) for one in start.objects}
+    assert set(chunks[:50]) <= learned
+    assert learned.isdisjoint(chunks[100:1100])

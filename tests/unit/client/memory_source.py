@@ -32,7 +32,7 @@ class MemorySource:
             raise ObjectMissing(f"the {key} is not stored in {project}")
         return self.objects[key]
 
-    def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True) -> list[Bytes]:
+    def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True, ahead: int = 0) -> list[Bytes]:
         self.batches.append(len(keys))
         return [self.read(project, key) for key in keys]
 
@@ -43,7 +43,7 @@ class MemorySource:
     def has_cache(self) -> bool:
         return False
 
-    def held(self, project: str, keys: Sequence[ObjectKey]) -> list[Bytes]:
+    def held(self, project: str, keys: Sequence[ObjectKey], *, ahead: int = 0) -> list[Bytes]:
         return []
 
     def held_page(self, project: str, digest: Digest) -> DatedPage | None:
