@@ -134,10 +134,12 @@ class ObjectReader:
         return found[key]
 
     def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True, ahead: int = 0) -> list[Bytes]:
-        asked = frozenset(keys[: len(keys) - ahead])
         if self.replay is not None:
             self.replay.asked(project, keys[: len(keys) - ahead])
             self.replay.missed(project, keys)
+            if ahead and self.replay.foresees(project, keys[: len(keys) - ahead]):
+                keys, ahead, beside = keys[: len(keys) - ahead], 0, False
+        asked = frozenset(keys[: len(keys) - ahead])
         found: dict[ObjectKey, Bytes] = {}
         waiting: dict[ObjectKey, Future[Bytes]] = {}
         mine: dict[ObjectKey, Future[Bytes]] = {}

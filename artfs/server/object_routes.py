@@ -25,8 +25,8 @@ from artfs.wire.service import KEYS_MAX
 
 BUFFER_BYTES = 1 << 20
 READ_ATTEMPTS = 3
-PAGES_MAX = 64  # tree pages in one answer
-PAGES_BYTES_MAX = 256 << 10  # of all but the first
+PAGES_MAX = 256  # tree pages in one answer
+PAGES_BYTES_MAX = 512 << 10  # of all but the first
 DRAFT = "/drafts/{draft}"
 TREE = "/projects/{project}/trees/{digest}"
 

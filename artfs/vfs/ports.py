@@ -75,7 +75,8 @@ class ObjectSource(Protocol):
 
         Args:
             beside: whether what is stored beside them may be fetched with them.
-            ahead: how many of them, the last ones, nobody has asked for yet.
+            ahead: how many of them, the last ones, nobody has asked for yet. They may be missing from the answer, if
+                something better is known of what will be asked for next.
         """
 
     def peek(self, project: str, key: ObjectKey) -> Bytes | None:

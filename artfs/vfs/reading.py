@@ -30,6 +30,7 @@ from artfs.wire.service import KEYS_MAX
 
 RECIPE_CHUNKS_MAX = 1_000_000  # in all recipes held; about 50 bytes each
 PREPARE_AFTER = 16  # reads at random in a page before learning the places of all its files (30 ms) pays
+PREPARE_AT_ONCE_MAX = 128  # entries of a page whose files' places cost no more than a round trip to learn
 PREPARED_MAX = 4096  # directories' pages and windows of large files whose places were learned
 PREPARE_CHUNKS = 256  # chunks of a large file whose places are learned at once
 BATCH_BYTES_MAX = 4 << 20  # of neighbouring small files fetched at once
@@ -150,8 +151,9 @@ class ContentReader:
         reads = self._prepared.get((file.page, 0), 0) + 1
         if reads > PREPARE_AFTER:
             return _nothing
-        self._prepared[file.page, 0] = PREPARE_AFTER if in_order else reads
-        if reads < PREPARE_AFTER and not in_order:
+        at_once = in_order or len(page) <= PREPARE_AT_ONCE_MAX
+        self._prepared[file.page, 0] = PREPARE_AFTER if at_once else reads
+        if reads < PREPARE_AFTER and not at_once:
             return _nothing
         return lambda: [key for key in page.children() if key.kind is not ObjectKind.TREE][:KEYS_MAX]
 

@@ -100,6 +100,28 @@ def test_a_second_start_takes_few_requests_and_fewer_bytes_than_the_first(machin
     assert asked.calls == 1  # for the times of the root page
 
 
+def test_a_start_that_is_fetched_faster_than_it_is_read_pauses_and_goes_on(
+    machine: Machine, program: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("artfs.client.learned.replay.PROVING_BYTES", 5 * SIZE_BYTES)
+    keys = _modules(program)
+    machine.start(program, keys)
+    learned_bytes = len(keys) * SIZE_BYTES
+    machine.start(program, keys)
+    assert sum(machine.packs.reads) >= learned_bytes
+    assert len(machine.packs.reads) <= len(keys) // 2  # and not one by one
+
+
+def test_nothing_is_guessed_while_a_start_is_known(machine: Machine, program: Content) -> None:
+    keys = _modules(program)
+    others = [key for key in program.objects if key.kind is ObjectKind.CHUNK and key not in set(keys)]
+    machine.start(program, keys)
+    machine.start(program, keys)
+    second_bytes = sum(machine.packs.reads)
+    machine.start(program, keys, ahead=others[:500])
+    assert sum(machine.packs.reads) <= 1.2 * second_bytes
+
+
 def _replace(machine: Machine, **change: object) -> None:
     """Say something else of where the objects of what was learned are."""
     (start,) = machine.files.load()

@@ -324,9 +324,7 @@ def test_more_requests_than_the_server_may_have_are_put_off(place: Place) -> Non
             for connection in held:
                 connection.sendall(head.encode())
 
-            wait_until(
-                lambda: len(select.select(held, [], [], 0)[0]) >= 4, "two are at work, the others are put off"
-            )
+            wait_until(lambda: len(select.select(held, [], [], 0)[0]) >= 4, "two are at work, the others are put off")
             assert alice("GET", "/v1").headers["Retry-After"]
             assert alice.refused("GET", "/v1") == (503, "unavailable")
             assert alice("GET", "/healthz").status_code == 200

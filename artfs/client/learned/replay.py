@@ -1,8 +1,9 @@
 """Fetching the rest of a start that has begun, before it is asked for: few ranges, in the order of use, by a few threads.
 
 It takes no place of what is in use: what it brings enters memory only while that is half empty, and comes to at most a share
-of the cache. It stops when readers have stopped, and when most of what it brought is not asked for: then this is another program
-than the one that was learned. Who needs something of a range that nobody has begun yet fetches that range: no byte comes twice.
+of the cache. It stops when readers have stopped, and pauses while most of what it brought has not been asked for: this may be
+another program than the one that was learned. While a start is known, nothing else is read ahead of those who read it. Who
+needs something of a range that nobody has begun yet fetches that range: no byte comes twice.
 
 Owner of everything mutable: its lock, never held while anything is fetched, and of the timers another one.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -24,13 +26,14 @@ from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.vfs.ports import Bytes
 from artfs.wire.records import Location
 
-THREADS = 3
+THREADS = 6
 PIECE_BYTES = 512 << 10  # one range: small, since its first object waits for its last
 GAP_BYTES_MAX = 256 << 10  # read through rather than ask twice: what a round trip is worth
 STOP_S = 2.0  # readers that ask for nothing in so long have stopped
 CLOSE_S = 5.0  # what is being fetched may take
-PROVING_BYTES = 4 << 20  # fetched before it is asked whether any of it was of use
-USED_SHARE_MIN = 0.25
+PROVING_BYTES = 8 << 20  # fetched before it is asked whether any of it was of use
+USED_SHARE_MIN = 0.25  # of what was fetched; with less, nothing more is fetched until there is more of it
+PAUSE_S = 0.02
 
 Claimed = dict[ObjectKey, Future[Bytes]]
 _log = logging.getLogger(__name__)
@@ -68,6 +71,7 @@ class Replay:
         self._waiting: dict[tuple[str, ObjectKey], Span] = {}  # those that nobody has begun to fetch
         self._is_closed = False
         self._fetched_bytes = self._used_bytes = 0
+        self._foreseen: set[tuple[str, ObjectKey]] = set()  # all that the starts that have begun are made of
         self._brought: dict[tuple[str, ObjectKey], int] = {}  # bytes of what was fetched ahead and not asked for yet
 
     def asked(self, project: str, keys: Sequence[ObjectKey]) -> None:
@@ -92,6 +96,11 @@ class Replay:
             if span is not None and claimed is not None:
                 self._take_along(project, span, claimed)
 
+    def foresees(self, project: str, keys: Iterable[ObjectKey]) -> bool:
+        """Whether all of `keys` belong to a start that has begun: then what follows them is known, and not guessed."""
+        with self._lock:
+            return bool(self._foreseen) and all((project, key) in self._foreseen for key in keys)
+
     def foresee(self, project: str, root: Digest) -> None:
         """A version with this root will perhaps be read: fetch the names that were read of it, and no content."""
         self._fetch(project, self._starts.pages(project, ObjectKey(ObjectKind.TREE, root)))
@@ -105,6 +114,7 @@ class Replay:
             _log.debug("not fetched ahead: %s", error)
             return
         with self._lock:
+            self._foreseen.update((project, ObjectKey(ObjectKind(one.kind), Digest(one.digest))) for one in learned)
             for span in pieces:
                 self._queue.append((project, span))
                 self._waiting.update({(project, key): span for key, _ in span.extras})
@@ -137,13 +147,21 @@ class Replay:
                 if not self._queue:
                     self._threads.remove(threading.current_thread())
                     return
-                project, span = self._queue.popleft()
-                is_waiting = any(self._waiting.get((project, key)) is span for key, _ in span.extras)
-                claimed = self._take(project, span) if is_waiting and self._is_worthwhile(project) else None
-                if is_waiting and claimed is None:
-                    self._drop(project, span)
+                project, span = self._queue[0]
+                goes_on = self._goes_on(project)
+                may_take = not goes_on or self._is_proven
+                claimed = None
+                if may_take:
+                    self._queue.popleft()
+                    is_waiting = any(self._waiting.get((project, key)) is span for key, _ in span.extras)
+                    claimed = self._take(project, span) if is_waiting and goes_on else None
+                    if is_waiting and claimed is None:
+                        self._drop(project, span)
+                        self._foreseen.difference_update((project, key) for key, _ in span.extras)
             if claimed is not None:
                 self._take_along(project, span, claimed)
+            elif not may_take:
+                time.sleep(PAUSE_S)
 
     def _take(self, project: str, span: Span) -> Claimed:
         """Claim a range that waits. Under the lock, so that whoever does not find it waiting finds it claimed."""
@@ -165,9 +183,13 @@ class Replay:
         except (ArtfsError, PackVanished, OSError) as error:  # its readers were told to fetch it themselves
             _log.debug("not fetched ahead: %s", error)
 
-    def _is_worthwhile(self, project: str) -> bool:
-        proven = self._fetched_bytes < PROVING_BYTES or self._used_bytes >= USED_SHARE_MIN * self._fetched_bytes
-        return not self._is_closed and proven and self._starts.is_going_on(project, STOP_S)
+    @property
+    def _is_proven(self) -> bool:
+        """Whether so much of what was fetched has been asked for that more may be."""
+        return self._fetched_bytes < PROVING_BYTES or self._used_bytes >= USED_SHARE_MIN * self._fetched_bytes
+
+    def _goes_on(self, project: str) -> bool:
+        return not self._is_closed and self._starts.is_going_on(project, STOP_S)
 
     def _pieces(self, project: str, learned: Sequence[Learned]) -> list[Span]:
         """What of a start must be fetched, in ranges; those that are needed first come first."""
@@ -200,6 +222,8 @@ class Replay:
     def _end(self, project: str) -> None:
         with self._timers_lock:
             self._timers.pop(project, None)
+        with self._lock:
+            self._foreseen = {name for name in self._foreseen if name[0] != project}
         self._starts.finish(project, self._known_places)
 
 
