@@ -76,10 +76,12 @@ def test_packs_and_trees_of_a_hidden_project_are_as_absent_as_one_that_never_was
         )
         return answer.status_code, answer.text.replace(path.partition("/")[0], "PROJECT")
 
-    for path in (f"packs/{pack}", f"trees/{content_root}", f"packs/{'0' * 32}", f"trees/{'0' * 64}"):
+    there = (f"packs/{pack}", f"trees/{content_root}", f"trees/{content_root}/pages")
+    for path in (*there, f"packs/{'0' * 32}", f"trees/{'0' * 64}", f"trees/{'0' * 64}/pages", f"recipes/{'0' * 64}"):
         assert get(f"{hidden}/{path}") == get(f"never-was/{path}")
         assert get(f"{hidden}/{path}")[0] == 404
     assert get(f"{seen}/trees/{content_root}")[0] == 206
+    assert get(f"{seen}/trees/{content_root}/pages")[0] == 200
     foreign, unknown = get(f"{seen}/packs/{pack}"), get(f"{seen}/packs/{'0' * 32}")
     assert foreign == (unknown[0], unknown[1].replace("0" * 32, pack))
     assert foreign[0] == 404
