@@ -30,7 +30,7 @@ from artfs.wire.service import KEYS_MAX
 
 RECIPE_CHUNKS_MAX = 1_000_000  # in all recipes held; about 50 bytes each
 PREPARE_AFTER = 16  # reads at random in a page before learning the places of all its files (30 ms) pays
-PREPARE_AT_ONCE_MAX = 128  # entries of a page whose files' places cost no more than a round trip to learn
+PREPARE_AT_ONCE_MAX = 32  # entries of a page whose files' places cost little beside a round trip: some 10 KiB
 PREPARED_MAX = 4096  # directories' pages and windows of large files whose places were learned
 PREPARE_CHUNKS = 256  # chunks of a large file whose places are learned at once
 BATCH_BYTES_MAX = 4 << 20  # of neighbouring small files fetched at once

@@ -21,6 +21,7 @@ from tests.bench.world import World
 
 LEARNING_EPOCHS = 2  # before which no policy knows what is to come
 EPOCHS = 3
+READERS = 16  # what is not in the cache is a round trip of its own
 QUICK_EPOCHS = 1
 LRU = "LRU (simulated)"
 OPTIMUM = "never evicting (simulated)"
@@ -54,7 +55,7 @@ def _epochs(world: World, artifact: str, files: DataSet, share: float) -> Sample
         for epoch in range(LEARNING_EPOCHS + (QUICK_EPOCHS if world.options.quick else EPOCHS)):
             drop_caches()
             far.proxy.reset_counts()
-            done = read(far / artifact, files, files.shuffled(100 + epoch), processes=4)
+            done = read(far / artifact, files, files.shuffled(100 + epoch), processes=READERS)
             say(f"  cache of {share:.0%}, epoch {epoch + 1}: {done.files_per_s:.0f} files/s")
             if epoch >= LEARNING_EPOCHS:
                 fetched += far.proxy.counts().bytes_to_client
