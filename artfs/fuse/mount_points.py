@@ -11,8 +11,10 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 from artfs.errors import Busy, MachineNotReady, StorageFailed
 
@@ -31,34 +33,41 @@ class MountState(Enum):
     STUCK = "stuck"  # does not answer in time
 
 
-def mounted_at(path: Path) -> str | None:
-    """The type of the file system mounted exactly at `path`, or None. Never touches the mount itself."""
-    found = None
+class _Mount(NamedTuple):
+    """A line of mountinfo."""
+
+    device: str
+    path: str
+    kind: str
+
+
+def _mounts() -> Iterator[_Mount]:
+    """All mounts of this process's namespace, the topmost at a path last."""
     for line in _MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         left, _, right = line.partition(" - ")
-        if _unescape(left.split(" ")[4]) == str(path):
-            found = right.split(" ")[0]  # the last line is the topmost mount
-    return found
+        fields = left.split(" ")
+        yield _Mount(fields[2], _unescape(fields[4]), right.split(" ")[0])
+
+
+def _topmost_at(path: Path) -> _Mount | None:
+    return next((mount for mount in reversed([*_mounts()]) if mount.path == str(path)), None)
+
+
+def mounted_at(path: Path) -> str | None:
+    """The type of the file system mounted exactly at `path`, or None. Never touches the mount itself."""
+    mount = _topmost_at(path)
+    return None if mount is None else mount.kind
 
 
 def device_of(path: Path) -> str | None:
     """The device number (`0:55`) of what is mounted exactly at `path`, or None. Never touches the mount itself."""
-    found = None
-    for line in _MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        fields = line.partition(" - ")[0].split(" ")
-        if _unescape(fields[4]) == str(path):
-            found = fields[2]
-    return found
+    mount = _topmost_at(path)
+    return None if mount is None else mount.device
 
 
 def mounts_of_artfs() -> list[Path]:
     """Where artfs is mounted, dead mounts included."""
-    paths = []
-    for line in _MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        left, _, right = line.partition(" - ")
-        if right.split(" ")[0] == FILESYSTEM_TYPE:
-            paths.append(Path(_unescape(left.split(" ")[4])))
-    return paths
+    return [Path(mount.path) for mount in _mounts() if mount.kind == FILESYSTEM_TYPE]
 
 
 def look_at(path: Path, timeout_s: float = LOOK_S) -> MountState:

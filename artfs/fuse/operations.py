@@ -168,9 +168,8 @@ class FuseOperations(pyfuse3.Operations):
 
     @_answered
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
-        return pyfuse3.FileInfo(
-            await self._handles.open(inode, flags, caller(ctx))
-        )  # whose pages are kept: the default
+        handle = await self._handles.open(inode, flags, caller(ctx))
+        return pyfuse3.FileInfo(handle)  # whose pages are kept: the default
 
     @_answered
     async def create(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
@@ -120,6 +120,14 @@ def spread(points: Sequence[Point], most: int) -> list[Point]:
         point = points[int(i * step)]
         found[point.number] = point
     return sorted(found.values(), key=lambda point: point.number)[:most]
+
+
+def kills(points: Iterable[Point]) -> Iterator[tuple[Point, str]]:
+    """What is to be done at each: a kill before it, and if it is a write one in the middle of it."""
+    for point in points:
+        yield point, "kill"
+        if point.call in TORN:
+            yield point, "tear"
 
 
 def restore(template: Path, directory: Path) -> None:

@@ -7,7 +7,7 @@ also torn: half of one is there. The ordinary test takes some of each kind, the 
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from artfs.model.digest import Digest
 from artfs.registry import fsck
 from artfs.registry.embedded import EmbeddedRegistry
 from tests.acceptance.user import ARTFS, User
-from tests.faults.injecting import TORN, Injection, Point, distinct, restore, spread
+from tests.faults.injecting import Injection, Point, distinct, kills, restore, spread
 
 pytestmark = [pytest.mark.timeout(1800)]
 
@@ -45,7 +45,6 @@ class Scenario:
     before: State
     after: State
     prepared: tuple[tuple[str, ...], ...] = ()
-    between: tuple[State, ...] = field(default=())
 
 
 ONE, TWO = SOURCES
@@ -100,7 +99,7 @@ class Place:
     def check(self, what: str) -> None:
         """It was done or not, all that is stored is sound, and when it is done again it is done."""
         scenario, found = self.scenario, self.state()
-        assert found in (scenario.before, scenario.after, *scenario.between), what
+        assert found in (scenario.before, scenario.after), what
         self.check_everything(what)
         if found != scenario.after:
             self.user.run(*self.words(scenario.command))
@@ -147,14 +146,13 @@ def points_of(place: Place) -> list[Point]:
 
 
 def kill_at_each(place: Place, points: list[Point]) -> int:
-    kills = 0
-    for point in points:
-        for do in ("kill", "tear") if point.call in TORN else ("kill",):
-            place.restore()
-            code = place.run(place.injection.at_point(point.number, do))
-            kills += code == -9
-            place.check(f"{do} at {point}")
-    return kills
+    killed = 0
+    for point, do in kills(points):
+        place.restore()
+        code = place.run(place.injection.at_point(point.number, do))
+        killed += code == -9
+        place.check(f"{do} at {point}")
+    return killed
 
 
 def test_a_kill_at_some_points_leaves_all_or_nothing(place: Place) -> None:

@@ -15,22 +15,15 @@ TOKEN = "artfs_ab12_verysecretpart"
 HASTE = Outside(sleep=lambda seconds: None)
 
 
-def test_a_server_that_knows_no_recipes_is_asked_once() -> None:
-    unknown = record({"code": "not-found", "message": "Not Found", "hint": ""}, status=404)
-    with scripted(unknown) as server:
+@pytest.mark.parametrize(("code", "requests"), [("not-found", 1), ("path-not-found", 2)])
+def test_a_server_that_knows_no_recipes_is_asked_once_and_one_that_lacks_this_again(code: str, requests: int) -> None:
+    """Whoever locates a recipe that is not there is told so."""
+    refusal = record({"code": code, "message": "no", "hint": ""}, status=404)
+    with scripted(refusal) as server:
         recipes = RemoteRecipes(Transport(server.url, TOKEN))
         assert recipes.read_with_chunks("vision", Digest.of(b""), 0, 1) == []
         assert recipes.read_with_chunks("vision", Digest.of(b""), 0, 1) == []
-    assert len(server.seen) == 1
-
-
-def test_a_recipe_that_is_not_there_is_for_who_locates_it_to_tell() -> None:
-    missing = record({"code": "path-not-found", "message": "there is no recipe", "hint": ""}, status=404)
-    with scripted(missing) as server:
-        recipes = RemoteRecipes(Transport(server.url, TOKEN))
-        assert recipes.read_with_chunks("vision", Digest.of(b""), 0, 1) == []
-        assert recipes.read_with_chunks("vision", Digest.of(b""), 0, 1) == []
-    assert len(server.seen) == 2
+    assert len(server.seen) == requests
 
 
 @pytest.mark.parametrize("body", [b"", b"\0\0\0\1{", b"\xff" * 100, b"\0\0\0\x0f" + b'{"keys": ["x"]}'])

@@ -18,7 +18,7 @@ from artfs.errors import NotFound
 from artfs.registry import fsck
 from artfs.registry.embedded import EmbeddedRegistry
 from tests.acceptance.user import ARTFS, User
-from tests.faults.injecting import TORN, Injection, Point, distinct, restore, spread
+from tests.faults.injecting import Injection, Point, distinct, kills, restore, spread
 
 pytestmark = [pytest.mark.fuse, pytest.mark.serial, pytest.mark.timeout(1800)]
 
@@ -132,10 +132,9 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def kill_at_each(desk: Desk, points: list[Point]) -> None:
-    for point in points:
-        for do in ("kill", "tear") if point.call in TORN else ("kill",):
-            desk.disturbed(point.number, do)
-            desk.check(f"{do} at {point}")
+    for point, do in kills(points):
+        desk.disturbed(point.number, do)
+        desk.check(f"{do} at {point}")
 
 
 def test_a_mount_that_is_killed_at_some_points_loses_nothing(desk: Desk) -> None:

@@ -63,9 +63,7 @@ class Replay:
         self._fetching = fetching
         self._lock = threading.Lock()
         self._timers: dict[str, threading.Timer] = {}
-        self._timers_lock = (
-            threading.Lock()
-        )  # its own: `used` takes it where the reader holds a lock that `_lock` is outside of
+        self._timers_lock = threading.Lock()  # `used` may take it under the reader's lock, which is taken under `_lock`
         self._threads: list[threading.Thread] = []
         self._queue: deque[tuple[str, Span]] = deque()  # some of them fetched by who needed them first
         self._waiting: dict[tuple[str, ObjectKey], Span] = {}  # those that nobody has begun to fetch
@@ -137,9 +135,6 @@ class Replay:
         for thread in threads:
             thread.join(CLOSE_S)
         self._starts.finish_all(self._known_places)
-
-    def status(self) -> dict[str, int]:
-        return {"started_fetched_bytes": self._fetched_bytes}
 
     def _work(self) -> None:
         while True:
