@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.reliability import trials
+from tests.reliability.promises import PROMISES
 
 # A machine under load may take any time for one example; pytest's timeout bounds the whole test.
 settings.register_profile("artfs", deadline=None, print_blob=True)
@@ -36,8 +39,29 @@ def _template_of_databases() -> Iterator[None]:
         sys.modules["tests.registries"].drop_template()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A promise that a test says to falsify is one of those that artfs makes."""
+    for item in items:
+        if unknown := {name for mark in item.iter_markers("falsifies") for name in mark.args} - set(PROMISES):
+            raise pytest.UsageError(
+                f"{item.nodeid} falsifies {unknown}: tests/reliability/promises.py has no such promise"
+            )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    trials.note(item, report)
+    return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    trials.keep(report)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test that needs FUSE or a service fails without it: to skip it would hide that nothing was tested."""
+    trials.forget()
     for marker, missing in (("fuse", _missing_fuse), ("postgres", _missing_postgres), ("s3", _missing_s3)):
         if item.get_closest_marker(marker) is not None and (reason := missing()):
             pytest.fail(f"{reason}, or leave these tests out with -m 'not {marker}'", pytrace=False)

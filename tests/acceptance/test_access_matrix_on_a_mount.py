@@ -15,7 +15,7 @@ from tests.acceptance.team import Server, Team
 from tests.access_stage import CALLERS, Caller, Kind, Outcome, expected
 from tests.contract.uploading import commit, content_of
 
-pytestmark = [pytest.mark.fuse, pytest.mark.serial]
+pytestmark = [pytest.mark.falsifies("access"), pytest.mark.fuse, pytest.mark.serial]
 
 ERRNOS = {Outcome.ALLOWED: "", Outcome.DENIED: "EACCES", Outcome.HIDDEN: "ENOENT"}
 

@@ -17,6 +17,8 @@ from tests.acceptance.user import wait_until
 from tests.access_matrix import ACTIONS
 from tests.access_stage import CALLERS, CONTENT, Caller, Stage, expected
 
+pytestmark = [pytest.mark.falsifies("access")]
+
 TIMEOUT_S = 60
 
 

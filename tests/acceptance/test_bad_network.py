@@ -20,7 +20,7 @@ from tests.acceptance.user import wait_until
 from tests.bench.cold_small_files import make_files, read_through_artfs
 from tests.network.proxy import Proxy
 
-pytestmark = [pytest.mark.fuse, pytest.mark.serial]
+pytestmark = [pytest.mark.falsifies("no-hang"), pytest.mark.fuse, pytest.mark.serial]
 
 FAILS_S = 60.0  # within which a read of what is out of reach must fail
 RECOVERS_S = 30.0

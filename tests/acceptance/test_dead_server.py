@@ -14,6 +14,8 @@ import pytest
 from tests.acceptance.team import Member, Server, Team
 from tests.acceptance.user import wait_until
 
+pytestmark = [pytest.mark.falsifies("no-hang")]
+
 BOUND_S = 60.0  # a request's timeouts and retries, twice
 SEEN_S_MAX = 2.0
 UNREACHABLE = os.strerror(errno.EHOSTUNREACH)

@@ -17,7 +17,7 @@ import pytest
 
 from tests.acceptance.user import User, wait_until
 
-pytestmark = [pytest.mark.fuse, pytest.mark.serial]
+pytestmark = [pytest.mark.falsifies("read-only", "posix"), pytest.mark.fuse, pytest.mark.serial]
 
 
 @pytest.fixture

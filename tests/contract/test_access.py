@@ -24,6 +24,8 @@ from tests.access_stage import CALLERS, CONTENT, Caller, Stage, expected
 from tests.contract.uploading import commit, content_of, send, write_pack
 from tests.registries import OWN_REGISTRIES, own_registry
 
+pytestmark = [pytest.mark.falsifies("access")]
+
 ABSENT = ObjectKey(ObjectKind.CHUNK, Digest.of(b"stored nowhere"))
 SECRET = content_of({"secret": b"of a hidden project", "below": {"more": b"of it"}})
 

@@ -9,6 +9,8 @@ from artfs.wire.deletions import ArtifactRemoval, Removal
 from artfs.wire.service import Registry
 from tests.contract.uploading import commit, content_of, fetch
 
+pytestmark = [pytest.mark.falsifies("deletion")]
+
 MANY = 40  # more than go in one transaction
 
 

@@ -23,6 +23,8 @@ from artfs.store.packs import PackName
 from tests.network.scripted import answer, scripted
 from tests.stores import IMPATIENT, REQUEST_S, s3_credentials, s3_url
 
+pytestmark = [pytest.mark.falsifies("durable")]
+
 NAME = PackName(b"u" * 16, b"p" * 16)
 BOUND_S = 15.0
 SECRETS = {"access_key_id": "AKIDEXAMPLEID", "secret_access_key": "a-very-secret-key"}

@@ -20,6 +20,8 @@ from artfs.cache.object_cache import ObjectCache
 from artfs.errors import Busy, StorageFailed
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 
+pytestmark = [pytest.mark.falsifies("verified", "cache-limit")]
+
 LIMIT = 4 << 20
 Objects = dict[ObjectKey, bytes]
 

@@ -19,7 +19,7 @@ from artfs.registry.embedded import EmbeddedRegistry
 from tests.acceptance.user import ARTFS, User
 from tests.faults.injecting import Injection, Point, distinct, kills, restore, spread
 
-pytestmark = [pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.falsifies("whole", "durable", "deletion"), pytest.mark.timeout(1800)]
 
 SOME = 6
 SOURCES: dict[str, dict[str, bytes]] = {

@@ -11,6 +11,8 @@ from artfs.errors import DamagedPack, RegistryUnavailable
 from artfs.model.digest import Digest
 from tests.network.scripted import answer, record, scripted
 
+pytestmark = [pytest.mark.falsifies("no-hang")]
+
 TOKEN = "artfs_ab12_verysecretpart"
 HASTE = Outside(sleep=lambda seconds: None)
 

@@ -20,7 +20,12 @@ from artfs.registry.embedded import EmbeddedRegistry
 from tests.acceptance.user import ARTFS, User
 from tests.faults.injecting import Injection, Point, distinct, kills, restore, spread
 
-pytestmark = [pytest.mark.fuse, pytest.mark.serial, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.falsifies("whole", "draft-kept"),
+    pytest.mark.fuse,
+    pytest.mark.serial,
+    pytest.mark.timeout(1800),
+]
 
 SOME = 8
 BASE = {"a": b"a" * 5000, "sub/b": b"b" * 300_000}

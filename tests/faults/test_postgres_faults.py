@@ -28,7 +28,7 @@ from tests.registries import administer, migrated_database, open_postgres_regist
 SERVICES = Path(__file__).parents[2] / "scripts" / "services"
 WAIT_S = 60
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.falsifies("durable", "no-hang"), pytest.mark.postgres]
 
 
 class Server:

@@ -14,6 +14,8 @@ from artfs.model.digest import Digest
 from artfs.model.reference import Reference, encode_reference
 from tests.network.scripted import Reply, answer, scripted
 
+pytestmark = [pytest.mark.falsifies("verified", "hostile")]
+
 ETAG = '"state"'
 SIZE = (1 << 20) + 10
 BODY = bytes(SIZE)

@@ -20,6 +20,8 @@ from artfs.store.pack_file import PackReader
 from artfs.wire.records import SealRequest
 from tests.contract.uploading import Clock, Content, commit, content_of, fetch, send
 
+pytestmark = [pytest.mark.falsifies("verified")]
+
 FIRST = content_of(
     {"a": b"first " * 50, "d": {"b": b"second " * 50}, "big": bytes(range(256)) * 400}, large_bytes=50_000
 )

@@ -20,6 +20,8 @@ from artfs.registry.fsck import check
 from artfs.wire.records import SealRequest
 from tests.contract.uploading import Tree, commit, content_of, fetch, fetch_again, send
 
+pytestmark = [pytest.mark.falsifies("once", "durable")]
+
 ROOT = Path(__file__).parents[2]
 WAIT_S = 100
 

@@ -20,6 +20,8 @@ from tests.acceptance.team import Team
 from tests.contract.uploading import commit
 from tests.network.proxy import Proxy
 
+pytestmark = [pytest.mark.falsifies("once")]
+
 WAIT_S = 60.0
 FILES = 120
 FILE_BYTES = 1 << 20

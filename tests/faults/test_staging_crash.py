@@ -20,6 +20,8 @@ from artfs.vfs.staging.layout import DraftLock, StagingRoot
 from artfs.vfs.staging_port import DraftPlace
 from tests.unit.staging.driver import PROJECT, Machine, machine_at
 
+pytestmark = [pytest.mark.falsifies("fsync", "draft-kept")]
+
 WORKER = Path(__file__).with_name("staging_worker.py")
 ROOT = Path(__file__).parents[2]
 LINES_MAX = 400

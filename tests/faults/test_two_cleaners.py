@@ -18,6 +18,8 @@ from artfs.wire.deletions import Removal
 from tests.contract.uploading import Content, commit, content_of, fetch, send
 from tests.registries import OWN_REGISTRIES, administer, migrated_database, open_postgres_registry
 
+pytestmark = [pytest.mark.falsifies("cache-limit")]
+
 WAIT_S = 60
 
 

@@ -29,7 +29,7 @@ WAIT_S = 100
 ROUNDS = 15
 DRAFT_LATER_NS = 48 * 3600 * 10**9
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.falsifies("once", "deletion"), pytest.mark.postgres]
 
 
 @pytest.fixture

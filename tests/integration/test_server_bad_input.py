@@ -22,6 +22,8 @@ from artfs.store.pack_file import PackWriter, new_pack_header
 from tests.contract.uploading import content_of
 from tests.integration.serving import Caller, Draft, Place, Server, upload, wait_until
 
+pytestmark = [pytest.mark.falsifies("hostile")]
+
 CONTENT = content_of({"a.txt": b"first", "d": {"b.bin": bytes(range(256)) * 100}})
 CHUNK = ObjectKey(ObjectKind.CHUNK, Digest.of(b"a chunk"))
 LIMITS = ServerSettings()

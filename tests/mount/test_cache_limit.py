@@ -15,6 +15,8 @@ import pytest
 from tests.mount import serve
 from tests.mount.mounting import Machine, Mount
 
+pytestmark = [pytest.mark.falsifies("cache-limit")]
+
 LIMIT = 16 << 20
 IN_FLIGHT = 8 << 20  # chunks on their way, at most
 LARGE = random.Random(5).randbytes(48 << 20)  # three times the limit

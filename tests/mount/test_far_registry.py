@@ -19,6 +19,8 @@ from tests.mount import serve
 from tests.mount.mounting import Machine, Mount, wait_until
 from tests.mount.trees import LARGE, TREE
 
+pytestmark = [pytest.mark.falsifies("lazy")]
+
 BOUND_S = 2 * STALL_S + 4  # within which every request is answered, whatever the registry does
 UNREACHABLE = os.strerror(errno.EHOSTUNREACH)
 KERNEL_FORGETS_S = 1.5  # names in catalog directories

@@ -19,6 +19,8 @@ from artfs.fuse.mount import unmount
 from artfs.fuse.mount_points import MountState, look_at, mounted_at
 from tests.mount.mounting import Machine, MountFailed, end, wait_until
 
+pytestmark = [pytest.mark.falsifies("bounded")]
+
 
 def test_the_mount_is_usable_when_the_command_returns(machine: Machine) -> None:
     machine.put("vision/bikes", {"file": b"content"})

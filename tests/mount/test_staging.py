@@ -20,6 +20,8 @@ import pytest
 from tests.mount.mounting import Machine, Mount
 from tests.mount.trees import LARGE, TREE, run, write_tree
 
+pytestmark = [pytest.mark.falsifies("posix", "draft-kept")]
+
 
 @pytest.fixture
 def mount(machine: Machine) -> Iterator[Mount]:

@@ -18,6 +18,8 @@ import pytest
 from tests.mount.mounting import Machine, Mount
 from tests.mount.trees import LARGE, TREE, run, write_tree
 
+pytestmark = [pytest.mark.falsifies("read-only", "one-version")]
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:

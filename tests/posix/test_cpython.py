@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.fuse, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.falsifies("posix"), pytest.mark.fuse, pytest.mark.timeout(300)]
 
 NOT_UTF8 = "a name that is not UTF-8 is refused with EILSEQ"
 NO_FIFO = "FIFOs are refused with EPERM"

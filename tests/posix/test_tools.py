@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.fuse, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.falsifies("posix"), pytest.mark.fuse, pytest.mark.timeout(180)]
 
 WHEELS = Path(ensurepip.__file__).parent / "_bundled"
 FIO_BYTES = 8 << 20

@@ -8,12 +8,15 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from artfs.cache.object_cache import ObjectCache
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
+
+pytestmark = [pytest.mark.falsifies("model")]
 
 LIMIT = 1 << 20
 Objects = dict[ObjectKey, bytes]

@@ -21,6 +21,8 @@ from artfs.model.pack import (
     encode_tail,
 )
 
+pytestmark = [pytest.mark.falsifies("hostile")]
+
 IDS = st.binary(min_size=16, max_size=16)
 HEADERS = st.builds(PackHeader, IDS, IDS, st.integers(0, 2**63))
 KEYS = st.builds(ObjectKey, st.sampled_from(ObjectKind), st.binary(min_size=32, max_size=32).map(Digest))

@@ -12,6 +12,8 @@ from artfs.errors import DamagedObject, NewerFormat
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.recipe import decode_recipe, encode_recipe
 
+pytestmark = [pytest.mark.falsifies("hostile")]
+
 DIGESTS = st.binary(min_size=32, max_size=32).map(Digest)
 CHUNKS = st.lists(st.tuples(DIGESTS, st.integers(1, 50)), min_size=2, max_size=20)
 

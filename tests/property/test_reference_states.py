@@ -26,6 +26,8 @@ from artfs.model.reference import encode_reference
 from artfs.vfs.ports import OpenReference
 from tests.network.web import Web, web
 
+pytestmark = [pytest.mark.falsifies("model")]
+
 MIB = 1 << 20
 BLOCKS = 4
 SIZE = BLOCKS * MIB - 100

@@ -36,6 +36,8 @@ from tests.contract.uploading import Clock, Content, Tree, children_of, content_
 from tests.property.registry_model import ModelArtifact, ModelDraft, ModelShared, ModelVersion
 from tests.registries import migrated_database, open_postgres_registry
 
+pytestmark = [pytest.mark.falsifies("model", "deletion")]
+
 PROJECTS = ("vision", "audio")
 ARTIFACTS = ("bikes", "cars")
 FILES = st.sampled_from([b"", b"a", b"bb", b"ccc", b"x" * 3000, bytes(range(250)) * 8])

@@ -32,6 +32,8 @@ from hypothesis.stateful import (
 from artfs.vfs.attributes import AttributeChange
 from tests.unit.staging.driver import Drive, Machine
 
+pytestmark = [pytest.mark.falsifies("model", "posix")]
+
 NAMES = ("a", "b", "é", "c" * 255)
 LINKS = ("l", "m")
 EXCHANGE, NOREPLACE = 2, 1

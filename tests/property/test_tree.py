@@ -26,6 +26,8 @@ from artfs.model.tree import (
 from artfs.model.tree_build import build_directory, edit_directory, leaf_refs, load_leaf
 from tests.property.trees import DIRECTORIES, ENTRIES, Pages
 
+pytestmark = [pytest.mark.falsifies("hostile")]
+
 NUMBERS = st.sets(st.integers(0, 400), max_size=200)
 
 

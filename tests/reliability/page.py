@@ -1,0 +1,133 @@
+"""docs/reliability.md and the list of promises in docs/semantics.md, from the marks of the tests and a run of them.
+
+scripts/reliability            run every test that tries to falsify a promise, deep ones too, and write both
+python -m tests.reliability.page [TRIALS]     write both, of the trials in a file or of those in docs/reliability.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from tests.reliability.promises import PROMISES, ROOT, files_of_promises
+
+KEPT = ROOT / "docs/reliability.json"
+PAGE = ROOT / "docs/reliability.md"
+SEMANTICS = ROOT / "docs/semantics.md"
+BEGIN, END = "<!-- made by python -m tests.reliability.page -->\n", "<!-- end -->\n"
+
+
+@dataclass
+class Trials:
+    """What was tried to falsify one promise."""
+
+    tests: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+    tried: Counter[str] = field(default_factory=Counter)
+
+    def add(self, line: dict[str, Any]) -> None:
+        self.tests += 1
+        self.failures += not line["passed"]
+        self.seconds += line["seconds"]
+        self.tried.update(line["tried"] or {_of_test(line["test"]): 1})
+
+
+def _of_test(node: str) -> str:
+    """What a test that says nothing of its own is counted as."""
+    return node.partition("[")[0].rpartition("::")[2].removeprefix("test_").replace("_", " ")
+
+
+def summed(lines: Iterable[dict[str, Any]]) -> dict[str, Trials]:
+    found: dict[str, Trials] = defaultdict(Trials)
+    for line in lines:
+        for promise in line["promises"]:
+            found[promise].add(line)
+    return found
+
+
+def keep(lines: Iterable[dict[str, Any]], day: date) -> None:
+    """Sum up a run in docs/reliability.json."""
+    promises = {
+        name: {
+            "tests": found.tests,
+            "failures": found.failures,
+            "seconds": round(found.seconds),
+            "tried": dict(sorted(found.tried.items())),
+        }
+        for name, found in sorted(summed(lines).items())
+    }
+    KEPT.write_text(json.dumps({"date": day.isoformat(), "promises": promises}, indent=1) + "\n", encoding="utf-8")
+
+
+def page(kept: dict[str, Any]) -> str:
+    """docs/reliability.md."""
+    rows, details = [], []
+    for name, promise in PROMISES.items():
+        found = kept["promises"].get(name, {"tests": 0, "failures": 0, "seconds": 0, "tried": {}})
+        total = sum(found["tried"].values())
+        rows.append(
+            f"| {promise} | {found['tests']} | {total:,} | {found['failures']} | `scripts/reliability {name}` |"
+        )
+        details.append(f"\n### {promise}\n")
+        details += [f"- {count:,} x {what}" for what, count in found["tried"].items()]
+    return _PAGE.format(date=kept["date"], rows="\n".join(rows), details="\n".join(details))
+
+
+_PAGE = """# How the promises were tested
+
+Made by `scripts/reliability` on {date}, of what the tests counted; do not edit. Every promise of [semantics.md](semantics.md)
+has tests that try to falsify it. A trial is one fault, one kill, one random history, one call: the test says what it counts.
+A failure is a test that did not pass.
+
+| promise | tests | trials | failures | to repeat |
+|---|---|---|---|---|
+{rows}
+
+## What was tried
+{details}
+"""
+
+
+def listed() -> str:
+    """The promises and their tests, as docs/semantics.md shows them."""
+    tests = files_of_promises()
+    rows = [f"| {promise} | {_files(tests[name])} |" for name, promise in PROMISES.items()]
+    return "\n".join(["| promise | tests |", "|---|---|", *rows, ""])
+
+
+def _files(files: Sequence[str]) -> str:
+    by_directory: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        directory, _, name = file.removeprefix("tests/").rpartition("/")
+        by_directory[directory].append(name.removeprefix("test_").removesuffix(".py"))
+    return "; ".join(f"{directory}: {', '.join(names)}" for directory, names in by_directory.items())
+
+
+def parts_of_semantics() -> tuple[str, str, str]:
+    """What is before the list of promises, the list, and what is after it."""
+    before, _, rest = SEMANTICS.read_text(encoding="utf-8").partition(BEGIN)
+    shown, found, after = rest.partition(END)
+    if not found:
+        raise ValueError("docs/semantics.md has no place for the promises")
+    return before, shown, after
+
+
+def main(arguments: Sequence[str]) -> int:
+    if arguments:
+        keep([json.loads(line) for line in Path(arguments[0]).read_text(encoding="utf-8").splitlines()], date.today())  # noqa: DTZ011
+    if KEPT.exists():
+        PAGE.write_text(page(json.loads(KEPT.read_text(encoding="utf-8"))), encoding="utf-8")
+    before, _, after = parts_of_semantics()
+    SEMANTICS.write_text(before + BEGIN + listed() + END + after, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

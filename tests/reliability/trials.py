@@ -1,0 +1,56 @@
+"""How often the promises were put to the test: told by the tests, kept by the run of them.
+
+from tests.reliability.trials import tried
+
+tried("a bit flipped in a cached chunk")           # one more; a test that says nothing counts as one
+tried("kills at a point of a commit", points)      # as many
+
+With ARTFS_TEST_TRIALS=FILE in the environment a run of pytest appends a line of JSON to FILE for every test that carries
+the mark `falsifies`: see tests/reliability/page.py, which makes docs/reliability.md of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_now: Counter[str] = Counter()  # of the test that runs in this process
+_PROPERTY = "trials"
+
+
+def tried(what: str, number: int = 1) -> None:
+    """The running test tried `number` more faults, histories or calls of a kind."""
+    _now[what] += number
+
+
+def forget() -> None:
+    """Another test begins."""
+    _now.clear()
+
+
+def note(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Let the report say what its test tried, so that it reaches the process that collects the reports."""
+    promises = sorted({name for mark in item.iter_markers("falsifies") for name in mark.args})
+    if promises and report.when == "call":
+        report.user_properties.append((_PROPERTY, json.dumps({"promises": promises, "tried": dict(_now)})))
+
+
+def keep(report: pytest.TestReport) -> None:
+    """A line of what a test tried, in the file that is asked for. Skipped tests tried nothing."""
+    file = os.environ.get("ARTFS_TEST_TRIALS")
+    if file is None or os.environ.get("PYTEST_XDIST_WORKER") or report.skipped:
+        return
+    for name, value in report.user_properties:
+        if name == _PROPERTY:
+            line: dict[str, Any] = {
+                "test": report.nodeid,
+                "passed": report.passed,
+                "seconds": round(report.duration, 1),
+            }
+            with Path(file).open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps({**line, **json.loads(str(value))}) + "\n")
