@@ -25,7 +25,8 @@ _BUCKET_BYTES = 512
 _SLOTS = _BUCKET_BYTES // SLOT_BYTES
 _MARKS = struct.Struct("<" + f"Q{SLOT_BYTES - 8}x" * _SLOTS + f"{_BUCKET_BYTES - _SLOTS * SLOT_BYTES}x")
 _SEGMENTS = struct.Struct("<" + f"8xI{SLOT_BYTES - 12}x" * _SLOTS + f"{_BUCKET_BYTES - _SLOTS * SLOT_BYTES}x")
-BUCKETS_MIN = 64
+BUCKETS_MIN, BUCKETS_FIRST = 64, 2048
+_FIRST_SHARE = 64  # a new table takes at most this part of the cache's limit
 _OVERFLOWS_PER_BUCKET = 1 / 256  # displaced entries per bucket at which the table doubles
 _CHUNK_BUCKETS = 2048
 _EMPTY = bytes(SLOT_BYTES)
@@ -59,9 +60,12 @@ class Index:
         return None
 
     @classmethod
-    def create(cls, directory: CacheDirectory) -> Index:
-        """Put a small empty table in the place of what there is. The caller holds the lock."""
-        index = cls(_new_file(directory, BUCKETS_MIN), BUCKETS_MIN)
+    def create(cls, directory: CacheDirectory, limit_bytes: int) -> Index:
+        """Put an empty table in the place of what there is, a small one for a small cache. The caller holds the lock."""
+        buckets = BUCKETS_FIRST
+        while buckets > BUCKETS_MIN and _file_bytes(buckets) > limit_bytes // _FIRST_SHARE:
+            buckets //= 2
+        index = cls(_new_file(directory, buckets), buckets)
         directory.rename(_TEMPORARY, INDEX)
         return index
 

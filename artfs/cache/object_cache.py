@@ -203,7 +203,7 @@ class ObjectCache:
     def _open_now(self) -> Opened:
         with self._lock:
             if self._opened is None:
-                opened = Opened(self._root, self._clock)
+                opened = Opened(self._root, self.limit_bytes, self._clock)
                 writer = Writer(opened, self.limit_bytes)
                 with suppress(LockBusy):  # whoever is making room sweeps as well as we would
                     upkeep.sweep(opened, writer)

@@ -46,12 +46,16 @@ class LiveSegments:
 class Opened:
     """A cache whose directory was found in order.
 
+    Args:
+        limit_bytes: of the whole cache: a small one begins with a small index.
+
     Attributes:
         live: the segments that exist, as of the last look.
         uses: segment, number, mark and time of what was used since the times of uses were last written.
     """
 
-    def __init__(self, root: Path, clock: Callable[[], int]) -> None:
+    def __init__(self, root: Path, limit_bytes: int, clock: Callable[[], int]) -> None:
+        self._limit_bytes = limit_bytes
         self.directory = CacheDirectory(root)
         self.clock = clock
         self.pins = Pins(self.directory)
@@ -79,7 +83,11 @@ class Opened:
                 segment = self.lockable(id)
                 if segment is not None and try_lock(segment.file):
                     segment.discard(self.directory)
-            return Index.create(self.directory)
+            return self.new_index()
+
+    def new_index(self) -> Index:
+        """An empty one in the place of what there is. The caller holds the directory's lock."""
+        return Index.create(self.directory, self._limit_bytes)
 
     def notice_changes(self) -> None:
         """See pins that changed and an index that was replaced; two system calls when nothing did."""

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from artfs.cache.counts import read_counts, reset_counts
 from artfs.cache.directory import is_segment_name
-from artfs.cache.index import Index
 from artfs.cache.layout import DEAD, PINNED, RECORD_HEADER_BYTES, Record, Slot, mark_of
 from artfs.cache.opened import LOCK_WAIT_S, Opened
 from artfs.cache.reclaim import plan_cutoff
@@ -99,7 +98,7 @@ def execute_cleanup(opened: Opened, writer: Writer, plan: CleanupPlan) -> Cleanu
                 removed += writer.empty(id, plan.keep_from_ns)
         writer.seal()
         if not opened.refresh_live():
-            opened.index = Index.create(directory)
+            opened.index = opened.new_index()
     after = directory.occupied_bytes()
     return CleanupReport(removed, before - after, after)
 
@@ -146,7 +145,7 @@ def clear(opened: Opened, writer: Writer) -> CleanupReport:
                 segment.discard(directory)
             else:
                 directory.remove(str(id), directory.segments)
-        opened.index = Index.create(directory)
+        opened.index = opened.new_index()
         opened.refresh_live()
         reset_counts(directory)
         after = directory.occupied_bytes()

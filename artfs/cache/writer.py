@@ -39,6 +39,7 @@ _TURN_SHARE = 64  # this part of the limit is freed at a time
 _INDEX_SHARE_MAX = 16
 _RECLAIMS_MAX = 8  # plans go by samples, and may free less than they say
 _CARRY_BYTES = 1 << 20
+_BATCH = 128  # objects that are stored before it is seen whether the index is crowded: a crowded one loses some of them
 _BUSY_S = 5.0  # while somebody holds the lock for long, it is not waited for again
 _REFUSED_S = 1.0  # a cache found full is looked at again after this
 
@@ -94,15 +95,15 @@ class Writer:
             waiting = self._wanted(project_uid, objects)
             stored = 0
             while stored < len(waiting):
-                sizes = [record.stored_bytes for record in waiting[stored:]]
+                sizes = [record.stored_bytes for record in waiting[stored : stored + _BATCH]]
                 fitting = self._appender.room_for(sizes) if self._appender else 0
                 if fitting:
                     self._append(waiting[stored : stored + fitting])
                     stored += fitting
+                    if self._opened.index.is_crowded:
+                        self._grow_index()
                 elif not self._next_segment(sizes[0], make_room):
                     break
-            if self._opened.index.is_crowded:
-                self._grow_index()
             return stored
 
     def close(self) -> None:
@@ -152,10 +153,10 @@ class Writer:
     def _append(self, records: Sequence[NewRecord]) -> None:
         assert self._appender is not None
         segment = self._appender.segment
-        index, live = self._opened.index, self._opened.live
         for record in self._appender.append(records):
             mark = mark_of(record.project_uid, record.key)
-            lost = index.insert(Slot(mark, segment.id, record.offset, record.length, record.number), live)
+            slot = Slot(mark, segment.id, record.offset, record.length, record.number)
+            lost = self._opened.index.insert(slot, self._opened.live)
             if lost is not None:
                 self._mark_dead(lost)
 

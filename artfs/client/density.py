@@ -9,7 +9,7 @@ nothing is taken along but where reads lie close together; from DENSE_SHARE on, 
 | here and there | nothing |
 | at least NEAR_READS times within an aligned window, of which they are NEAR_SHARE | that window |
 | twice in a pack of at most SMALL_PACK_BYTES | that pack |
-| DENSE_SHARE of all packs that were read in, and a quarter of that of this one | windows of the largest size |
+| DENSE_SHARE of all larger packs that were read in, and a quarter of that of this one | windows of the largest size |
 | DENSE_ALONE_SHARE of this pack, whatever of others | windows of the largest size |
 
 Each time what was taken along was lost before it was used, for want of room, the pack must be read twice as densely.
@@ -48,6 +48,11 @@ class PackReads:
         self.size_bytes = self.used_bytes = self.asked_bytes = self.reads = self.setbacks = 0
         self._places: list[tuple[int, int]] = []  # offsets with lengths, sorted
 
+    @property
+    def is_small(self) -> bool:
+        """So small that it is taken along whole: that says nothing about others, so it does not count with them."""
+        return self.size_bytes <= SMALL_PACK_BYTES
+
     def within(self, start: int, end: int) -> tuple[int, int]:
         """How many reads began between two offsets, and their bytes."""
         places = self._places[bisect_left(self._places, (start, 0)) : bisect_left(self._places, (end, 0))]
@@ -67,7 +72,7 @@ class PackReads:
 
 
 class Density:
-    """Reads of all packs together.
+    """Reads of all packs together, but for small ones: pages of directories would make a sample of files look denser.
 
     Args:
         window_bytes_max: may be set again at any time.
@@ -86,29 +91,36 @@ class Density:
     def used(self, pack: PackReads, size_bytes: int) -> None:
         """What was taken along from the pack is asked for."""
         pack.used_bytes += size_bytes
-        self._used_bytes += size_bytes
+        if not pack.is_small:
+            self._used_bytes += size_bytes
 
     def reaches(self, pack: PackReads, end: int) -> None:
         """The pack has at least so many bytes."""
-        more = max(0, end - pack.size_bytes)
-        pack.size_bytes += more
-        self._known_bytes += more
+        if end > pack.size_bytes:
+            self.forget(pack)
+            pack.size_bytes = end
+            if not pack.is_small:
+                self._known_bytes += pack.size_bytes
+                self._used_bytes += pack.used_bytes
 
     def lost(self, pack: PackReads) -> None:
         """What was taken along from the pack was lost before it was asked for."""
-        self._used_bytes -= pack.used_bytes
+        if not pack.is_small:
+            self._used_bytes -= pack.used_bytes
         pack.set_back()
 
     def forget(self, pack: PackReads) -> None:
-        self._known_bytes -= pack.size_bytes
-        self._used_bytes -= pack.used_bytes
+        """The pack counts no longer."""
+        if not pack.is_small:
+            self._known_bytes -= pack.size_bytes
+            self._used_bytes -= pack.used_bytes
 
     def window(self, pack: PackReads, offset: int, length: int) -> tuple[int, int]:
         """From where to where to fetch for a read that was noted; not before `offset` and not beyond it for nothing."""
         end = offset + length
         size_bytes = self.window_bytes_max
         if pack.reads < NEAR_READS:
-            small = pack.reads > 1 and pack.size_bytes <= SMALL_PACK_BYTES and not pack.setbacks
+            small = pack.reads > 1 and pack.is_small and not pack.setbacks
             return (0, max(end, min(size_bytes, pack.size_bytes))) if small and end <= size_bytes else (offset, end)
         dense = self._is_dense(pack)
         while size_bytes >= WINDOW_BYTES_FIRST:

@@ -1,4 +1,4 @@
-"""docs/semantics.md lists every promise with the tests that there are, and docs/reliability.md is made of docs/reliability.json."""
+"""docs/semantics.md lists every promise with its tests, and docs/reliability.md is made of docs/reliability.json."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artfs.client.density import WINDOW_BYTES_MAX, Density, PackReads
+from artfs.client.density import SMALL_PACK_BYTES, WINDOW_BYTES_MAX, Density, PackReads
 
 FILE_BYTES = 12 << 10
 PACK_FILES = (32 << 20) // FILE_BYTES
@@ -97,6 +97,21 @@ def test_a_pack_that_is_read_through_does_not_make_another_dense() -> None:
     sparse = [number * PACK_FILES + place for number in (1, 2, 3) for place in shuffled(PACK_FILES, 6, number)]
     found = fetched([*through, *sparse], 4 * PACK_FILES)
     assert found.files <= len(through) + 10 * len(sparse)
+
+
+def test_pages_of_directories_do_not_make_a_sample_of_files_dense() -> None:
+    """A small pack, which is taken along whole, says nothing about how densely the others are read."""
+    density, pages, packs = Density(), PackReads(), [PackReads() for _ in range(8)]
+    for pack in packs:
+        density.reaches(pack, 32 << 20)
+    density.reaches(pages, SMALL_PACK_BYTES)
+    density.asked(pages, 0, FILE_BYTES)
+    density.used(pages, SMALL_PACK_BYTES - FILE_BYTES)
+    for file in range(26):  # of each pack, so one in a hundred
+        for pack in packs:
+            offset = file * 101 * FILE_BYTES
+            density.asked(pack, offset, FILE_BYTES)
+            assert density.window(pack, offset, FILE_BYTES) == (offset, offset + FILE_BYTES)
 
 
 def test_what_cannot_be_kept_is_fetched_again_less_and_less() -> None:
