@@ -3,6 +3,7 @@
     scripts/bench --all [--quick] [--repeat 5] [--latency-ms 10] [--json FILE] [--table FILE]
     scripts/bench ROW... [...]
     scripts/bench --all --publish          the result as the README and docs/ show it
+    scripts/bench --all --json FILE --continue     without the rows that are in FILE already
 
 Prints JSON, and the table on stderr at the end (or both into files). Exit code 1 if artfs failed a check somewhere: there is no
 number then. Peers that are missing are named; `scripts/setup --bench` installs them.
@@ -52,7 +53,10 @@ def main(arguments: Sequence[str]) -> int:
     latency_s, bandwidth_bytes_s = chosen.latency_ms / 1000, chosen.bandwidth_mib_s * 2**20
     repeat = chosen.repeat or (2 if chosen.quick else 5)
     options = Options(chosen.quick, repeat, latency_s, bandwidth_bytes_s, chosen.directory)
-    result = run_rows(sorted(ROWS) if chosen.all else chosen.rows, options, chosen.json)
+    result = nothing_yet(options)
+    if chosen.resume and chosen.json.exists():
+        result = resumed(json.loads(chosen.json.read_text()), result)
+    run_rows(sorted(ROWS) if chosen.all else chosen.rows, options, result, chosen.json)
     _write(chosen.json, json.dumps(result, indent=2) + "\n", sys.stdout)
     _write(chosen.table, table(result), sys.stderr)
     if chosen.publish:
@@ -72,11 +76,16 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--bandwidth-mib-s", type=float, default=0.0, help="of the line to it; 0: no limit")
     parser.add_argument("--directory", type=Path, default=Options().directory, help="for data: 60 GiB (quick: 2 GiB)")
     parser.add_argument("--json", type=Path, help="a file for the result")
+    parser.add_argument(
+        "--continue", action="store_true", dest="resume", help="keep the rows that FILE has, of this machine and commit"
+    )
     parser.add_argument("--table", type=Path, help="a file for the table")
     parser.add_argument("--publish", action="store_true", help="write the result into README.md and docs/")
     chosen = parser.parse_args(arguments)
     if chosen.publish and (not chosen.all or chosen.quick):
         parser.error("--publish is for a run of --all at full size")
+    if chosen.resume and chosen.json is None:
+        parser.error("--continue needs --json FILE")
     if unknown := set(chosen.rows) - set(ROWS):
         parser.error(f"there is no line {min(unknown)}: name some of 1 to 12")
     if not chosen.all and not chosen.rows:
@@ -84,15 +93,18 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     return chosen
 
 
-def run_rows(rows: Sequence[int], options: Options, file: Path | None = None) -> dict[str, Any]:
-    """The result, which is also in `file` after each row: a run takes long."""
-    result = _nothing_yet(options)
+def run_rows(rows: Sequence[int], options: Options, result: dict[str, Any], file: Path | None = None) -> None:
+    """Add to the result the rows that it lacks; it is also in `file` after each: a run takes long."""
     failed: dict[str, str] = result["failed_rows"]
+    measured = {case["row"] for case in result["cases"]}
     warm_up_memory()
     with ExitStack() as stack:
         world = World(options, stack)
         for row in rows:
+            if row in measured:
+                continue
             say(f"row {row}")
+            failed.pop(str(row), None)
             try:
                 result["cases"] += [case.as_json() for case in ROWS[row](world)]
             except (Exception, pytest.fail.Exception) as failure:  # noqa: BLE001  # a row must not lose the others' numbers
@@ -100,12 +112,12 @@ def run_rows(rows: Sequence[int], options: Options, file: Path | None = None) ->
                     traceback.print_exc()
                 failed[str(row)] = f"{type(failure).__name__}: {failure}"[:1000]
                 say(f"  failed: {failed[str(row)]}")
+            result["cases"].sort(key=lambda case: case["row"])  # stable: in a row they stay as they were raced
             if file is not None:
                 file.write_text(json.dumps(result, indent=2) + "\n")
-    return result
 
 
-def _nothing_yet(options: Options) -> dict[str, Any]:
+def nothing_yet(options: Options) -> dict[str, Any]:
     return {
         "machine": machine_facts(),
         "quick": options.quick,
@@ -116,6 +128,17 @@ def _nothing_yet(options: Options) -> dict[str, Any]:
         "cases": [],
         "failed_rows": {},
     }
+
+
+def resumed(earlier: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """What was measured earlier, if it was measured alike. Raises SystemExit if not: a table is of one machine and commit."""
+    for name in ("quick", "repeat", "latency_ms", "bandwidth_bytes_s", "versions"):
+        if earlier[name] != now[name]:
+            sys.exit(f"cannot continue: {name} was {earlier[name]}, and is {now[name]} now")
+    for name in ("cpu", "memory_gib", "kernel", "caches_dropped", "python", "artfs"):
+        if earlier["machine"][name] != now["machine"][name]:
+            sys.exit(f"cannot continue: {name} was {earlier['machine'][name]}, and is {now['machine'][name]} now")
+    return earlier
 
 
 def _write(file: Path | None, text: str, otherwise: Any) -> None:

@@ -14,6 +14,8 @@ from tests.bench.peers import MISSING, Tool
 from tests.bench.reading import Order, read, read_all
 from tests.bench.report import table
 from tests.bench.repositories import same_trees
+from tests.bench.run import nothing_yet, resumed
+from tests.bench.world import Options
 
 TINY = Sizes(small_files=20, small_directories=2, replaced_files=3, table_rows=6000, tensors=16)
 
@@ -127,3 +129,15 @@ def test_second_versions_differ_where_they_should(files: DataSet, tmp_path: Path
         assert before.name == after.name
         assert before.read_bytes() != after.read_bytes()
         assert abs(before.stat().st_size - after.stat().st_size) < 2000
+
+
+def test_a_run_goes_on_only_with_what_was_measured_alike() -> None:
+    options = Options(quick=True)
+    earlier = nothing_yet(options) | {"cases": [{"row": 3}]}
+    assert resumed(earlier, nothing_yet(options)) == earlier
+    with pytest.raises(SystemExit, match="repeat was 5"):
+        resumed(earlier, nothing_yet(Options(quick=True, repeat=2)))
+    elsewhere = nothing_yet(options)
+    elsewhere["machine"]["cpu"] = "8 x another"
+    with pytest.raises(SystemExit, match="cpu was"):
+        resumed(earlier, elsewhere)
