@@ -10,7 +10,6 @@ import errno
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -141,16 +140,6 @@ def unmount_now(path: Path, *, lazy: bool = False) -> None:
     if done.returncode and mounted_at(path) is not None:
         reason = done.stderr.strip().removeprefix("fusermount3: ")
         raise Busy(f"cannot unmount {path}: {reason}", hint="end what uses it, or: artfs umount --lazy")
-
-
-def wait_until_absent(path: Path, timeout_s: float) -> bool:
-    """Whether nothing is mounted at `path` any more before `timeout_s` is over."""
-    deadline = time.monotonic() + timeout_s
-    while mounted_at(path) is not None:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def _unescape(text: str) -> str:

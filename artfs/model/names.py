@@ -13,7 +13,6 @@ from artfs.errors import InvalidName, InvalidValue
 
 NAME_BYTES_MAX = 128
 FILE_NAME_BYTES_MAX = 255
-PATH_BYTES_MAX = 4095
 LABEL_CHARACTERS_MAX = 128
 STAGING_NAME = ".staging"
 LATEST = "latest"

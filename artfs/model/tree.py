@@ -284,9 +284,6 @@ def encode_index(level: int, firsts: list[str], pages: list[PageSummary]) -> byt
     )
 
 
-EMPTY_TREE = encode_leaf([])
-
-
 def decode_page(data: bytes) -> TreePage:
     """Read a page. Raises DamagedObject for anything that `encode_leaf` or `encode_index` would not have written,
     NewerFormat for a page of a later format.

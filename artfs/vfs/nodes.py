@@ -125,10 +125,6 @@ class NodeTable:
     def knows(self, number: int) -> bool:
         return number in self._known
 
-    def known_number(self, node: Node) -> int | None:
-        """The inode number of `node` if the kernel holds it."""
-        return self._numbers.get(node)
-
     def forget(self, number: int, count: int) -> None:
         known = self._known.get(number)
         if known is None or number == ROOT_INODE:

@@ -132,15 +132,6 @@ class DataFiles:
         return OSError(errno.EIO, f"the staged file {self._path(number)} is gone")
 
 
-@dataclass(slots=True)
-class Handle:
-    """One open(2) of a file, or one opendir(3)."""
-
-    inode: OpenInode | None
-    number: int
-    writable: bool = False
-
-
 class OpenInodes:
     """Which inodes are open. Closes descriptors with their last handle."""
 
