@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import obstore
 import pytest
@@ -14,10 +15,12 @@ import requests
 from obstore.store import S3Store
 
 from artfs.client.pack_source import PackVanished, Places
+from artfs.model.digest import ObjectKey
 from artfs.store.bucket_url import Timeouts
 from artfs.store.encrypted import EncryptedPackStore
 from artfs.store.encryption_keys import EncryptionKeys
 from artfs.store.object_store import ObjectStore
+from artfs.store.pack_file import PackReader
 from artfs.store.packs import LocalPackStore, PackStore
 from artfs.vfs.ports import Bytes
 
@@ -108,6 +111,22 @@ STORE_PARAMS = ["directory", "encrypted", pytest.param("s3", marks=pytest.mark.s
 
 IMPATIENT = Timeouts(connect_s=1, read_s=2, attempt_s=4, retries=2, retry_s=4)
 """For tests of buckets that do not answer."""
+
+
+def keys_in_packs(store: PackStore, project_uid: bytes) -> list[ObjectKey]:
+    """Every object in every pack of a project, as often as it is stored, verified; sorted. Fails for any other file."""
+    found: list[ObjectKey] = []
+    for file in store.files(project_uid):
+        assert file.name is not None, f"{file.place} has no business there"
+        with TemporaryDirectory() as copies:
+            url, path = store.url(file.name), Path(copies) / "copy"
+            if url.startswith("file:"):
+                path = Path(url.removeprefix("file:"))
+            else:
+                path.write_bytes(store.read(file.name, 0, store.size_bytes(file.name)))
+            with PackReader(path) as pack:
+                found += [placed.key for placed, _ in pack.verified()]
+    return sorted(found)
 
 
 class SignedPacks:

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from artfs.cli.main import cli
 from tests.acceptance.user import User
 
+pytestmark = [pytest.mark.falsifies("access")]
+
 
 def test_a_new_user_gets_a_token_that_is_shown_once_and_alone(user: User) -> None:
     assert "token create --user alice" in user.run("user", "add", "alice").stdout

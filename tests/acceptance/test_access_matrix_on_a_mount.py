@@ -14,6 +14,7 @@ from artfs.registry.embedded import EmbeddedRegistry
 from tests.acceptance.team import Server, Team
 from tests.access_stage import CALLERS, Caller, Kind, Outcome, expected
 from tests.contract.uploading import commit, content_of
+from tests.reliability.trials import tried
 
 pytestmark = [pytest.mark.falsifies("access"), pytest.mark.fuse, pytest.mark.serial]
 
@@ -98,6 +99,7 @@ def test_a_mount_lets_everybody_do_what_they_may_and_nothing_else(team: Team, se
                 for name, (kind, _) in attempts(project, caller).items()
             }
             assert found == wanted, visibility
+            tried("a call on a mount by somebody who may or may not make it", len(found))
             govern = ERRNOS[expected(Kind.GOVERN, caller, visibility)]
             assert refused(project.rmdir) == (govern or "ENOTEMPTY")
         create = ERRNOS[expected(Kind.CREATE, caller, Visibility.PRIVATE)]

@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance.team import Member, Server, Team
 from tests.acceptance.user import wait_until
 
-pytestmark = [pytest.mark.fuse, pytest.mark.serial]
+pytestmark = [pytest.mark.falsifies("access"), pytest.mark.fuse, pytest.mark.serial]
 
 SEEN_S = 2.0  # within which what changes must be seen on a mount
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.acceptance.user import User
 
+pytestmark = [pytest.mark.falsifies("cache-limit")]
+
 FILE_BYTES = 500_000
 FILES = 6
 NAMES = ("a", "b", "c", "d")

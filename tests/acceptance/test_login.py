@@ -13,6 +13,8 @@ import pytest
 from tests.acceptance.team import Server, Team
 from tests.acceptance.user import ARTFS
 
+pytestmark = [pytest.mark.falsifies("access")]
+
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Team:

@@ -16,7 +16,12 @@ import pytest
 
 from tests.acceptance.user import User, wait_until
 
-pytestmark = [pytest.mark.fuse, pytest.mark.serial, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.falsifies("whole", "draft-kept"),
+    pytest.mark.fuse,
+    pytest.mark.serial,
+    pytest.mark.timeout(1800),
+]
 
 MIB = 1 << 20
 

@@ -13,6 +13,8 @@ import pytest
 from tests.acceptance.team import Member, Server, Team
 from tests.acceptance.user import User, wait_until
 
+pytestmark = [pytest.mark.falsifies("no-hang", "cache-limit")]
+
 FILES = 300
 
 

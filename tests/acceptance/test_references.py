@@ -18,6 +18,8 @@ from tests.acceptance.team import Member, Server, Team
 from tests.acceptance.user import User, wait_until
 from tests.network.web import Web, web
 
+pytestmark = [pytest.mark.falsifies("references", "verified", "one-version")]
+
 MIB = 1 << 20
 BODY = Random(1).randbytes(3 * MIB + 7)
 OTHER = Random(2).randbytes(3 * MIB + 7)

@@ -13,6 +13,8 @@ from artfs.registry.embedded import EmbeddedRegistry
 from tests.acceptance.user import User
 from tests.contract.uploading import commit
 
+pytestmark = [pytest.mark.falsifies("deletion")]
+
 
 @pytest.fixture
 def stocked(user: User, tmp_path: Path) -> User:

@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance.team import Member, Team
 from tests.acceptance.user import ARTFS, wait_until
 
-pytestmark = [pytest.mark.fuse, pytest.mark.serial]
+pytestmark = [pytest.mark.falsifies("access", "lineage"), pytest.mark.fuse, pytest.mark.serial]
 
 RUN_S = 90
 

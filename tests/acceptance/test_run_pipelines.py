@@ -22,7 +22,7 @@ from tests.acceptance.pipelines import OTHER, PIPELINES, RAW, TOOL, Pipeline
 from tests.acceptance.user import ARTFS, User, wait_until
 from tests.contract.uploading import Tree, commit
 
-pytestmark = [pytest.mark.fuse, pytest.mark.serial]
+pytestmark = [pytest.mark.falsifies("lineage"), pytest.mark.fuse, pytest.mark.serial]
 
 AT_ONCE = 4
 PIPELINE_S = 60

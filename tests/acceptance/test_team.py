@@ -18,7 +18,11 @@ from tests.acceptance.team import Member, Server, Team, shared_storage
 from tests.acceptance.user import wait_until
 from tests.registries import migrated_database
 
-pytestmark = [pytest.mark.falsifies("one-version", "cache-limit"), pytest.mark.fuse, pytest.mark.serial]
+pytestmark = [
+    pytest.mark.falsifies("one-version", "cache-limit", "seen-soon", "access", "no-hang", "whole"),
+    pytest.mark.fuse,
+    pytest.mark.serial,
+]
 
 FAILS_S = 60.0  # within which a read of what is out of reach must fail
 SEEN_S = 2.0  # within which what one mount changes must be seen by another

@@ -9,6 +9,8 @@ import pytest
 
 from tests.acceptance.user import User
 
+pytestmark = [pytest.mark.falsifies("deletion")]
+
 WAIT_S = 60.0
 
 

@@ -23,6 +23,7 @@ from tests.access_matrix import ACTIONS, Action
 from tests.access_stage import CALLERS, CONTENT, Caller, Stage, expected
 from tests.contract.uploading import commit, content_of, send, write_pack
 from tests.registries import OWN_REGISTRIES, own_registry
+from tests.reliability.trials import tried
 
 pytestmark = [pytest.mark.falsifies("access")]
 
@@ -67,6 +68,7 @@ def test_everybody_may_do_exactly_what_the_rules_say(
     registry = as_user(shared, caller.user, caller.scope)
     found = {str(action): action.outcome(registry, caller, stage) for action in ACTIONS}
     assert found == {str(action): expected(action.kind, caller, visibility) for action in ACTIONS}
+    tried("a call by somebody who may or may not make it", len(found))
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=str)

@@ -14,6 +14,8 @@ from artfs.cache.object_cache import ObjectCache
 from artfs.cache.reader import USES_MAX
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 
+pytestmark = [pytest.mark.falsifies("cache-limit", "verified")]
+
 LIMIT = 4 << 20
 Objects = dict[ObjectKey, bytes]
 

@@ -18,6 +18,8 @@ from artfs.registry.postgres import PostgresDatabase
 from artfs.registry.sqlite import SqliteDatabase
 from tests.registries import empty_database
 
+pytestmark = [pytest.mark.falsifies("whole", "durable")]
+
 WAIT_S = 60
 Open = Callable[[], Database]
 

@@ -20,6 +20,8 @@ from tests.contract.uploading import Clock, commit, content_of, fetch, send
 from tests.network.served import admin_token, served
 from tests.registries import OWN_REGISTRIES, own_registry
 
+pytestmark = [pytest.mark.falsifies("deletion")]
+
 DAY_S = 86_400
 WAIT_S = 30.0
 

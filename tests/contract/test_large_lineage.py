@@ -16,6 +16,8 @@ from artfs.wire.service import GRAPH_NODES_MAX
 from tests.contract.uploading import commit
 from tests.registries import OWN_REGISTRIES, own_registry
 
+pytestmark = [pytest.mark.falsifies("lineage")]
+
 LENGTH = 3000
 EDGE_S_MAX = 0.2  # a walk of the whole chain takes twice that over PostgreSQL
 

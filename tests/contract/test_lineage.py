@@ -18,6 +18,8 @@ from artfs.wire.runs import Edge, NewRun, RunEdges, VersionEdges
 from artfs.wire.service import EDGES_MAX, Registry
 from tests.contract.uploading import commit, content_of, send
 
+pytestmark = [pytest.mark.falsifies("lineage")]
+
 LOGGED, USED = EdgeKind.LOGGED, EdgeKind.USED
 
 

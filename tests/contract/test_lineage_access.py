@@ -18,6 +18,8 @@ from artfs.wire.service import Registry
 from tests.contract.uploading import commit, content_of, send
 from tests.registries import OWN_REGISTRIES, own_registry
 
+pytestmark = [pytest.mark.falsifies("access", "lineage")]
+
 LOGGED, USED = EdgeKind.LOGGED, EdgeKind.USED
 RAW, MADE, SECRET, LAST = (
     VersionRef(project, artifact, 0)

@@ -19,6 +19,8 @@ from artfs.store.pack_file import PackReader, PackWriter
 from artfs.store.packs import PackName, PackStore, StoredFile, place_of
 from tests.stores import KMS_KEY, REQUEST_S, STORE_PARAMS, STORES, Opened, SignedPacks, s3_credentials, s3_url
 
+pytestmark = [pytest.mark.falsifies("durable")]
+
 UID = b"u" * 16
 
 

@@ -29,6 +29,8 @@ from artfs.wire.service import KEYS_MAX, Registry
 from artfs.wire.times import PageTimes
 from tests.contract.uploading import START_NS, Clock, commit, content_of, fetch, send, write_pack
 
+pytestmark = [pytest.mark.falsifies("whole", "deletion", "times")]
+
 LARGE = bytes(range(256)) * 12_000  # about 3 MB: a recipe of several chunks
 
 

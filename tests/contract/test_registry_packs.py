@@ -13,6 +13,8 @@ from artfs.wire.records import SealRequest
 from artfs.wire.service import Registry
 from tests.contract.uploading import commit, content_of, fetch, send, write_pack
 
+pytestmark = [pytest.mark.falsifies("hostile", "access")]
+
 
 def test_what_was_stored_need_not_be_sent_again(registry: Registry) -> None:
     commit(registry, "vision", "bikes", {"a": b"1", "d": {"b": b"2"}})

@@ -12,6 +12,8 @@ from artfs.model.tree_build import build_directory
 from artfs.wire.service import Registry
 from tests.contract.uploading import Content, commit, fetch, send
 
+pytestmark = [pytest.mark.falsifies("references", "deletion")]
+
 TERABYTE = 1 << 40
 DESCRIPTOR = encode_reference(
     Reference("https://example.org/huge", TERABYTE, '"state"', block_bytes=block_bytes_for(TERABYTE))

@@ -25,6 +25,8 @@ from tests.network.served import admin_token, served
 from tests.registries import migrated_database, open_postgres_registry
 from tests.stores import STORE_PARAMS, STORES, Opened
 
+pytestmark = [pytest.mark.falsifies("deletion", "verified")]
+
 NOISE = random.Random(1).randbytes(300_000)  # several encrypted blocks
 FIRST = content_of({"a": b"first " * 50, "d": {"b": NOISE}}, large_bytes=1 << 20)
 SECOND = content_of({"a": b"first " * 50, "new": b"third " * 50})

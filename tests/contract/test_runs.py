@@ -19,6 +19,8 @@ from artfs.wire.runs import HISTORY_ROWS_MAX, HistoryRow, NewRun, NewSweep, RunC
 from artfs.wire.service import Registry
 from tests.contract.uploading import Clock
 
+pytestmark = [pytest.mark.falsifies("lineage")]
+
 
 def test_a_run_is_what_it_was_started_with(registry: Registry) -> None:
     new = NewRun("r1", name="first", group="night", job_type="train", config={"lr": 0.1, "layers": [1, 2]})

@@ -23,6 +23,8 @@ from artfs.wire.runs import NewRun, Part, SharedDraftRecord
 from artfs.wire.service import ALIASES_MAX, Registry
 from tests.contract.uploading import Clock, Content, Tree, commit, content_of, fetch, send
 
+pytestmark = [pytest.mark.falsifies("whole", "deletion")]
+
 DAY_S = 24 * 3600
 ONE: Tree = {"a": b"one"}
 TWO: Tree = {"b": {"c": b"two"}}

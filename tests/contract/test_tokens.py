@@ -26,6 +26,8 @@ from artfs.wire.records import NewToken
 from tests.contract.uploading import Clock
 from tests.registries import OWN_REGISTRIES, own_registry
 
+pytestmark = [pytest.mark.falsifies("access")]
+
 DAY_S = 24 * 3600
 DAY_NS = DAY_S * 10**9
 

@@ -13,6 +13,8 @@ from artfs.wire.records import VersionChange, VersionRecord
 from artfs.wire.service import ALIASES_MAX, Registry
 from tests.contract.uploading import START_NS, Clock, commit
 
+pytestmark = [pytest.mark.falsifies("changes")]
+
 ROUNDS = 15
 WAIT_S = 60.0
 

@@ -17,6 +17,8 @@ from artfs.model.access import Role, Visibility
 from tests.faq.worlds import work_in
 from tests.integration.serving import Place
 
+pytestmark = [pytest.mark.falsifies("access")]
+
 Become = Callable[[str], None]
 
 

@@ -12,6 +12,8 @@ from artfs.errors import StorageFailed
 from artfs.registry.layout import open_layout
 from artfs.store.durable import write_file
 
+pytestmark = [pytest.mark.falsifies("whole")]
+
 PROCESSES = 6
 ROUNDS = 4
 END_S = 60

@@ -14,7 +14,7 @@ from artfs.model.digest import Digest
 from artfs.model.reference import Reference, encode_reference
 from tests.network.scripted import Reply, answer, scripted
 
-pytestmark = [pytest.mark.falsifies("verified", "hostile")]
+pytestmark = [pytest.mark.falsifies("verified", "hostile", "references")]
 
 ETAG = '"state"'
 SIZE = (1 << 20) + 10

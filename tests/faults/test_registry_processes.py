@@ -19,6 +19,7 @@ from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.fsck import check
 from artfs.wire.records import SealRequest
 from tests.contract.uploading import Tree, commit, content_of, fetch, fetch_again, send
+from tests.reliability.trials import tried
 
 pytestmark = [pytest.mark.falsifies("once", "durable")]
 
@@ -83,6 +84,7 @@ def test_processes_that_commit_and_delete_at_once_leave_a_sound_registry(tmp_pat
     workers = [start(root, seed, 12) for seed in range(4)]
     try:
         assert [worker.wait(WAIT_S) for worker in workers] == [0] * 4
+        tried("rounds of processes that commit and delete at once", 4 * 12)
     finally:
         for worker in workers:
             worker.kill()
@@ -129,6 +131,7 @@ def test_a_process_killed_at_any_moment_loses_nothing_that_was_sealed(tmp_path: 
             while registry.changes.position() < target and time.monotonic() < deadline_s:
                 assert worker.poll() is None
             worker.send_signal(signal.SIGKILL)
+            tried("a registry's process killed at a random moment")
         finally:
             worker.kill()
             worker.wait()

@@ -12,6 +12,8 @@ from artfs.wire.runs import HistoryRow, NewRun, NewSweep, Part
 from tests.contract.uploading import commit, content_of, send
 from tests.network.proxy import Proxy
 
+pytestmark = [pytest.mark.falsifies("once", "lineage")]
+
 TREE = content_of({"a": b"a part"})
 
 

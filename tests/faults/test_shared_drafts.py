@@ -25,6 +25,8 @@ from artfs.wire.runs import Part
 from tests.contract.uploading import Clock, Tree, commit, content_of, fetch, fetch_again, send
 from tests.registries import OWN_REGISTRIES, migrated_database, open_postgres_registry
 
+pytestmark = [pytest.mark.falsifies("whole", "once")]
+
 ROOT = Path(__file__).parents[2]
 WAIT_S = 100
 WRITERS = 5

@@ -18,6 +18,7 @@ from artfs.errors import Busy
 from artfs.vfs.staging.index import create_index
 from artfs.vfs.staging.layout import DraftLock, StagingRoot
 from artfs.vfs.staging_port import DraftPlace
+from tests.reliability.trials import tried
 from tests.unit.staging.driver import PROJECT, Machine, machine_at
 
 pytestmark = [pytest.mark.falsifies("fsync", "draft-kept")]
@@ -57,6 +58,8 @@ async def test_calls_that_returned_survive_kill_9_again_and_again(tmp_path: Path
             found = {path: data.decode() for path, data in (await machine.found().walk()).items()}  # type: ignore[attr-defined]  # all are files
             last = trees[-1]
             changed = {name for name in found.keys() | last.keys() if found.get(name) != last.get(name)}
+            tried("a draft's process killed at work")
+            tried("a call that had returned before the kill", len(trees))
             assert len(changed) <= 2, f"more than the one call under way is different: {changed}"
     async with machine_at(tmp_path) as machine:
         before = await machine.found().walk()

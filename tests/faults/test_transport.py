@@ -37,6 +37,8 @@ from artfs.errors import (
 from artfs.wire.http import Hello
 from tests.network.scripted import Reply, Scripted, answer, record, scripted
 
+pytestmark = [pytest.mark.falsifies("no-hang", "verified", "access", "once")]
+
 TOKEN = "artfs_ab12_verysecretpart"
 HELLO = record({"identity": "abc", "version": "1", "api": 1})
 HTML = answer(200, b"<html>Log in to the guest network</html>", "text/html")

@@ -23,6 +23,7 @@ from artfs.store.pack_file import PackReader
 from artfs.wire.records import SealRequest
 from tests.contract.uploading import Content, Tree, children_of, commit, content_of, fetch, fetch_again, send
 from tests.registries import empty_database, migrated_database, open_postgres_registry
+from tests.reliability.trials import tried
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 100
@@ -137,6 +138,7 @@ def test_uploads_and_deletions_of_both_lose_nothing_and_leave_nothing(url: str, 
     with closing(open_postgres_registry(url, tmp_path)) as registry:
         registry.projects.create("vision")
     finish(*(start("upload_and_delete", url, tmp_path, seed) for seed in range(4)))
+    tried("rounds of servers that commit and delete at once", 4 * ROUNDS)
     assert_exactly_what_versions_hold(url, tmp_path)
 
 

@@ -19,6 +19,8 @@ from artfs.registry.embedded import EmbeddedRegistry
 from artfs.wire.records import Location
 from tests.contract.uploading import Content, commit, content_of
 
+pytestmark = [pytest.mark.falsifies("verified", "lazy")]
+
 WAIT_S = 30.0
 
 

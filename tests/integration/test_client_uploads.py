@@ -27,6 +27,8 @@ from artfs.store.pack_file import PackReader
 from artfs.wire.records import SealRequest
 from tests.contract.uploading import Clock
 
+pytestmark = [pytest.mark.falsifies("whole")]
+
 RND = random.Random(11)
 
 

@@ -17,6 +17,8 @@ from artfs.registry.embedded import EmbeddedRegistry
 from tests.contract.uploading import Content, commit, content_of
 from tests.integration.test_windows import CountedObjects, FarPacks
 
+pytestmark = [pytest.mark.falsifies("verified")]
+
 CONTENT = content_of({"a": {"b": {"c": {"file": b"content"}}, "d": {"file": b"other"}}, "e": b"more"})
 
 

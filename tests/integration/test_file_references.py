@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = [pytest.mark.falsifies("references", "hostile")]
+
 TERMINAL = """
 import os, sys
 from artfs.client.references.file_source import FileSource

@@ -24,6 +24,8 @@ from artfs.registry.embedded import EmbeddedRegistry
 from artfs.wire.records import VersionRecord
 from tests.contract.uploading import Tree, commit, content_of
 
+pytestmark = [pytest.mark.falsifies("verified", "hostile", "whole")]
+
 RND = random.Random(17)
 LARGE = RND.randbytes(12 << 20)
 BIKES: Tree = {

@@ -27,6 +27,8 @@ from artfs.wire.records import SealRequest
 from tests.contract.uploading import Content, children_of, content_of, fetch_again, send
 from tests.registries import OWN_REGISTRIES, own_registry
 
+pytestmark = [pytest.mark.falsifies("deletion")]
+
 _log = logging.getLogger(__name__)
 
 COMMITTERS = 2

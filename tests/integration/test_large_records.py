@@ -21,6 +21,8 @@ from tests.contract.uploading import commit
 from tests.network.served import admin_token, served
 from tests.registries import OWN_REGISTRIES, migrated_database, open_postgres_registry
 
+pytestmark = [pytest.mark.falsifies("bounded")]
+
 PAGE_BYTES = 10_000
 LARGE = {"text": "x" * 4000}  # of which two go into a page
 HUGE = {"text": "x" * (3 * PAGE_BYTES)}

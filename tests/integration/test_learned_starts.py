@@ -19,6 +19,8 @@ from artfs.registry.embedded import EmbeddedRegistry
 from tests.contract.uploading import Content, commit, content_of
 from tests.integration.test_windows import CountedObjects, FarPacks
 
+pytestmark = [pytest.mark.falsifies("verified", "cache-limit")]
+
 SIZE_BYTES = 4000
 
 

@@ -14,6 +14,8 @@ from artfs.errors import MachineNotReady
 from artfs.model.lineage import VersionRef
 from tests.unit.client.test_drawing import HOSTILE, PIPELINE, REPORT, graph, run
 
+pytestmark = [pytest.mark.falsifies("hostile")]
+
 SVG = "{http://www.w3.org/2000/svg}"
 
 

@@ -15,7 +15,7 @@ from tests.registries import migrated_database, open_postgres_registry
 
 OTHERS = 40_000  # objects that stay; with few, reading all of them is what is cheapest
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.falsifies("deletion"), pytest.mark.postgres]
 
 
 def rows_read(tx: Transaction) -> dict[str, int]:

@@ -23,6 +23,8 @@ from artfs.registry.embedded import EmbeddedRegistry
 from artfs.wire.records import NO_ROOT, SealRequest
 from tests.integration.privileges import bound_by_permissions
 
+pytestmark = [pytest.mark.falsifies("whole", "refused")]
+
 RND = random.Random(13)
 IS_ROOT = os.geteuid() == 0
 

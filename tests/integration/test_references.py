@@ -30,6 +30,8 @@ from artfs.vfs.ports import OpenReference
 from tests.integration.referring import add_references
 from tests.network.web import Web, web
 
+pytestmark = [pytest.mark.falsifies("references", "verified")]
+
 MIB = 1 << 20
 BODY = Random(1).randbytes(5 * MIB + 123)
 OTHER = Random(2).randbytes(5 * MIB + 123)

@@ -22,7 +22,7 @@ from artfs.model.tree import Entry
 from artfs.registry.embedded import EmbeddedRegistry
 from tests.integration.referring import add_references
 
-pytestmark = pytest.mark.s3
+pytestmark = [pytest.mark.falsifies("references"), pytest.mark.s3]
 
 MIB = 1 << 20
 BODY = Random(1).randbytes(5 * MIB + 123)

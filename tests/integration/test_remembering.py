@@ -27,6 +27,8 @@ from artfs.wire.runs import NewRun
 from tests.contract.uploading import commit, content_of, send
 from tests.faults.faulty_registry import DEAD, DENYING, Faults, faulty
 
+pytestmark = [pytest.mark.falsifies("no-hang", "one-version", "seen-soon")]
+
 CURRENT_S = 30.0
 
 

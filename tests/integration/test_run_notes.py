@@ -16,6 +16,8 @@ from artfs.wire.runs import NewRun
 from tests.contract.uploading import commit
 from tests.faults.faulty_registry import DEAD, Faults, faulty
 
+pytestmark = [pytest.mark.falsifies("lineage", "no-hang")]
+
 RUN = RunRef("p", "r")
 A, B, OUT = VersionRef("p", "a", 0), VersionRef("p", "b", 0), VersionRef("p", "out", 0)
 WAIT_S = 10.0

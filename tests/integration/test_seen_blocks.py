@@ -6,9 +6,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import apsw
+import pytest
 
 from artfs.client.references.seen import SeenBlocks
 from artfs.model.digest import Digest
+
+pytestmark = [pytest.mark.falsifies("bounded")]
 
 ROWS_MAX = 100
 HOUR_S = 3601

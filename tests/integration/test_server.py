@@ -19,6 +19,8 @@ from artfs.model.recipe import decode_recipe
 from tests.contract.uploading import content_of
 from tests.integration.serving import Caller, Draft, Place, Server, upload, wait_until
 
+pytestmark = [pytest.mark.falsifies("access", "no-hang")]
+
 CONTENT = content_of({"a.txt": b"first", "d": {"b.bin": bytes(range(256)) * 20_000, "c": b"last"}})
 
 

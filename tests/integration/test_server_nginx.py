@@ -18,7 +18,8 @@ from tests.integration.serving import REQUEST_S, STOP_S, Caller, Place, free_por
 
 OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
 CONTENT = content_of({"a.txt": b"first", "d": {"b.bin": bytes(range(256)) * 100}})
-pytestmark = pytest.mark.deep  # needs nginx, which scripts/setup does not install: it would begin to serve
+# deep: needs nginx, which scripts/setup does not install since it would begin to serve
+pytestmark = [pytest.mark.falsifies("access"), pytest.mark.deep]
 
 
 @contextmanager

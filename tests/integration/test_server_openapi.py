@@ -16,6 +16,8 @@ from artfs.model.access import Role, Scope
 from tests.contract.uploading import content_of
 from tests.integration.serving import Caller, Draft, Place, upload
 
+pytestmark = [pytest.mark.falsifies("hostile")]
+
 DOCUMENT = Path(__file__).parents[2] / "docs/openapi.json"
 EXAMPLES = 8
 EXAMPLES_DEEP = 500

@@ -41,6 +41,8 @@ from tests.integration.serving import (
     wait_until,
 )
 
+pytestmark = [pytest.mark.falsifies("no-hang", "access")]
+
 CONTENT = content_of({"a.txt": b"first", "d": {"b.bin": bytes(range(256)) * 100}})
 
 

@@ -21,6 +21,8 @@ from artfs.vfs.ports import Bytes
 from artfs.wire.records import Location
 from tests.contract.uploading import Content, commit, content_of
 
+pytestmark = [pytest.mark.falsifies("lazy", "verified")]
+
 WAIT_S = 30.0
 
 

@@ -19,6 +19,8 @@ from tests.contract.uploading import write_pack
 from tests.mount.mounting import Machine, wait_until
 from tests.mount.trees import run
 
+pytestmark = [pytest.mark.falsifies("bounded")]
+
 MEMORY_BYTES_MAX = 400 << 20
 PACK_OBJECTS = 8000
 

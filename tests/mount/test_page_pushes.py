@@ -11,6 +11,8 @@ import pytest
 
 from tests.mount.mounting import Machine
 
+pytestmark = [pytest.mark.falsifies("verified")]
+
 FILES = {f"{number:03}": random.Random(number).randbytes(1 + number * 331) for number in range(200)}
 
 

@@ -20,6 +20,8 @@ from artfs.model.lineage import RunRef, VersionRef
 from tests.contract.uploading import Tree
 from tests.mount.mounting import Machine, Mount
 
+pytestmark = [pytest.mark.falsifies("lineage")]
+
 SAME: Tree = {"x": b"same", "sub": {"y": b"same too"}}
 PROGRAM_S = 30
 PR_SET_CHILD_SUBREAPER = 36

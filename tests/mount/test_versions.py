@@ -18,7 +18,7 @@ import pytest
 from tests.mount.mounting import Machine, Mount
 from tests.mount.trees import LARGE, TREE, run, write_tree
 
-pytestmark = [pytest.mark.falsifies("read-only", "one-version")]
+pytestmark = [pytest.mark.falsifies("read-only", "one-version", "times")]
 
 
 @pytest.fixture(scope="module")

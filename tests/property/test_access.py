@@ -17,6 +17,9 @@ from artfs.model.access import Role, Scope, Visibility
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.guarded import GuardedRegistry
 from artfs.wire.records import Identity
+from tests.reliability.trials import tried
+
+pytestmark = [pytest.mark.falsifies("access", "model")]
 
 NAMES = ("alice", "bob", "carol")
 USERS = st.sampled_from(NAMES)
@@ -118,6 +121,7 @@ class Memberships(RuleBasedStateMachine):
 
     @invariant()
     def everybody_sees_and_writes_what_the_model_says(self) -> None:
+        tried("a step of a random history of projects, members and users")
         for user in sorted(self.users):
             registry = self.of(user)
             seen = [project for project in sorted(self.visibility) if self.sees(user, project)]

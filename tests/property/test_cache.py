@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from artfs.cache.object_cache import ObjectCache
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
+from tests.reliability.trials import tried
 
-pytestmark = [pytest.mark.falsifies("model")]
+pytestmark = [pytest.mark.falsifies("model", "cache-limit", "verified")]
 
 LIMIT = 1 << 20
 Objects = dict[ObjectKey, bytes]
@@ -88,6 +89,7 @@ class CacheHistory(RuleBasedStateMachine):
 
     @invariant()
     def limit_holds(self) -> None:
+        tried("a step of a random history of two processes on one cache")
         if (self.root / "cache").exists():
             du = subprocess.check_output(["du", "-s", "--block-size=1", str(self.root / "cache")])
             assert int(du.split()[0]) <= LIMIT
@@ -106,3 +108,9 @@ class CacheHistory(RuleBasedStateMachine):
 
 TestCacheHistory = CacheHistory.TestCase
 TestCacheHistory.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(1800)
+def test_long_histories_of_two_processes_on_one_cache() -> None:
+    run_state_machine_as_test(CacheHistory, settings=settings(max_examples=200, stateful_step_count=60))

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from artfs.cache.policy import SAMPLES_MAX, EpochPolicy
 
+pytestmark = [pytest.mark.falsifies("cache-limit")]
+
 Trace = list[int]
 
 

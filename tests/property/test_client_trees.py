@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +11,8 @@ from artfs.model.tree import EntryKind
 from tests.contract.uploading import Tree, content_of
 from tests.property.trees import NAMES
 from tests.unit.client.memory_source import MemorySource
+
+pytestmark = [pytest.mark.falsifies("model")]
 
 LEAVES = st.sampled_from([b"a", b"b"]) | st.sampled_from(["x", "../y"])
 TREES: st.SearchStrategy[Tree] = st.dictionaries(

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from artfs.client.density import SMALL_PACK_BYTES, WINDOW_BYTES_MAX, Density, PackReads
 
+pytestmark = [pytest.mark.falsifies("lazy")]
+
 FILE_BYTES = 12 << 10
 PACK_FILES = (32 << 20) // FILE_BYTES
 FILES = 20_000

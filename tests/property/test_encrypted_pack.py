@@ -21,6 +21,8 @@ from artfs.store.encryption_keys import EncryptionKeys
 from artfs.store.pack_bytes import LocalPackBytes
 from artfs.store.packs import LocalPackStore, PackName
 
+pytestmark = [pytest.mark.falsifies("verified", "hostile")]
+
 NAME = PackName(b"u" * 16, b"p" * 16)
 KEYS = EncryptionKeys("k1", {"k1": bytes(range(32))})
 REFUSED = (DamagedPack, StorageFailed, NewerFormat)

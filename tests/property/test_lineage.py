@@ -20,6 +20,9 @@ from artfs.wire.records import SealRequest
 from artfs.wire.runs import Edge, NewRun
 from tests.contract.uploading import content_of, send
 from tests.registries import own_registry
+from tests.reliability.trials import tried
+
+pytestmark = [pytest.mark.falsifies("lineage", "model")]
 
 CONTENT = content_of({"file": b"the same in every version"})
 PROJECTS = ("vision", "audio")
@@ -151,6 +154,7 @@ class Lineages(RuleBasedStateMachine):
 
     @invariant()
     def every_edge_is_told_from_both_sides(self) -> None:
+        tried("a step of a random history of runs and versions")
         assert not has_cycle(set(self.edges))
         for run in self.runs:
             told = self.registry.lineage.of_run(run.project, run.id)

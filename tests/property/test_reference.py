@@ -22,6 +22,8 @@ from artfs.model.reference import (
     encode_reference,
 )
 
+pytestmark = [pytest.mark.falsifies("hostile")]
+
 texts = st.text(st.characters(min_codepoint=0x20, exclude_characters="\x7f", codec="utf-8"), max_size=40)
 digests = st.binary(min_size=32, max_size=32).map(Digest)
 

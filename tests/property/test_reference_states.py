@@ -26,7 +26,7 @@ from artfs.model.reference import encode_reference
 from artfs.vfs.ports import OpenReference
 from tests.network.web import Web, web
 
-pytestmark = [pytest.mark.falsifies("model")]
+pytestmark = [pytest.mark.falsifies("model", "references")]
 
 MIB = 1 << 20
 BLOCKS = 4

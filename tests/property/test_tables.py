@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from artfs.api.data_types import Table
 from tests.unit.api.files import again, written
+
+pytestmark = [pytest.mark.falsifies("hostile")]
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXT)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -54,3 +55,9 @@ def keep(report: pytest.TestReport) -> None:
             }
             with Path(file).open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps({**line, **json.loads(str(value))}) + "\n")
+
+
+def count_examples(item: pytest.Item) -> None:
+    """Count what hypothesis tried in a test of a property, by what it says of that."""
+    for number in re.findall(r"(\d+) passing, ", getattr(item, "hypothesis_statistics", "")):
+        tried("an example that hypothesis made", int(number))

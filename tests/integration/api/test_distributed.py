@@ -12,7 +12,7 @@ import pytest
 import artfs
 from artfs.errors import Conflict, DraftClosed, InvalidValue, PathConflict, UsageError
 
-pytestmark = pytest.mark.usefixtures("place")
+pytestmark = [pytest.mark.falsifies("whole"), pytest.mark.usefixtures("place")]
 WRITERS = 5
 PROCESS_S = 90
 

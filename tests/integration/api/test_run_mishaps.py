@@ -17,7 +17,7 @@ from artfs.errors import InvalidValue, RegistryUnavailable
 from artfs.model.lineage import RunState
 from tests.integration.serving import Place
 
-pytestmark = pytest.mark.usefixtures("place")
+pytestmark = [pytest.mark.falsifies("no-hang"), pytest.mark.usefixtures("place")]
 
 
 def test_what_leaves_a_block_is_not_hidden_by_a_registry_that_is_away(

@@ -12,6 +12,8 @@ import artfs
 from artfs.errors import InvalidName, InvalidValue
 from tests.integration.api.conftest import Putting
 
+pytestmark = [pytest.mark.falsifies("changes")]
+
 WRITERS = 6
 
 

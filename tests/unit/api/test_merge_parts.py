@@ -14,6 +14,8 @@ from artfs.model.tree import Entry, EntryKind, IndexPage, decode_page, symlink_e
 from artfs.model.tree_build import build_directory
 from artfs.wire.runs import Part
 
+pytestmark = [pytest.mark.falsifies("whole")]
+
 Tree = dict[str, "bytes | str | Tree"]
 ROOT = Digest(bytes(32))
 

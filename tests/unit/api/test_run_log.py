@@ -15,6 +15,8 @@ from artfs.api.run_log import RunLog, condensed
 from artfs.errors import RegistryUnavailable, RunNotFound
 from artfs.wire.runs import HISTORY_ROWS_MAX, HistoryRow, RunChange
 
+pytestmark = [pytest.mark.falsifies("no-hang")]
+
 WAIT_S = 20.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,8 @@ from artfs.cache.layout import (
     stamp_offset,
 )
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
+
+pytestmark = [pytest.mark.falsifies("verified")]
 
 keys = st.builds(ObjectKey, st.sampled_from(ObjectKind), st.binary(min_size=32, max_size=32).map(Digest))
 uids = st.binary(min_size=16, max_size=16)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from artfs.client.remote.breaker import FIRST_PAUSE_S, PAUSE_S_MAX, Breaker
+
+pytestmark = [pytest.mark.falsifies("no-hang")]
 
 
 class Seconds:

@@ -12,6 +12,8 @@ import pytest
 from artfs.client.credentials import find_token, forget_token, keep_token, server_name
 from artfs.errors import InvalidValue, StorageFailed
 
+pytestmark = [pytest.mark.falsifies("access")]
+
 TOKEN = "artfs_ab12_verysecretpart"
 
 

@@ -15,6 +15,8 @@ from artfs.client.drawing.text import draw_text
 from artfs.model.lineage import Direction, EdgeKind, RunRef, RunState, VersionRef
 from artfs.wire.runs import Edge, LineageGraph, LineageNode, RunRecord
 
+pytestmark = [pytest.mark.falsifies("hostile")]
+
 UP, DOWN = (Direction.UP,), (Direction.DOWN,)
 HOSTILE = [
     '"];evil[label="x',

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from artfs.client.memory import OVERHEAD_BYTES, ObjectMemory
+
+pytestmark = [pytest.mark.falsifies("bounded")]
 
 LIMIT = 100 * 1000
 DATA = bytes(1000 - OVERHEAD_BYTES)

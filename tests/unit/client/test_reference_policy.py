@@ -7,6 +7,8 @@ import pytest
 from artfs.client.references.policy import Policy, is_public
 from artfs.errors import InvalidValue, ReferenceForbidden, ReferenceUnavailable
 
+pytestmark = [pytest.mark.falsifies("hostile")]
+
 NAMES = {
     "example.org": ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"],
     "inside.example.org": ["10.1.2.3"],

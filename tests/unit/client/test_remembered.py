@@ -11,6 +11,8 @@ from artfs.errors import ArtifactNotFound, NotFound, RegistryUnavailable
 from artfs.model.digest import Digest
 from artfs.wire.records import Change, VersionRecord
 
+pytestmark = [pytest.mark.falsifies("one-version")]
+
 LATEST = Question(Kind.VERSION, "p", "a", "latest")
 ALIASES = Question(Kind.ALIASES, "p", "a")
 VERSIONS = Question(Kind.VERSIONS, "p", "a")

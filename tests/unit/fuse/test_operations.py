@@ -14,6 +14,8 @@ from artfs.errors import AlreadyExists, DamagedObject, RegistryUnavailable
 from artfs.fuse.operations import FuseOperations
 from artfs.vfs.filesystem import Filesystem
 
+pytestmark = [pytest.mark.falsifies("no-end")]
+
 CONTEXT = cast("pyfuse3.RequestContext", type("Context", (), {"uid": 0, "gid": 0, "pid": 1, "umask": 0})())
 
 REQUESTS: dict[str, tuple[Any, ...]] = {

@@ -6,8 +6,12 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from artfs.fuse.running_runs import REMEMBERED_S, Ancestry, ProcessFacts, RunningRun, RunningRuns, read_process
 from artfs.model.lineage import RunRef
+
+pytestmark = [pytest.mark.falsifies("lineage")]
 
 
 class Machine:

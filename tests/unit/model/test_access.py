@@ -22,6 +22,8 @@ from artfs.model.access import (
     standing,
 )
 
+pytestmark = [pytest.mark.falsifies("access")]
+
 # What a token of scope read, write, admin gives: + allowed, - denied, . hidden.
 IN_PROJECT = {
     #                      stranger reader contributor writer admin

@@ -11,6 +11,8 @@ from artfs.server.auth import Authenticator
 from artfs.server.settings import ServerSettings
 from artfs.wire.records import Identity, UserRecord
 
+pytestmark = [pytest.mark.falsifies("access")]
+
 ALICE = Identity(UserRecord("alice", admin=False, disabled=False, created_at_ns=0), [Scope.READ])
 SETTINGS = ServerSettings(guesses_free=3, guess_delay_s=1.0, guess_delay_s_max=8.0)
 VALID = "artfs_aaaa_11"

@@ -11,6 +11,8 @@ from artfs.server.errors import STATUSES, error_response
 from artfs.wire import json
 from artfs.wire.http import ErrorBody
 
+pytestmark = [pytest.mark.falsifies("access")]
+
 
 def all_errors(base: type[errors.ArtfsError] = errors.ArtfsError) -> Iterator[type[errors.ArtfsError]]:
     yield base

@@ -23,6 +23,8 @@ from artfs.vfs.staging.area import Staging
 from artfs.wire.records import SealRequest, SealResult
 from tests.unit.staging.driver import ARTIFACT, CALLER, PROJECT, Drive, Machine
 
+pytestmark = [pytest.mark.falsifies("draft-kept", "once", "refused")]
+
 
 class FailingUploads:
     """Uploads that fail when told to: `fail_at` names the call. Counts the files that were sent."""

@@ -10,6 +10,8 @@ import pytest
 from artfs.vfs.attributes import AttributeChange
 from tests.unit.staging.driver import CALLER, Listing, Machine
 
+pytestmark = [pytest.mark.falsifies("posix", "times")]
+
 LARGE = os.urandom(3 << 20)
 FILES: dict[str, bytes | None] = {
     "large": LARGE,

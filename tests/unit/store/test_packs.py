@@ -17,6 +17,8 @@ from artfs.store.durable import reported, storage_error, write_file
 from artfs.store.pack_file import PackReader, PackWriter, new_pack_header
 from artfs.store.packs import LocalPackStore, PackName
 
+pytestmark = [pytest.mark.falsifies("durable", "verified")]
+
 HEADER = PackHeader(b"p" * 16, b"u" * 16, 7)
 NAME = PackName(HEADER.project_uid, HEADER.pack_id)
 TEXT, NOISE = b"text " * 1000, os.urandom(5000)

@@ -11,6 +11,8 @@ from artfs.model.digest import Digest
 from artfs.vfs.entry_table import NUMBER_MASK, EntryPlace, EntryTable
 from artfs.vfs.page_numbers import PageKey, PageNumbers
 
+pytestmark = [pytest.mark.falsifies("bounded")]
+
 
 def page(number: int) -> PageKey:
     return PageKey("project", Digest(bytes([number]) * 32))

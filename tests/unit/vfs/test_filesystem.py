@@ -13,6 +13,8 @@ from artfs.errors import Damaged
 from artfs.vfs.attributes import FOREVER_S, ROOT_INODE, STAGED_BIT, AttributeChange
 from tests.unit.vfs.conftest import NOBODY, Listing, World
 
+pytestmark = [pytest.mark.falsifies("verified", "read-only", "lazy", "bounded")]
+
 LARGE = random.Random(2).randbytes(6 << 20)
 
 

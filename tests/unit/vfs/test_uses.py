@@ -15,6 +15,8 @@ from artfs.vfs.uses import SETTLE_S
 from artfs.vfs.view import View
 from tests.unit.vfs.conftest import Listing, World
 
+pytestmark = [pytest.mark.falsifies("lineage")]
+
 RUN = RunRef("p", "r")
 IN_RUN, OUTSIDE = Caller(1000, 1000, 7), Caller(1000, 1000, 8)
 V0, V1 = VersionRef("p", "a", 0), VersionRef("p", "a", 1)
