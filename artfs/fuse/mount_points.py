@@ -161,6 +161,10 @@ class Claim:
         with suppress(OSError):
             fcntl.flock(self._directory, fcntl.LOCK_UN)
 
+    def beneath(self) -> list[str]:
+        """Names in the directory that the mount hides."""
+        return sorted(os.listdir(self._directory))
+
     def close(self) -> None:
         os.close(self._directory)
 

@@ -167,37 +167,36 @@ class _Supervision:
     def _begin(self) -> _Child | None:
         """A process that has mounted; None if a signal asks to end. Raises ArtfsError if it comes to nothing."""
         child = _Child(self._request, self._open_backend)
-        while not self._wakeups.is_ending and not child.pipe.read():
-            if not self._wakeups.wait(child.pipe.reader, READY_S) and not self._wakeups.is_ending:
-                child.tell(signal.SIGKILL)
         try:
-            if not self._wakeups.is_ending:
-                child.report = child.pipe.report(self._request.log)
-                self._request = replace(self._request, replaces=child.report.device, pinned_at=child.report.pinned_at)
-                return child
-        except ArtfsError as error:
-            _log.debug("the mount did not begin: %s", error)
+            while not child.pipe.read():
+                if not self._wakeups.wait(child.pipe.reader, READY_S):
+                    if self._wakeups.is_ending:
+                        self._bury_what_did_not_begin(child)
+                        return None
+                    child.tell(signal.SIGKILL)  # which ends what it has to say
+            child.report = child.pipe.report(self._request.log)
+        except ArtfsError:
             self._bury_what_did_not_begin(child)
             raise
-        self._bury_what_did_not_begin(child)
-        return None
+        self._request = replace(self._request, replaces=child.report.device, pinned_at=child.report.pinned_at)
+        return child
 
     def _bury_what_did_not_begin(self, child: _Child) -> None:
-        self._watch(child)
+        self._watch(child, within_s=END_S)
         self._request = replace(self._request, replaces=mount_points.device_of(self._place) or "")
 
-    def _watch(self, child: _Child) -> str:
+    def _watch(self, child: _Child, within_s: float = math.inf) -> str:
         """Wait until the process has ended, passing a signal on that asks to end; how it ended."""
-        kill_at = math.inf
+        kill_at, is_told = time.monotonic() + within_s, False
         while True:
-            if self._wakeups.is_ending and kill_at == math.inf:
+            if self._wakeups.is_ending and not is_told:
                 child.tell(signal.SIGTERM)
-                kill_at = time.monotonic() + END_S
-            if self._wakeups.wait(child.ended, None if kill_at == math.inf else kill_at - time.monotonic()):
+                kill_at, is_told = time.monotonic() + END_S, True
+            if self._wakeups.wait(child.ended, None if kill_at == math.inf else max(0.0, kill_at - time.monotonic())):
                 return child.bury()
             if time.monotonic() >= kill_at:
                 child.tell(signal.SIGKILL)
-                kill_at += END_S
+                kill_at = time.monotonic() + END_S
 
     def _mount_again(self, usable_s: float) -> _Child | None:
         """As `_begin`, until it comes to something. Raises Busy if somebody else mounts there, Unavailable to give up."""
@@ -221,6 +220,8 @@ class _Supervision:
             if child is not None:
                 self._note(restarts=self._record.restarts + 1, restarted_at_ns=time.time_ns())
                 _log.warning("mounted %s again after %.2f s", self._place, time.monotonic() - died)
+                if hidden := self._request.claim.beneath():
+                    _log.warning("made in the directory beneath while nothing was mounted: %s", ", ".join(hidden))
             return child
         raise Unavailable(
             f"the mount at {self._place} died {self._restarts.in_vain} times in a row: giving up",
