@@ -12,17 +12,19 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from logging.handlers import RotatingFileHandler
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from artfs.errors import ArtfsError, Busy, MachineNotReady, NotFound, Unavailable, error_class
+from artfs.errors import Busy, NotFound, Unavailable
 from artfs.fuse import control, mount_points
+from artfs.fuse.log_files import log_to_file
 from artfs.fuse.mount_options import MountOptions
-from artfs.fuse.mount_points import MountState
+from artfs.fuse.mount_points import Claim, MountState
 from artfs.fuse.mount_records import MountRecord, MountRecords, end_process
+from artfs.fuse.mount_request import MountRequest, Ready, Run
+from artfs.fuse.service_manager import notify
+from artfs.fuse.starting import ReportPipe, run_and_report
 
 if TYPE_CHECKING:
     from artfs.fuse.backend import OpenBackend
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 READY_S = 120.0  # opening a registry may mean upgrading it
 ANSWER_S = 10.0
 UNMOUNT_S = 60.0  # staging may have much to make durable
-LOG_BYTES_MAX = 5 << 20
-LOG_FILES_KEPT = 3
 
 _log = logging.getLogger(__name__)
 
@@ -39,12 +39,12 @@ _log = logging.getLogger(__name__)
 def mount_in_foreground(
     mountpoint: Path, registry: str, options: MountOptions, records: MountRecords, open_backend: OpenBackend
 ) -> None:
-    """Mount and answer requests in this process until unmounted. Raises ArtfsError if it cannot begin."""
-    from artfs.fuse.serving import MountRequest, serve
-
-    mountpoint = mount_points.resolve(mountpoint)
-    mount_points.make_ready(mountpoint)
-    serve(MountRequest(mountpoint, registry, options, records), open_backend, lambda: None)
+    """Serve a mount until it is taken away, in this process or one that it supervises. Raises ArtfsError if it cannot begin."""
+    request = _claimed(mountpoint, registry, options, records)
+    try:
+        _run(options)(request, open_backend, lambda _: notify("READY=1"))
+    finally:
+        request.claim.close()
 
 
 def mount_in_background(
@@ -60,43 +60,79 @@ def mount_in_background(
 
     Raises ArtfsError with the reason if it does not come to that; then nothing is left mounted.
     """
-    mountpoint = mount_points.resolve(mountpoint)
-    mount_points.make_ready(mountpoint)
-    log = records.log_path(mountpoint)
-    reader, writer = os.pipe()
+    log = records.log_path(mount_points.resolve(mountpoint))
+    request = _claimed(mountpoint, registry, options, records, str(log))
+    pipe = ReportPipe()
     child = os.fork()
     if child == 0:
-        os.close(reader)
-        _become_daemon(
-            lambda: _serve_as_daemon(mountpoint, registry, options, records, open_backend, writer, log), log, log_level
-        )
-    os.close(writer)
-    os.waitpid(child, 0)
-    with os.fdopen(reader, "rb") as pipe:
-        _wait_for_report(pipe.fileno(), log)
-    state = mount_points.look_at(mountpoint, ANSWER_S)
-    record = records.find(mountpoint)
+        pipe.close()
+        _become_daemon(partial(run_and_report, _run(options), request, open_backend, pipe.writer), log, log_level)
+    request.claim.close()
+    pipe.close_writer()
+    try:
+        os.waitpid(child, 0)
+        if not _wait_for(pipe.read, READY_S):
+            raise Unavailable(f"the mount is not ready after {READY_S:.0f} s", hint=f"see {log}")
+        pipe.report(str(log))
+    finally:
+        pipe.close()
+    state = mount_points.look_at(request.mountpoint, ANSWER_S)
+    record = records.find(request.mountpoint)
     if state is not MountState.LIVE or record is None:
-        raise Unavailable(f"the mount at {mountpoint} does not answer", hint=f"see {log}")
+        raise Unavailable(f"the mount at {request.mountpoint} does not answer", hint=f"see {log}")
     return record
 
 
+def _claimed(
+    mountpoint: Path, registry: str, options: MountOptions, records: MountRecords, log: str = ""
+) -> MountRequest:
+    """What to mount, at a place that is ready for it and claimed by this process. Raises what `make_ready` and `Claim` do."""
+    mountpoint = mount_points.resolve(mountpoint)
+    supervisor = records.supervisors.find(mountpoint)
+    if supervisor is not None and supervisor.trouble:
+        raise Busy(
+            f"process {supervisor.pid} is about to mount at {mountpoint} again: {supervisor.trouble}",
+            hint=f"artfs umount {mountpoint}",
+        )
+    mount_points.make_ready(mountpoint)
+    return MountRequest(mountpoint, registry, options, records, Claim(mountpoint), log)
+
+
+def _run(options: MountOptions) -> Run:
+    """What the process does that is to mount. Imports pyfuse3 and trio when it is called, in that process."""
+
+    def run(request: MountRequest, open_backend: OpenBackend, ready: Ready) -> None:
+        if options.supervise:
+            from artfs.fuse.supervisor import supervise
+
+            supervise(request, open_backend, ready)
+        else:
+            from artfs.fuse.serving import serve
+
+            serve(request, open_backend, ready)
+
+    return run
+
+
 def unmount(mountpoint: Path, records: MountRecords, *, lazy: bool = False) -> None:
-    """Take a mount away, and wait until its process has ended and everything staged is durable.
+    """Take a mount away, and wait until its process and its supervisor have ended and everything staged is durable.
 
     Raises NotFound if artfs is not mounted there, Busy if it is in use and not `lazy`.
     """
     mountpoint = mount_points.resolve(mountpoint)
-    record = records.find(mountpoint)
-    if mount_points.mounted_at(mountpoint) != mount_points.FILESYSTEM_TYPE:
+    record, supervisor = records.find(mountpoint), records.supervisors.find(mountpoint)
+    if mount_points.mounted_at(mountpoint) == mount_points.FILESYSTEM_TYPE:
+        mount_points.unmount_now(mountpoint, lazy=lazy or record is None)
+    elif supervisor is None or not supervisor.trouble:
         raise NotFound(f"artfs is not mounted at {mountpoint}", hint="artfs status lists the mounts")
-    mount_points.unmount_now(mountpoint, lazy=lazy or record is None)
-    if record is None:
-        return
-    if lazy:
+    if lazy and record is not None:
         end_process(record, signal.SIGTERM)
-    if not _wait_for(lambda: not record.is_alive, UNMOUNT_S):
-        raise Busy(f"process {record.pid} of {mountpoint} has not ended yet", hint=f"see {record.log}")
+    if supervisor is not None:
+        end_process(supervisor, signal.SIGTERM)  # it may have been mounting again meanwhile
+    ending = [process for process in (record, supervisor) if process is not None]
+    if not _wait_for(lambda: not any(process.is_alive for process in ending), UNMOUNT_S):
+        living = next(process for process in ending if process.is_alive)
+        raise Busy(f"process {living.pid} of {mountpoint} has not ended yet", hint=f"see {living.log}")
 
 
 def mount_status(record: MountRecord) -> dict[str, Any]:
@@ -115,7 +151,8 @@ def _become_daemon(work: Callable[[], int], log: Path, log_level: str) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.chdir("/")
         _redirect_output(log)
-        log_to_file(log, log_level)
+        logging.getLogger().setLevel(log_level.upper())
+        log_to_file(log)
         status = work()
     except BaseException:
         _log.exception("the mount process failed")
@@ -134,74 +171,6 @@ def _redirect_output(log: Path) -> None:
     os.dup2(output, 2)
     os.close(nothing)
     os.close(output)
-
-
-def log_to_file(log: Path, level: str) -> None:
-    """Send this process's log to a file that is rotated."""
-    handler = RotatingFileHandler(log, maxBytes=LOG_BYTES_MAX, backupCount=LOG_FILES_KEPT, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-
-
-def _serve_as_daemon(
-    mountpoint: Path,
-    registry: str,
-    options: MountOptions,
-    records: MountRecords,
-    open_backend: OpenBackend,
-    report: int,
-    log: Path,
-) -> int:
-    """Serve, telling the parent through the pipe `report` that it began, or why it did not."""
-    reported = False
-
-    def tell(message: dict[str, str]) -> None:
-        nonlocal reported
-        if not reported:
-            reported = True
-            os.write(report, msgspec.json.encode(message))
-            os.close(report)
-
-    try:
-        from artfs.fuse.serving import MountRequest, serve
-
-        serve(MountRequest(mountpoint, registry, options, records, str(log)), open_backend, lambda: tell({"ready": ""}))
-    except ArtfsError as error:
-        _log.error("%s", error)
-        tell({"code": error.code, "message": error.message, "hint": error.hint})
-        return 1
-    except ImportError as error:
-        _log.exception("the mount process cannot start")
-        tell({"code": MachineNotReady.code, "message": f"cannot load pyfuse3: {error}", "hint": "artfs doctor"})
-        return 1
-    return 0
-
-
-def _wait_for_report(pipe: int, log: Path) -> None:
-    """Return when the mount process says that it is ready. Raises the error that it tells otherwise."""
-    os.set_blocking(pipe, False)
-    data = bytearray()
-    finished = False
-
-    def read() -> bool:
-        nonlocal finished
-        try:
-            part = os.read(pipe, 1 << 16)
-        except BlockingIOError:
-            return False
-        data.extend(part)
-        finished = not part
-        return finished
-
-    if not _wait_for(read, READY_S):
-        raise Unavailable(f"the mount is not ready after {READY_S:.0f} s", hint=f"see {log}")
-    if not data:
-        raise Unavailable("the mount process ended before it was ready", hint=f"see {log}")
-    message = msgspec.json.decode(bytes(data), type=dict[str, str])
-    if "ready" not in message:
-        raise error_class(message["code"])(message["message"], hint=message["hint"])
 
 
 def _wait_for(condition: Callable[[], bool], timeout_s: float) -> bool:

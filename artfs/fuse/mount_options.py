@@ -26,6 +26,7 @@ class MountOptions:
     """What a mount was asked for.
 
     Attributes:
+        supervise: mount again whenever the mount's process dies.
         settings: configuration given as `name=value` (`registry=...`), which `artfs.config` reads.
         kernel: options passed on to the kernel.
     """
@@ -34,13 +35,14 @@ class MountOptions:
     pin: bool = False
     allow_other: bool = False
     foreground: bool = False
+    supervise: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     kernel: tuple[str, ...] = ()
 
 
 def parse_mount_options(lists: Iterable[str]) -> MountOptions:
     """Read `-o` lists. The last of contradicting options wins. Raises InvalidValue for an unknown one."""
-    flags = {"ro": False, "pin": False, "allow_other": False, "foreground": False}
+    flags = {"ro": False, "pin": False, "allow_other": False, "foreground": False, "supervise": False}
     settings: dict[str, str] = {}
     kernel: dict[str, None] = {}
     for option in (option.strip() for text in lists for option in _split(text)):
@@ -63,6 +65,7 @@ def parse_mount_options(lists: Iterable[str]) -> MountOptions:
         pin=flags["pin"],
         allow_other=flags["allow_other"],
         foreground=flags["foreground"],
+        supervise=flags["supervise"],
         settings=settings,
         kernel=tuple(kernel),
     )

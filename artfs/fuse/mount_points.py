@@ -7,10 +7,12 @@ operating system; must not import pyfuse3 or trio.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -121,6 +123,57 @@ def make_ready(path: Path) -> None:
         raise Busy(f"{path} is not in a directory", hint="choose another one") from None
     except OSError as error:
         raise StorageFailed(f"cannot use {path} as a mount point: {error.strerror}") from None
+
+
+class Claim:
+    """The right of one process at a time to mount at `path`: a lock on the directory beneath, which goes with its holders.
+
+    Raises Busy if another process is mounting there or has mounted, StorageFailed if the directory cannot be opened. Processes
+    forked from the holder share it. Holding it, or having held it, stands in nobody's way who unmounts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise StorageFailed(f"cannot open {path}: {error.strerror}") from None
+        try:
+            self.take()
+            if mounted_at(path) is not None:
+                raise Busy(f"{path} is a mount point already", hint="artfs status")
+        except BaseException:
+            self.close()
+            raise
+
+    def take(self) -> None:
+        """Claim it again. Raises Busy."""
+        try:
+            fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(f"another process is mounting at {self._path} just now", hint="artfs status") from None
+        except OSError:
+            pass  # a file system without locks: mount points are checked all the same
+
+    def release(self) -> None:
+        """Let others mount there, for all processes that share this claim."""
+        with suppress(OSError):
+            fcntl.flock(self._directory, fcntl.LOCK_UN)
+
+    def beneath(self) -> list[str]:
+        """Names in the directory that the mount hides."""
+        return sorted(os.listdir(self._directory))
+
+    def close(self) -> None:
+        os.close(self._directory)
+
+
+def detach(path: Path, device: str) -> bool:
+    """Detach what is mounted at `path`, in use or not, if it is the mount with this device number. Whether it was."""
+    if not device or device_of(path) != device:
+        return False
+    unmount_now(path, lazy=True)
+    return True
 
 
 def unmount_now(path: Path, *, lazy: bool = False) -> None:

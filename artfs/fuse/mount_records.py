@@ -16,6 +16,7 @@ import msgspec
 
 from artfs.errors import StorageFailed
 from artfs.fuse.running_runs import RunningRuns, read_process
+from artfs.fuse.supervisor_records import SupervisorRecord, SupervisorRecords
 
 
 class MountRecord(msgspec.Struct, frozen=True):
@@ -37,7 +38,7 @@ class MountRecord(msgspec.Struct, frozen=True):
 
 
 class MountRecords:
-    """The records of all mounts of this user; `runs` are those of the runs that they attend to.
+    """The records of all mounts of this user; `runs` are of the runs that they attend to, `supervisors` of who keeps them up.
 
     Args:
         state_dir: for the records and logs; kept.
@@ -47,6 +48,7 @@ class MountRecords:
     def __init__(self, state_dir: Path, runtime_dir: Path) -> None:
         self._records = state_dir / "mounts"
         self.runs = RunningRuns(state_dir)
+        self.supervisors = SupervisorRecords(state_dir)
         self._logs = state_dir / "logs"
         self._sockets = runtime_dir
 
@@ -107,7 +109,7 @@ def process_started_ticks(pid: int) -> int | None:
     return None if found is None else found.started_ticks
 
 
-def end_process(record: MountRecord, number: signal.Signals) -> None:
+def end_process(record: MountRecord | SupervisorRecord, number: signal.Signals) -> None:
     """Send a signal to the process of a record, unless it is gone."""
     if record.is_alive:
         with contextlib.suppress(ProcessLookupError):

@@ -16,9 +16,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ import trio
 from artfs.errors import Busy, MachineNotReady
 from artfs.fuse import mount_points
 from artfs.fuse.backend import Backend, OpenBackend
-from artfs.fuse.control_server import serve_control
+from artfs.fuse.control_server import Answers, serve_control
 from artfs.fuse.kernel_caches import PyfuseCaches
 from artfs.fuse.kernel_read_ahead import raise_read_ahead
-from artfs.fuse.mount_options import MountOptions
-from artfs.fuse.mount_records import MountRecord, MountRecords, process_started_ticks
+from artfs.fuse.mount_points import Claim
+from artfs.fuse.mount_records import MountRecord, process_started_ticks
+from artfs.fuse.mount_request import Began, MountRequest, Ready
 from artfs.fuse.operations import FuseOperations
 from artfs.fuse.request_loop import answer_requests
 from artfs.fuse.running_runs import Ancestry
@@ -48,35 +49,13 @@ LINGER_S = 5.0  # how long processes may finish with a mount that was detached
 CLOSE_S = 20.0  # how long staging may take to make everything durable
 END_S = 40.0  # after a signal the process ends, whatever happens
 RESTART_S = 1.0
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class MountRequest:
-    """What to mount where.
-
-    Attributes:
-        mountpoint: resolved, see `mount_points.resolve`.
-        registry: what the registry is called in records and answers.
-        log: the log file, empty in the foreground.
-    """
-
-    mountpoint: Path
-    registry: str
-    options: MountOptions
-    records: MountRecords
-    log: str = ""
-
-
-def serve(request: MountRequest, open_backend: OpenBackend, ready: Callable[[], None]) -> None:
-    """Mount and answer until unmounted.
-
-    Args:
-        ready: called when requests are answered.
-
-    Raises ArtfsError if the mount cannot begin.
-    """
+def serve(request: MountRequest, open_backend: OpenBackend, ready: Ready) -> None:
+    """Mount and answer until unmounted. Raises ArtfsError if the mount cannot begin."""
     _tune_process()
     backend = open_backend()
     try:
@@ -94,9 +73,11 @@ def _tune_process() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(request: MountRequest, backend: Backend, ready: Callable[[], None]) -> None:
+async def _serve(request: MountRequest, backend: Backend, ready: Ready) -> None:
     options, started_at_ns = request.options, time.time_ns()
-    pinned_at = await trio.to_thread.run_sync(backend.registry.changes.position) if options.pin else None
+    pinned_at = request.pinned_at
+    if options.pin and pinned_at is None:
+        pinned_at = await trio.to_thread.run_sync(backend.registry.changes.position)
     view = View(os.getuid(), os.getgid(), started_at_ns, options.read_only, pinned_at)
     door, kernel = Door(), PyfuseCaches()
     staging = None if options.read_only else backend.open_staging(view, door, kernel)
@@ -113,49 +94,60 @@ async def _serve(request: MountRequest, backend: Backend, ready: Callable[[], No
     )
     tracking = Tracking(request.records.runs, backend.registry, ancestry, filesystem.uses)
     operations = FuseOperations(filesystem)
-    _mount(operations, request)
+    device = _mount(operations, request)
     record = _record(request, started_at_ns)
-
-    async def status(_: Mapping[str, str]) -> Mapping[str, Any]:
-        return _status(record, filesystem, backend, operations)
-
-    answers = {"status": status, TRACK: tracking.track}
-    try:
-        request.records.write(record)
-        await tracking.begin()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_unmount_on_signal, request.mountpoint)
-            await nursery.start(serve_control, Path(record.socket), answers)
-            for name, task in filesystem.background_tasks().items():
-                nursery.start_soon(_keep_running, name, task)
-            kernel.mounted = True
-            _log.info("mounted %s at %s", request.registry, request.mountpoint)
-            nursery.start_soon(raise_read_ahead, request.mountpoint)
-            nursery.start_soon(_call, ready)
-            await answer_requests(IDLE_TASKS, REQUESTS_MAX)
-            nursery.cancel_scope.cancel()
-    finally:
-        began, kernel.mounted = kernel.mounted, False
-        pyfuse3.close(unmount=not began)
-        tracking.end()
-        if staging is not None:
-            with trio.move_on_after(CLOSE_S, shield=True):
-                await staging.close()
-        request.records.remove(request.mountpoint, record.pid)
-        _log.info("unmounted %s", request.mountpoint)
+    status = partial(_status, record, filesystem, backend, operations)
+    answers: Answers = {"status": status, TRACK: tracking.track}
+    with _signals_to_end() as signals:
+        try:
+            request.records.write(record)
+            await tracking.begin()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_unmount_on_signal, signals, request.mountpoint, device)
+                await nursery.start(serve_control, Path(record.socket), answers)
+                for name, task in filesystem.background_tasks().items():
+                    nursery.start_soon(_keep_running, name, task)
+                kernel.mounted = True
+                _log.info("mounted %s at %s", request.registry, request.mountpoint)
+                nursery.start_soon(raise_read_ahead, request.mountpoint)
+                nursery.start_soon(_begin, request.claim, ready, Began(device, view.pinned_at))
+                await answer_requests(IDLE_TASKS, REQUESTS_MAX)
+                nursery.cancel_scope.cancel()
+        finally:
+            began, kernel.mounted = kernel.mounted, False
+            pyfuse3.close(unmount=not began)
+            tracking.end()
+            if staging is not None:
+                with trio.move_on_after(CLOSE_S, shield=True):
+                    await staging.close()
+            request.records.remove(request.mountpoint, record.pid)
+            _log.info("unmounted %s", request.mountpoint)
 
 
-async def _call(function: Callable[[], None]) -> None:
-    function()
+async def _begin(claim: Claim, ready: Ready, began: Began) -> None:
+    claim.release()
+    ready(began)
 
 
-def _mount(operations: FuseOperations, request: MountRequest) -> None:
-    """Raises Busy or MachineNotReady with what libfuse says."""
+@contextmanager
+def _signals_to_end() -> Iterator[AsyncIterator[int]]:
+    """Signals that ask this process to end. What comes again while it ends changes nothing."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)  # what the receiver leaves behind, and hands over what it did not get to
+    with trio.open_signal_receiver(*ENDING) as signals:
+        yield signals
+
+
+def _mount(operations: FuseOperations, request: MountRequest) -> str:
+    """The device number of the mount. Raises Busy or MachineNotReady with what libfuse says."""
     options = {"fsname=artfs", "subtype=artfs", "default_permissions", *request.options.kernel}
     if request.options.read_only:
         options.add("ro")
     if request.options.allow_other:
         options.add("allow_other")
+    mount_points.detach(
+        request.mountpoint, request.replaces
+    )  # no earlier: meanwhile it would look like an empty directory
     try:
         with _stderr_captured() as said:
             pyfuse3.init(operations, str(request.mountpoint), options)
@@ -167,6 +159,7 @@ def _mount(operations: FuseOperations, request: MountRequest) -> None:
                 hint="as root, add the line user_allow_other to /etc/fuse.conf",
             ) from None
         raise Busy(f"cannot mount at {request.mountpoint}: {reason}", hint="artfs doctor") from None
+    return mount_points.device_of(request.mountpoint) or ""
 
 
 @contextmanager
@@ -210,19 +203,20 @@ async def _keep_running(name: str, task: Callable[[], Awaitable[None]]) -> None:
         await trio.sleep(RESTART_S)
 
 
-async def _unmount_on_signal(mountpoint: Path) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        async for number in signals:
-            _log.info("%s: unmounting %s", signal.Signals(number).name, mountpoint)
-            _end_at_last()
-            await trio.to_thread.run_sync(_take_away, mountpoint)
-            with trio.move_on_after(LINGER_S):  # the last user's close ends `pyfuse3.main`, which cancels this
-                await trio.sleep_forever()
-            _log.warning("%s is still in use: ending anyway", mountpoint)
-            pyfuse3.terminate()
+async def _unmount_on_signal(signals: AsyncIterator[int], mountpoint: Path, device: str) -> None:
+    async for number in signals:
+        _log.info("%s: unmounting %s", signal.Signals(number).name, mountpoint)
+        _end_at_last()
+        await trio.to_thread.run_sync(_take_away, mountpoint, device)
+        with trio.move_on_after(LINGER_S):  # the last user's close ends `answer_requests`, which cancels this
+            await trio.sleep_forever()
+        _log.warning("%s is still in use: ending anyway", mountpoint)
+        pyfuse3.terminate()
 
 
-def _take_away(mountpoint: Path) -> None:
+def _take_away(mountpoint: Path, device: str) -> None:
+    if mount_points.device_of(mountpoint) != device:
+        return  # somebody did, and may have mounted another
     try:
         mount_points.unmount_now(mountpoint)
     except Busy as busy:
@@ -242,8 +236,8 @@ def _end_at_last() -> None:
     timer.start()
 
 
-def _status(
-    record: MountRecord, filesystem: Filesystem, backend: Backend, operations: FuseOperations
+async def _status(
+    record: MountRecord, filesystem: Filesystem, backend: Backend, operations: FuseOperations, _: Mapping[str, str]
 ) -> Mapping[str, Any]:
     return {
         "pid": record.pid,

@@ -26,3 +26,15 @@ def test_the_page_is_made_of_the_kept_result() -> None:
     assert page.PAGE.read_text(encoding="utf-8") == page.page(kept), "run python -m tests.reliability.page"
     assert sum(found["failures"] for found in kept["promises"].values()) == 0
     assert set(kept["promises"]) == set(PROMISES)
+
+
+def test_measured_figures_are_shown_with_how_they_lie() -> None:
+    line = {"test": "t", "passed": True, "seconds": 1.0, "promises": ["supervised"], "tried": {"kills": 10}}
+    lines = [{**line, "measured": {"recovery, seconds": [n / 10 for n in range(10, 0, -1)]}}, {**line, "measured": {}}]
+    found = page.summed(lines)["supervised"]
+    assert found.tried == {"kills": 20}
+    lie = page.distribution(found.measured["recovery, seconds"])
+    assert lie == {"count": 10, "min": 0.1, "median": 0.5, "p90": 0.9, "max": 1.0}
+    kept = {"tests": 2, "failures": 0, "seconds": 2, "tried": {"kills": 20}, "measured": {"recovery, seconds": lie}}
+    shown = page.page({"date": "2026-01-01", "promises": {"supervised": kept}})
+    assert "- recovery, seconds: min 0.1, median 0.5, p90 0.9, max 1 (of 10)" in shown

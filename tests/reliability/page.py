@@ -31,17 +31,27 @@ class Trials:
     failures: int = 0
     seconds: float = 0.0
     tried: Counter[str] = field(default_factory=Counter)
+    measured: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, line: dict[str, Any]) -> None:
         self.tests += 1
         self.failures += not line["passed"]
         self.seconds += line["seconds"]
         self.tried.update(line["tried"] or {_of_test(line["test"]): 1})
+        for what, values in line.get("measured", {}).items():
+            self.measured[what] += values
 
 
 def _of_test(node: str) -> str:
     """What a test that says nothing of its own is counted as."""
     return node.partition("[")[0].rpartition("::")[2].removeprefix("test_").replace("_", " ")
+
+
+def distribution(values: Sequence[float]) -> dict[str, float]:
+    """How figures lie: how many there are, and the smallest, middle, ninth of ten and largest."""
+    ordered = sorted(values)
+    at = {"min": 0, "median": (len(ordered) - 1) // 2, "p90": (len(ordered) - 1) * 9 // 10, "max": -1}
+    return {"count": len(ordered), **{name: round(ordered[index], 3) for name, index in at.items()}}
 
 
 def summed(lines: Iterable[dict[str, Any]]) -> dict[str, Trials]:
@@ -60,6 +70,7 @@ def keep(lines: Iterable[dict[str, Any]], day: date) -> None:
             "failures": found.failures,
             "seconds": round(found.seconds),
             "tried": dict(sorted(found.tried.items())),
+            "measured": {what: distribution(values) for what, values in sorted(found.measured.items()) if values},
         }
         for name, found in sorted(summed(lines).items())
     }
@@ -77,7 +88,13 @@ def page(kept: dict[str, Any]) -> str:
         )
         details.append(f"\n### {promise}\n")
         details += [f"- {count:,} x {what}" for what, count in found["tried"].items()]
+        details += [_figures(what, lie) for what, lie in found.get("measured", {}).items()]
     return _PAGE.format(date=kept["date"], rows="\n".join(rows), details="\n".join(details))
+
+
+def _figures(what: str, lie: dict[str, float]) -> str:
+    shown = ", ".join(f"{name} {lie[name]:g}" for name in ("min", "median", "p90", "max"))
+    return f"- {what}: {shown} (of {lie['count']:,})"
 
 
 _PAGE = """# How the promises were tested

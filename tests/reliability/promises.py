@@ -31,6 +31,7 @@ PROMISES = {
     "cache-limit": "The cache keeps to its limit, shared by all processes; a full disk gives slower reads, not errors.",
     "no-hang": "A dead or slow registry hangs no process; cached data stays readable; when it is back no remount is needed.",
     "access": "Nobody reads, writes or learns of what their role does not allow; tokens are in no log, process list or file.",
+    "supervised": "When the mount process is killed, a supervisor mounts again within two seconds, and nothing is lost.",
     "posix": "A draft is an ordinary directory: what works on a local disk works there.",
     "model": "The mount, the registry and the cache do what a plain model of them does, whatever the order of operations.",
     "no-end": "No internal error ends the mount: no space, I/O errors, no descriptors, no memory, at whatever call.",

@@ -1,9 +1,10 @@
 """How often the promises were put to the test: told by the tests, kept by the run of them.
 
-from tests.reliability.trials import tried
+from tests.reliability.trials import measured, tried
 
 tried("a bit flipped in a cached chunk")           # one more; a test that says nothing counts as one
 tried("kills at a point of a commit", points)      # as many
+measured("recovery after a kill, seconds", times)  # figures of a promise that is about one: the page shows how they lie
 
 With ARTFS_TEST_TRIALS=FILE in the environment a run of pytest appends a line of JSON to FILE for every test that carries
 the mark `falsifies`: see tests/reliability/page.py, which makes docs/reliability.md of it.
@@ -14,13 +15,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 _now: Counter[str] = Counter()  # of the test that runs in this process
+_figures: defaultdict[str, list[float]] = defaultdict(list)  # likewise
 _PROPERTY = "trials"
 
 
@@ -29,16 +32,23 @@ def tried(what: str, number: int = 1) -> None:
     _now[what] += number
 
 
+def measured(what: str, values: Iterable[float]) -> None:
+    """The running test measured these figures; `what` ends with their unit."""
+    _figures[what] += values
+
+
 def forget() -> None:
     """Another test begins."""
     _now.clear()
+    _figures.clear()
 
 
 def note(item: pytest.Item, report: pytest.TestReport) -> None:
     """Let the report say what its test tried, so that it reaches the process that collects the reports."""
     promises = sorted({name for mark in item.iter_markers("falsifies") for name in mark.args})
     if promises and report.when == "call":
-        report.user_properties.append((_PROPERTY, json.dumps({"promises": promises, "tried": dict(_now)})))
+        told = {"promises": promises, "tried": dict(_now), "measured": dict(_figures)}
+        report.user_properties.append((_PROPERTY, json.dumps(told)))
 
 
 def keep(report: pytest.TestReport) -> None:

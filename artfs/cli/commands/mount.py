@@ -10,7 +10,9 @@ import click
 
 from artfs.cli.context import Session, json_option, pass_session
 from artfs.cli.output import echo_json
-from artfs.fuse.mount_options import parse_mount_options
+from artfs.cli.systemd_unit import mount_unit
+from artfs.config import Config
+from artfs.fuse.mount_options import MountOptions, parse_mount_options
 
 
 @click.command(
@@ -19,6 +21,7 @@ from artfs.fuse.mount_options import parse_mount_options
 Examples:
   artfs mount ~/artfs
   artfs mount --registry https://artfs.example.org ~/team
+  artfs mount --supervise ~/artfs               mounted again if it dies
   artfs mount --read-only --pin /data/artfs     aliases keep their meaning
   artfs mount -o allow_other,ro /data/artfs     as /etc/fstab writes it
   artfs umount ~/artfs""",
@@ -26,6 +29,8 @@ Examples:
 @click.argument("mountpoint", type=click.Path(path_type=Path))
 @click.option("--registry", metavar="DIR|URL", help="The registry to show, as `artfs --registry` names it.")
 @click.option("--foreground", is_flag=True, help="Serve in this process, logging to stderr, until interrupted.")
+@click.option("--supervise", is_flag=True, help="Mount again, within two seconds, whenever the mount's process dies.")
+@click.option("--systemd-unit", is_flag=True, help="Print a unit for systemd that mounts so, and mount nothing.")
 @click.option("--read-only", is_flag=True, help="Refuse every change; no staging.")
 @click.option("--pin", is_flag=True, help="Aliases keep the meaning that they have now, for the life of the mount.")
 @click.option("--allow-other", is_flag=True, help="Let other users of this machine in, too.")
@@ -37,6 +42,8 @@ def command(
     mountpoint: Path,
     registry: str | None,
     foreground: bool,
+    supervise: bool,
+    systemd_unit: bool,
     read_only: bool,
     pin: bool,
     allow_other: bool,
@@ -44,28 +51,36 @@ def command(
     as_json: bool,
 ) -> None:
     """Show the registry as directories at MOUNTPOINT, which is created if need be. Returns when the mount is usable."""
+    parsed = parse_mount_options(options)
+    wanted = replace(
+        parsed,
+        foreground=parsed.foreground or foreground,
+        supervise=parsed.supervise or supervise,
+        read_only=parsed.read_only or read_only,
+        pin=parsed.pin or pin,
+        allow_other=parsed.allow_other or allow_other,
+    )
+    settings = parsed.settings if registry is None else {**parsed.settings, "registry": registry}
+    config = session.with_settings(settings)
+    if systemd_unit:
+        click.echo(mount_unit(mountpoint.expanduser().absolute(), config, wanted), nl=False)
+        return
+    _mount(session, mountpoint, config.for_others() if wanted.allow_other else config, wanted, as_json=as_json)
+
+
+def _mount(session: Session, mountpoint: Path, config: Config, options: MountOptions, *, as_json: bool) -> None:
     from artfs.assemble import MountBackend, mount_records
     from artfs.fuse.mount import mount_in_background, mount_in_foreground
     from artfs.machine import require_fuse
 
     require_fuse()
-    parsed = parse_mount_options(options)
-    wanted = replace(
-        parsed,
-        read_only=parsed.read_only or read_only,
-        pin=parsed.pin or pin,
-        allow_other=parsed.allow_other or allow_other,
-    )
-    config = session.with_settings(parsed.settings if registry is None else {**parsed.settings, "registry": registry})
-    if wanted.allow_other:
-        config = config.for_others()
     records = mount_records(config)
     opened = partial(MountBackend, config)
-    if foreground or parsed.foreground:
+    if options.foreground:
         session.log_to_stderr()
-        mount_in_foreground(mountpoint, config.registry, wanted, records, opened)
+        mount_in_foreground(mountpoint, config.registry, options, records, opened)
         return
-    record = mount_in_background(mountpoint, config.registry, wanted, records, opened, log_level=config.log_level)
+    record = mount_in_background(mountpoint, config.registry, options, records, opened, log_level=config.log_level)
     if as_json:
         echo_json({"mountpoint": record.mountpoint, "pid": record.pid, "registry": record.registry, "log": record.log})
     else:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from artfs.cli.context import Session, json_option, pass_session
-from artfs.cli.output import echo_json, local_time
+from artfs.cli.output import counted, echo_json, local_time
 from artfs.errors import Unavailable
 from artfs.model.sizes import format_size
+
+if TYPE_CHECKING:
+    from artfs.fuse.mount_records import MountRecords
+    from artfs.fuse.supervisor_records import SupervisorRecord
 
 
 @click.command("status", epilog="Example:  artfs status --json | jq '.mounts[].mountpoint'")
@@ -18,16 +22,8 @@ from artfs.model.sizes import format_size
 def command(session: Session, as_json: bool) -> None:
     """Show mounts, staging directories, uploads under way, why commits failed, and the cache."""
     from artfs.assemble import mount_records
-    from artfs.fuse.mount import mount_status
 
-    mounts: list[dict[str, Any]] = []
-    for record in mount_records(session.config).list():
-        try:
-            mounts.append(mount_status(record))
-        except Unavailable as error:
-            mounts.append(
-                {"mountpoint": record.mountpoint, "pid": record.pid, "registry": record.registry, "error": str(error)}
-            )
+    mounts = _mounts(mount_records(session.config))
     if as_json:
         echo_json({"mounts": mounts})
         return
@@ -37,10 +33,40 @@ def command(session: Session, as_json: bool) -> None:
         _show(mount)
 
 
+def _mounts(records: MountRecords) -> list[dict[str, Any]]:
+    """What each mount says of itself and is said of its supervisor; also of those that are about to be mounted again."""
+    from artfs.fuse.mount import mount_status
+
+    supervisors = {record.mountpoint: record for record in records.supervisors.list()}
+    found: dict[str, dict[str, Any]] = {}
+    for record in records.list():
+        try:
+            found[record.mountpoint] = mount_status(record)
+        except Unavailable as error:
+            found[record.mountpoint] = {"pid": record.pid, "registry": record.registry, "error": str(error)}
+    for place, supervisor in supervisors.items():
+        if place not in found and supervisor.trouble:
+            found[place] = {"pid": None, "registry": supervisor.registry, "error": supervisor.trouble}
+    return [
+        {"mountpoint": place, **mount, "supervisor": _supervisor(supervisors.get(place))}
+        for place, mount in sorted(found.items())
+    ]
+
+
+def _supervisor(record: SupervisorRecord | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    return {"pid": record.pid, "restarts": record.restarts, "restarted_at_ns": record.restarted_at_ns or None}
+
+
 def _show(mount: dict[str, Any]) -> None:
-    click.echo(f"{click.style(mount['mountpoint'], bold=True)}  {mount['registry']}  (process {mount['pid']})")
+    process = "being mounted again" if mount["pid"] is None else f"process {mount['pid']}"
+    click.echo(f"{click.style(mount['mountpoint'], bold=True)}  {mount['registry']}  ({process})")
+    if mount["supervisor"] is not None:
+        _show_supervisor(mount["supervisor"])
     if "error" in mount:
-        click.echo(f"  {click.style('does not answer', fg='red')}: {mount['error']}")
+        what = "its process died" if mount["pid"] is None else "does not answer"
+        click.echo(f"  {click.style(what, fg='red')}: {mount['error']}")
         return
     flags = [name.replace("_", "-") for name in ("read_only", "pin") if mount[name]]
     facts = [f"up {_duration(mount['uptime_s'])}", f"memory {format_size(mount['memory_bytes'])}", *flags]
@@ -50,6 +76,12 @@ def _show(mount: dict[str, Any]) -> None:
         _show_draft(draft)
     for error in mount["last_errors"][-3:]:
         click.echo(f"  {click.style('error', fg='red')}: {error}")
+
+
+def _show_supervisor(supervisor: dict[str, Any]) -> None:
+    restarts, at_ns = supervisor["restarts"], supervisor["restarted_at_ns"]
+    history = f"restarted {counted(restarts, 'time')}, last {local_time(at_ns)}" if restarts else "never restarted"
+    click.echo(f"  supervised by process {supervisor['pid']}: {history}")
 
 
 def _show_cache(cache: dict[str, Any]) -> None:

@@ -20,7 +20,8 @@ def command(session: Session, mountpoints: tuple[Path, ...], everything: bool, l
     from artfs.fuse.mount import unmount
 
     records = mount_records(session.config)
-    chosen = [Path(record.mountpoint) for record in records.list()] if everything else list(mountpoints)
+    known = {mount.mountpoint for mount in records.list()} | {kept.mountpoint for kept in records.supervisors.list()}
+    chosen = list(map(Path, sorted(known))) if everything else list(mountpoints)
     if not chosen and not everything:
         raise click.UsageError("name a mount point, or --all")
     for mountpoint in chosen:

@@ -1,0 +1,86 @@
+"""Where the supervisor of a mount is written down, so that `artfs status` and `artfs umount` find it while no mount lives.
+
+One JSON file a supervisor in the state directory, named by the mount point and written by the supervisor alone. A record whose
+process is gone is removed by whoever meets it. Must not import pyfuse3 or trio.
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from artfs.errors import StorageFailed
+from artfs.fuse.running_runs import read_process
+
+
+class SupervisorRecord(msgspec.Struct, frozen=True):
+    """A supervisor at work. `started_ticks` tells its process from a later one with the same id.
+
+    Attributes:
+        restarts: how often it mounted again.
+        restarted_at_ns: when it did last, 0 if never.
+        trouble: why nothing is mounted now; empty while the mount lives.
+    """
+
+    pid: int
+    started_ticks: int
+    mountpoint: str
+    registry: str
+    log: str
+    restarts: int = 0
+    restarted_at_ns: int = 0
+    trouble: str = ""
+
+    @property
+    def is_alive(self) -> bool:
+        found = read_process(self.pid)
+        return found is not None and found.started_ticks == self.started_ticks
+
+
+class SupervisorRecords:
+    """The supervisors of all mounts of this user."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._directory = state_dir / "supervisors"
+
+    def write(self, record: SupervisorRecord) -> None:
+        """Raises StorageFailed."""
+        path = self._path(Path(record.mountpoint))
+        temporary = path.with_suffix(f".{os.getpid()}")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary.write_bytes(msgspec.json.encode(record))
+            temporary.replace(path)
+        except OSError as error:
+            raise StorageFailed(f"cannot write {path}: {error.strerror}") from None
+
+    def find(self, mountpoint: Path) -> SupervisorRecord | None:
+        """The living supervisor of `mountpoint`."""
+        return self._read(self._path(mountpoint))
+
+    def list(self) -> list[SupervisorRecord]:
+        """All living supervisors, by mount point."""
+        records = (self._read(path) for path in self._directory.glob("*.json"))
+        return sorted((record for record in records if record is not None), key=lambda record: record.mountpoint)
+
+    def remove(self, record: SupervisorRecord) -> None:
+        """Remove the record of this process; another's is left alone."""
+        found = self.find(Path(record.mountpoint))
+        if found is not None and found.pid == record.pid:
+            self._path(Path(record.mountpoint)).unlink(missing_ok=True)
+
+    def _read(self, path: Path) -> SupervisorRecord | None:
+        try:
+            record = msgspec.json.decode(path.read_bytes(), type=SupervisorRecord)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+        if record.is_alive:
+            return record
+        path.unlink(missing_ok=True)
+        return None
+
+    def _path(self, mountpoint: Path) -> Path:
+        return self._directory / f"{sha256(os.fsencode(mountpoint)).hexdigest()[:16]}.json"
