@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from artfs.config import CacheMode, Config, LearnMode, load_config
 from artfs.errors import InvalidValue
-from artfs.store.durable import DIRECTORY_MODE, reported
+from artfs.store.durable import make_private, reported
 
 CACHE_SHARE = 8  # of what a start was learned to need, at most this part of the cache is fetched ahead
 
@@ -95,7 +95,7 @@ def open_store(config: Config) -> PackStore:
         return ObjectStore(config.storage)
     root = Path(config.storage).expanduser().absolute() if config.storage else config.registry_dir
     with reported("create", root):
-        root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        make_private(root)
     store = LocalPackStore(root / "packs", root / "quarantine")
     if not config.encryption_keys:
         return store
@@ -122,7 +122,7 @@ def _open_shared_registry(config: Config, verify: Verify) -> SqlRegistry:
 
     spool = config.registry_dir / "spool"
     with reported("create", spool):
-        spool.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        make_private(spool)
     store = open_store(config)
     database = PostgresDatabase(config.database)
     try:

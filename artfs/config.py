@@ -8,7 +8,6 @@ which it was, so that `artfs doctor` can say so.
 from __future__ import annotations
 
 import json
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ import platformdirs
 from artfs.errors import InvalidName, InvalidValue, StorageFailed
 from artfs.model.names import check_name
 from artfs.model.sizes import parse_size
+from artfs.store.durable import write_private
 
 DEFAULT_CACHE_SIZE = "10GiB"
 DEFAULT_PROJECT = "uncategorized"
@@ -235,11 +235,13 @@ def _read_file(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
+    except UnicodeDecodeError:
+        raise InvalidValue(f"{path} is not UTF-8", hint="mend or remove the file") from None
     except OSError as error:
         raise StorageFailed(f"cannot read the configuration file {path}: {error.strerror}") from None
     try:
         found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidValue(f"{path} is not valid TOML: {error}", hint="mend or remove the file") from None
     unknown = sorted(set(found) - set(_SETTINGS))
     if unknown:
@@ -261,10 +263,7 @@ def set_in_file(path: Path, name: str, value: str) -> None:
         text = "".join(changed)
         if tomllib.loads(text) != {**before, name: value}:
             raise InvalidValue(f"{path} is written in a way that cannot be changed", hint=f"set {name} in it by hand")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_private(path, text.encode())  # a database's URL may hold a password
     except tomllib.TOMLDecodeError:
         raise InvalidValue(f"{path} is written in a way that cannot be changed", hint=f"set {name} by hand") from None
     except OSError as error:

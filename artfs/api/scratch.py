@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from artfs.errors import FileChanged
-from artfs.store.durable import DIRECTORY_MODE, reported
+from artfs.store.durable import DIRECTORY_MODE, make_private, reported
 
 COPY_ATTEMPTS = 3
 _FICLONE = 0x40049409  # ioctl: share the blocks of another file, where the file system can
@@ -77,7 +77,7 @@ def _make_root() -> Path:
 
     above = configured({}).data_dir / "adding"
     with reported("create", above):
-        above.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        make_private(above)
         _sweep(above)
         root = above / f"{os.getpid()}-{process_started_ticks(os.getpid())}-{os.urandom(4).hex()}"
         root.mkdir(mode=DIRECTORY_MODE)

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from artfs.cache.layout import VERSION_DIRECTORY
+from artfs.store.durable import make_private
 
 _LOCK_POLL_S = 0.01
 _SEGMENT_MAX = 10**9
@@ -51,7 +52,7 @@ class CacheDirectory:
     """Opened directories of one cache. Created, with mode 0700, if need be."""
 
     def __init__(self, root: Path) -> None:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(root)
         self._root = OwnedFile(_open_private(str(root), None))
         self.main = OwnedFile(_open_private(VERSION_DIRECTORY, self._root.fd))
         self.segments = OwnedFile(_open_private("segments", self.main.fd))

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-import click
-
 from artfs.cli.context import Session
-from artfs.cli.output import echo_json_stream, iso_time, local_time
+from artfs.cli.output import echo_json_stream, echo_name, iso_time, local_time
 from artfs.cli.refs import resolve_version
 from artfs.client.trees import Found, TreeReader
 from artfs.model.content import FileContent
@@ -48,10 +46,10 @@ def list_files(session: Session, ref: str, *, long: bool, recursive: bool, as_js
         echo_json_stream(_entry_json(*one) for one in _described(session, version.project, listed))
     elif long:
         for one in _described(session, version.project, listed):
-            click.echo(_long_line(*one))
+            echo_name(_long_line(*one))
     else:
         for entry in listed:
-            click.echo(_short_name(entry))
+            echo_name(_short_name(entry))
 
 
 def _described(session: Session, project: str, listed: Iterator[Found]) -> Iterator[tuple[Found, Reference | None]]:

@@ -12,7 +12,9 @@ from artfs import __version__
 from artfs.cli import exit_codes
 from artfs.cli.context import Session
 from artfs.cli.lazy import LazyGroup
+from artfs.cli.output import plain
 from artfs.errors import ArtfsError
+from artfs.machine import withhold_memory
 
 COMMANDS = {
     "mount": "Show the registry as directories.",
@@ -69,6 +71,7 @@ def cli(ctx: click.Context, registry: str | None, verbose: int) -> None:
 
 def main() -> NoReturn:
     """Run the command line; never returns, never shows a traceback for a mistake of the user's."""
+    withhold_memory()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -81,6 +84,11 @@ def mount_helper_arguments(arguments: list[str]) -> list[str]:
         return arguments
     source, *rest = arguments
     return [*(["--registry", source] if "/" in source else []), "mount", *rest]
+
+
+def _shown(text: str) -> str:
+    """A server may have chosen the words of an error."""
+    return "\n".join(map(plain, text.split("\n")))
 
 
 def run(arguments: list[str]) -> int:
@@ -96,9 +104,9 @@ def run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except ArtfsError as error:
-        click.echo(f"artfs: {error.message}", err=True)
+        click.echo(f"artfs: {_shown(error.message)}", err=True)
         if error.hint:
-            click.echo(f"  hint: {error.hint}", err=True)
+            click.echo(f"  hint: {_shown(error.hint)}", err=True)
         return exit_codes.exit_code(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: say nothing at exit either

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +12,19 @@ from typing import Any
 import click
 
 from artfs.wire.records import ArtifactRecord, ProjectRecord, VersionRecord
+
+# What makes a terminal do something, or show text in another order than it is in.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """`text` as it may be shown: others chose it, so what would steer a terminal is written as an escape."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def echo_name(text: str) -> None:
+    """A line with names of files: exact for a program, `plain` on a terminal, as ls(1) does it."""
+    click.echo(plain(text) if sys.stdout.isatty() else text)
 
 
 def echo_json(value: Any) -> None:
@@ -27,7 +42,7 @@ def echo_json_stream(values: Iterable[Any]) -> None:
 
 def echo_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
     """Aligned columns; those in `right` align right; the last is never padded. Columns at the end that are empty are left out."""
-    lines = [list(header), *map(list, rows)]
+    lines = [list(header), *([plain(cell) for cell in row] for row in rows)]
     filled = [i for i in range(len(header)) if any(line[i] for line in lines[1:])] if lines[1:] else range(len(header))
     lines = [line[: max(filled, default=0) + 1] for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

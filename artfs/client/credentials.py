@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from artfs.errors import InvalidValue, StorageFailed
-from artfs.store.durable import DIRECTORY_MODE, FILE_MODE, reported, write_file
+from artfs.store.durable import FILE_MODE, make_private, reported, write_file
 
 KEYRING_SERVICE = "artfs"
 _IN_KEYRING = ""  # in the file, in the place of a token that the keyring has
@@ -110,7 +110,7 @@ def forget_token(url: str, path: Path) -> bool:
 def _changing(path: Path) -> Iterator[_Kept]:
     """What is kept, written back at the end; other commands wait."""
     with reported("write", path):
-        path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        make_private(path.parent)
         lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)  # held for the moment of writing a small file

@@ -32,7 +32,7 @@ class FileReader:
     def read(self, content: FileContent, offset: int, length: int) -> bytes:
         """`length` bytes from `offset`, fewer at the end of the file."""
         if content.kind is EntryKind.FILE:
-            return bytes(self._source.read(self._project, content.key)[offset : offset + length])
+            return bytes(self._whole(content)[offset : offset + length])
         if content.kind is EntryKind.REFERENCE:
             return bytes(self.reference(content).read(offset, length))
         spans = list(self.recipe(content).spans(offset, length))
@@ -49,7 +49,7 @@ class FileReader:
             ahead: a thread of it reads the next piece while the caller has this one.
         """
         if content.kind is EntryKind.FILE:
-            yield self._source.read(self._project, content.key)
+            yield self._whole(content)
             return
         if content.kind is EntryKind.REFERENCE:
             yield from self.reference(content).stream()
@@ -91,6 +91,9 @@ class FileReader:
             raise DamagedObject(f"the {content.key} makes {recipe.size_bytes} bytes, not {content.size_bytes}")
         return recipe
 
+    def _whole(self, content: FileContent) -> Bytes:
+        return checked_length(content, self._source.read(self._project, content.key))
+
     def _read_chunks(self, spans: Sequence[ChunkSpan]) -> list[Bytes]:
         keys = [ObjectKey(ObjectKind.CHUNK, span.digest) for span in spans]
         pieces = self._source.read_many(self._project, keys)
@@ -98,6 +101,13 @@ class FileReader:
             if len(data) != span.size_bytes:
                 raise DamagedObject(f"the chunk {span.digest.text} is {len(data)} bytes, not {span.size_bytes}")
         return pieces
+
+
+def checked_length(content: FileContent, data: Bytes) -> Bytes:
+    """`data`, the chunk of a small file. Raises DamagedObject if the file's directory says another length."""
+    if len(data) != content.size_bytes:
+        raise DamagedObject(f"the {content.key} is {len(data)} bytes, not {content.size_bytes}")
+    return data
 
 
 def _digest(pieces: Iterator[Bytes]) -> Digest:

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Event
 from typing import NamedTuple
 
-from artfs.client.files import FileReader
+from artfs.client.files import FileReader, checked_length
 from artfs.client.target import Target
 from artfs.client.threads import Threads
 from artfs.client.trees import Found, TreeReader
@@ -186,7 +186,10 @@ class Getter:
                 item.target.write_link(entry.name, entry.target or "")
             else:
                 content = FileContent.of(entry)
-                pieces = [contents[content.key]] if content.key in contents else self._files.stream(content, ahead)
+                small_file = contents.get(content.key) if content.kind is EntryKind.FILE else None
+                pieces = (
+                    self._files.stream(content, ahead) if small_file is None else [checked_length(content, small_file)]
+                )
                 item.target.write_file(entry.name, self._until_stopped(pieces), entry.executable, item.found.time_ns)
             result.files_written += 1
             result.bytes_written += entry.size_bytes

@@ -21,7 +21,7 @@ from artfs.client.threads import Threads
 from artfs.model import codec
 from artfs.model.codec import Codec
 from artfs.model.digest import ObjectKey, ObjectKind
-from artfs.model.pack import PACK_BYTES_TARGET, PACK_OBJECTS_MAX
+from artfs.model.pack import PACK_BYTES_TARGET, PACK_OBJECTS_MAX, UNPACKED_BYTES_TARGET
 from artfs.store.pack_file import PackWriter, new_pack_header
 from artfs.vfs.ports import Bytes
 from artfs.wire.service import KEYS_MAX, Registry
@@ -227,7 +227,8 @@ class Packer:
 
 
 def _has_room(writer: PackWriter, coming_bytes: int) -> bool:
-    return writer.size_bytes + coming_bytes <= PACK_BYTES_TARGET and len(writer.objects) < PACK_OBJECTS_MAX
+    fits = writer.size_bytes + coming_bytes <= PACK_BYTES_TARGET
+    return fits and len(writer.objects) < PACK_OBJECTS_MAX and writer.unpacked_bytes < UNPACKED_BYTES_TARGET
 
 
 def _encode_all(datas: list[Bytes]) -> list[Encoded]:

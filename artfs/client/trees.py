@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from artfs.errors import DamagedObject, PathNotFound
-from artfs.model.digest import Digest, ObjectKey, ObjectKind
+from artfs.model.digest import Digest, ObjectKind
 from artfs.model.tree import Entry, EntryKind, IndexPage, LeafPage
 from artfs.vfs.ports import DatedPage, ObjectSource
 
@@ -106,14 +106,20 @@ class TreeReader:
 
     def leaves(self, directory: Digest) -> Iterator[DatedPage]:
         """The pages of entries of a directory, in order."""
-        dated = self._source.page(self._project, directory)
+        yield from self._leaves_of(self._source.page(self._project, directory))
+
+    def _leaves_of(self, dated: DatedPage) -> Iterator[DatedPage]:
         if not isinstance(dated.page, IndexPage):
             yield dated
             return
-        digests = [dated.page.digest(i) for i in range(len(dated.page))]
-        self._source.prepare(self._project, [ObjectKey(ObjectKind.TREE, digest) for digest in digests])
-        for digest in digests:
-            yield from self.leaves(digest)
+        self._source.prepare(self._project, list(dated.page.children()))
+        for i in range(len(dated.page)):
+            yield from self._leaves_of(self._below(dated.page, i))
+
+    def _below(self, index: IndexPage, i: int) -> DatedPage:
+        dated = self._source.page(self._project, index.digest(i))
+        index.checked(i, dated.page)
+        return dated
 
     def diff(self, old: Digest, new: Digest, prefix: str = "") -> Iterator[PathChange]:
         """Every path below that differs, in order. A directory against a file is a removal and an addition."""
@@ -149,11 +155,13 @@ class TreeReader:
 
     def _page_digests(self, directory: Digest) -> dict[Digest, None]:
         page = self._source.page(self._project, directory).page
-        if not isinstance(page, IndexPage):
-            return {directory: None}
+        return self._pages_below(page) if isinstance(page, IndexPage) else {directory: None}
+
+    def _pages_below(self, index: IndexPage) -> dict[Digest, None]:
         found: dict[Digest, None] = {}
-        for i in range(len(page)):
-            found.update(self._page_digests(page.digest(i)) if page.level > 1 else {page.digest(i): None})
+        for i in range(len(index)):
+            below = self._below(index, i).page if index.level > 1 else None
+            found.update(self._pages_below(below) if isinstance(below, IndexPage) else {index.digest(i): None})
         return found
 
     def _sides(self, pages: Iterator[Digest]) -> Iterator[_Side]:
@@ -176,7 +184,7 @@ class TreeReader:
     def _find(self, directory: Digest, name: str) -> tuple[Entry, int] | None:
         dated = self._source.page(self._project, directory)
         while isinstance(dated.page, IndexPage):
-            dated = self._source.page(self._project, dated.page.digest(dated.page.page_of(name)))
+            dated = self._below(dated.page, dated.page.page_of(name))
         i = dated.page.find(name)
         return None if i is None else (dated.page.entry(i), dated.times[i])
 

@@ -17,6 +17,7 @@ import msgspec
 from artfs.errors import StorageFailed
 from artfs.fuse.running_runs import RunningRuns, read_process
 from artfs.fuse.supervisor_records import SupervisorRecord, SupervisorRecords
+from artfs.store.durable import make_private, write_private
 
 
 class MountRecord(msgspec.Struct, frozen=True):
@@ -53,22 +54,19 @@ class MountRecords:
         self._sockets = runtime_dir
 
     def socket_path(self, mountpoint: Path) -> Path:
-        self._sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._sockets)
         return self._sockets / f"{_name(mountpoint)}.sock"
 
     def log_path(self, mountpoint: Path) -> Path:
         """Where the mount's process writes its log; the name says which mount it is."""
-        self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._logs)
         return self._logs / f"{mountpoint.name or 'root'}-{_name(mountpoint)[:8]}.log"
 
     def write(self, record: MountRecord) -> None:
         """Raises StorageFailed."""
         path = self._path(Path(record.mountpoint))
-        temporary = path.with_suffix(f".{os.getpid()}")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(record)))
-            temporary.replace(path)
+            write_private(path, msgspec.json.format(msgspec.json.encode(record)))
         except OSError as error:
             raise StorageFailed(f"cannot write {path}: {error.strerror}") from None
 

@@ -18,6 +18,7 @@ import msgspec
 
 from artfs.errors import StorageFailed
 from artfs.model.lineage import RunRef, VersionRef
+from artfs.store.durable import write_private
 
 REMEMBERED_S = 1.0  # how long a process is taken for the one that it was
 REMEMBERED_MAX = 8192
@@ -54,11 +55,8 @@ class RunningRuns:
 
     def write(self, running: RunningRun) -> None:
         path = self._path(running)
-        temporary = path.with_suffix(f".{os.getpid()}")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary.write_bytes(msgspec.json.encode(running))
-            temporary.replace(path)
+            write_private(path, msgspec.json.encode(running))
         except OSError as error:
             raise StorageFailed(f"cannot write {path}: {error.strerror}") from None
 
@@ -69,9 +67,7 @@ class RunningRuns:
         """A mount that ends leaves what it would have told of a run."""
         path = self._path(running)
         if path.exists():
-            temporary = path.with_suffix(f".writing-{os.getpid()}")
-            temporary.write_bytes(msgspec.json.encode(told))
-            temporary.replace(path.with_suffix(f".left-{os.getpid()}"))
+            write_private(path.with_suffix(f".left-{os.getpid()}"), msgspec.json.encode(told))
 
     def left(self, running: RunningRun) -> list[RunTold]:
         """What mounts told of a run when they ended."""

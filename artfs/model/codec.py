@@ -11,6 +11,7 @@ from enum import IntEnum
 import zstandard
 
 from artfs.errors import DamagedObject, NewerFormat
+from artfs.model.pack import OBJECT_BYTES_MAX
 
 LEVEL = 3
 WORTH = 0.93  # compressed bytes per byte above which an object is stored raw: decoding costs more than it saves
@@ -53,6 +54,8 @@ def encode(data: bytes | memoryview) -> tuple[Codec, bytes | memoryview]:
 
 def decode(codec: int, stored: bytes | memoryview, size_bytes: int) -> bytes | memoryview:
     """The object's bytes. Raises DamagedObject if they do not decode to exactly `size_bytes`; never allocates more."""
+    if size_bytes > OBJECT_BYTES_MAX:  # a registry said so: nothing larger was ever stored
+        raise DamagedObject(f"an object of {size_bytes} bytes, where {OBJECT_BYTES_MAX} are the most")
     if codec == Codec.RAW:
         data = stored
     elif codec == Codec.ZSTD:

@@ -20,6 +20,8 @@ from artfs.model.digest import DIGEST_BYTES, Digest, ObjectKey, ObjectKind
 PACK_FORMAT = 1
 PACK_BYTES_TARGET = 32 << 20
 PACK_OBJECTS_MAX = 65_536
+UNPACKED_BYTES_TARGET = 4 << 30  # of all objects of a pack, decoded
+UNPACKED_BYTES_MAX = 8 << 30  # that a registry takes from others: some ten seconds of work
 INDEX_BYTES_MAX = 16 << 20
 OBJECT_BYTES_MAX = 64 << 20
 

@@ -13,6 +13,7 @@ from artfs.errors import DamagedObject, NewerFormat
 from artfs.model.digest import DIGEST_BYTES, Digest, ObjectKey, ObjectKind
 
 RECIPE_FORMAT = 1
+FILE_BYTES_MAX = 2**63 - 1  # what stat(2) can tell
 RECIPE_CHUNKS_MAX = 1_700_000  # an encoded recipe stays under 64 MiB; files up to about 1.6 TiB
 
 
@@ -95,13 +96,15 @@ def decode_recipe(data: bytes) -> Recipe:
         if recipe_format > RECIPE_FORMAT:
             raise NewerFormat(f"a recipe of format {recipe_format}", hint="upgrade artfs")
         row = _decoder.decode(data)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise DamagedObject(f"not a recipe: {error}") from None
     count = len(row.sizes)
     if not 2 <= count <= RECIPE_CHUNKS_MAX or len(row.digests) != count * DIGEST_BYTES:
         raise DamagedObject("a recipe's columns differ in length, or it has fewer than two chunks or too many")
     if len(row.file_digest) != DIGEST_BYTES or min(row.sizes) < 1 or recipe_format != RECIPE_FORMAT:
         raise DamagedObject("a recipe with an empty chunk or a malformed digest")
+    if sum(row.sizes) > FILE_BYTES_MAX:
+        raise DamagedObject("a recipe of more bytes than a file can have")
     if _encoder.encode(row) != data:
         raise DamagedObject("a recipe that is not in canonical form")
     return Recipe(Digest(row.file_digest), row.sizes, row.digests)

@@ -114,7 +114,7 @@ def decode_reference(data: bytes) -> Reference:
         row = _decoder.decode(data)
         whole = Digest(row.sha256) if row.sha256 else None
         reference = Reference(row.uri, row.size_bytes, row.etag, whole, row.block_bytes, row.blocks)
-    except (msgspec.DecodeError, InvalidValue, ValueError) as error:
+    except (msgspec.DecodeError, InvalidValue, ValueError, RecursionError) as error:
         raise DamagedObject(f"not a reference: {error}") from None
     if found != REFERENCE_FORMAT or encode_reference(reference) != data:
         raise DamagedObject("a reference that is not in canonical form")

@@ -22,6 +22,7 @@ from artfs.model.names import FILE_NAME_BYTES_MAX, check_file_name
 
 TREE_FORMAT = 1
 PAGE_BYTES_MAX = 64 << 20
+TOTAL_MAX = 2**63 - 1  # of sizes and of counts: what databases and stat(2) hold
 EXECUTABLE_FLAG = _EXECUTABLE = 0x10
 
 Xattrs = Mapping[str, bytes]
@@ -236,6 +237,17 @@ class IndexPage:
         row = self._row
         return PageSummary(self.digest(i), row.entry_counts[i], row.sizes[i], row.file_counts[i])
 
+    def checked(self, i: int, page: TreePage) -> TreePage:
+        """`page`, which this index refers to as its page `i`. Raises DamagedObject unless it is as the index says.
+
+        A registry looks after that. Whoever reads from a registry that does not would go round in circles.
+        """
+        first = page.firsts[0] if isinstance(page, IndexPage) else "".join(page.names[:1])
+        said = (self.level - 1, self._row.entry_counts[i], self.firsts[i])
+        if (page.level, page.entry_count, first) != said:
+            raise DamagedObject(f"the tree page {self.digest(i).text} is not what its index says")
+        return page
+
     def children(self) -> Iterator[ObjectKey]:
         return (ObjectKey(ObjectKind.TREE, self.digest(i)) for i in range(len(self.firsts)))
 
@@ -291,7 +303,7 @@ def decode_page(data: bytes) -> TreePage:
     try:
         head = _head_decoder.decode(data)
         page_format, level = (msgspec.msgpack.decode(raw, type=int) for raw in head[:2])
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise DamagedObject(f"not a tree page: {error}") from None
     if page_format > TREE_FORMAT:
         raise NewerFormat(f"a tree of format {page_format}", hint="upgrade artfs")
@@ -322,6 +334,7 @@ def _decode_leaf(data: bytes) -> LeafPage:
         raise DamagedObject("a tree page's attributes are not sorted")
     if min((*row.sizes, *row.file_counts), default=0) < 0 or not all(row.xattrs.values()):
         raise DamagedObject("a tree page has a negative size or an empty attribute table")
+    _check_totals(row.sizes, row.file_counts)
     return page
 
 
@@ -358,8 +371,14 @@ def _decode_index(data: bytes) -> IndexPage:
         raise DamagedObject("an index page's columns are not well formed")
     if min(row.entry_counts) < 1:
         raise DamagedObject("an index page refers to an empty page")
+    _check_totals(row.sizes, row.file_counts, row.entry_counts)
     _check_canonical(row, row.firsts, data)
     return IndexPage(row)
+
+
+def _check_totals(*columns: list[int]) -> None:
+    if any(sum(column) > TOTAL_MAX for column in columns):
+        raise DamagedObject("a tree page's sizes or counts add up to more than can be")
 
 
 def _check_canonical(row: Any, names: list[str], data: bytes) -> None:

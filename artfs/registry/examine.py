@@ -13,7 +13,7 @@ from pathlib import Path
 
 from artfs.errors import DamagedObject, DamagedPack
 from artfs.model.digest import DIGEST_BYTES, ObjectKind
-from artfs.model.pack import PackedObject, PackHeader
+from artfs.model.pack import UNPACKED_BYTES_MAX, PackedObject, PackHeader
 from artfs.model.recipe import Recipe, decode_recipe
 from artfs.model.tree import EXECUTABLE_FLAG, OBJECT_KINDS, EntryKind, IndexPage, LeafPage, decode_page
 from artfs.registry.resources import Verify
@@ -79,6 +79,9 @@ def examine(path: Path, verify: Verify) -> ExaminedPack:
     """Read and check the finished pack at `path`. Raises DamagedPack, NewerFormat or StorageFailed."""
     try:
         with PackReader(path) as reader:
+            unpacked_bytes = sum(placed.size_bytes for placed in reader.objects)
+            if verify is Verify.ALL and unpacked_bytes > UNPACKED_BYTES_MAX:
+                raise DamagedPack(f"the pack {path.name} unpacks to {unpacked_bytes} bytes", hint="send less at once")
             parents = [
                 describe(position, placed.key.kind, data)
                 for position, placed, data in _read(reader, verify)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from artfs.errors import DamagedObject
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.registry.affected import affected_versions
 from artfs.registry.database import Transaction, rows_in
@@ -74,7 +73,7 @@ def _times_agree(encoded: bytes, parent: Parent, children: dict[RawKey, tuple[in
     """
     try:
         times = PageTimes(encoded, created_at_ns)
-    except (msgspec.DecodeError, ValueError):
+    except DamagedObject:
         return False
     actual = (created_at_ns if key[0] == NO_OBJECT else children[key][1] for key in parent.children())
     return all(times[i] == time_ns for i, time_ns in enumerate(actual) if time_ns <= created_at_ns)

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from artfs.errors import DamagedDatabase, NewerFormat, StorageFailed
-from artfs.store.durable import DIRECTORY_MODE, reported, sync_directory, write_file
+from artfs.store.durable import DIRECTORY_MODE, make_private, reported, sync_directory, write_file
 
 REGISTRY_FORMAT = 1
 IDENTITY_BYTES = 16
@@ -97,7 +97,7 @@ def read_marker(layout: Layout) -> Marker:
 
 def _create(layout: Layout, random_bytes: Callable[[int], bytes]) -> None:
     with reported("create the registry", layout.root):
-        layout.root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        make_private(layout.root)
         expected = {"packs", "spool", "registry.db", "maintenance.lock", "records", "quarantine"}
         strange = [name for name in os.listdir(layout.root) if name not in expected and not _is_marker_draft(name)]
         if strange and not layout.marker.exists():

@@ -29,7 +29,7 @@ from artfs.registry.catalog import Project, peek_artifact, peek_project
 from artfs.registry.changes import changes_after
 from artfs.registry.database import Database, Row, Transaction
 from artfs.registry.versions import all_versions, peek_version
-from artfs.store.durable import DIRECTORY_MODE, FILE_MODE, reported, sync_directory, write_file
+from artfs.store.durable import FILE_MODE, make_private, reported, sync_directory, write_file
 
 PROJECT_FILE = ".project.json"
 ARTIFACT_FILE = "artifact.json"
@@ -169,7 +169,9 @@ class Records:
 
     def _set_position(self, position: int) -> None:
         path = self._root / f"{_POSITION}.tmp"
-        path.write_text(f"{position}\n")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(path, flags, FILE_MODE), "w") as file:
+            file.write(f"{position}\n")
         path.replace(self._root / _POSITION)
 
     @contextmanager
@@ -216,7 +218,7 @@ def _saved_version(row: Row) -> SavedVersion:
 
 def _write(path: Path, saved: _Saved) -> None:
     if not path.parent.is_dir():
-        path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        make_private(path.parent)
         sync_directory(path.parent.parent)
     data = msgspec.json.format(msgspec.json.encode(saved), indent=2) + b"\n"
     with suppress(FileNotFoundError):

@@ -57,7 +57,10 @@ class BucketUrl:
     @classmethod
     def parse(cls, url: str) -> BucketUrl:
         """Raises InvalidValue."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise InvalidValue("that is not a bucket", hint="write s3://BUCKET/PREFIX, gs://... or az://...") from None
         shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         if parts.scheme not in _OPTIONS or not parts.netloc or parts.fragment:
             raise InvalidValue(f"{shown!r} is not a bucket", hint="write s3://BUCKET/PREFIX, gs://... or az://...")

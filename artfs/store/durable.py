@@ -46,6 +46,38 @@ def reported(doing: str, path: Path, *, missing_passes: bool = False) -> Iterato
         raise storage_error(error, doing, path) from error
 
 
+def make_private(path: Path) -> None:
+    """Create the directory `path`, and what is missing above it, for nobody but its owner, whatever the umask. Raises OSError.
+
+    One that is there stays as it is.
+    """
+    try:
+        path.mkdir(mode=DIRECTORY_MODE)
+    except FileNotFoundError:
+        make_private(path.parent)
+        path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace `path` by a file holding `data`, for nobody but its owner: all or nothing, not durably. Raises OSError.
+
+    Its directory is made if need be.
+    """
+    make_private(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE), "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in `path` durable. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

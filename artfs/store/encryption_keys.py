@@ -88,7 +88,7 @@ def parse_keys(text: str, where: str) -> EncryptionKeys:
 def _assignments(text: str, where: str) -> list[tuple[str, str]]:
     try:
         return [(name, str(value)) for name, value in tomllib.loads(text).items()]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         pass  # base64 without quotes is not TOML
     found = []
     for number, line in enumerate(text.splitlines(), 1):

@@ -48,6 +48,7 @@ class PackWriter:
         header: what the pack says of itself.
         objects: what is in it so far, in order.
         size_bytes: its length so far, without index and footer.
+        unpacked_bytes: how much all objects are, decoded.
 
     Raises StorageFull or StorageFailed; then `discard` it.
     """
@@ -57,6 +58,7 @@ class PackWriter:
         self.header = header
         self.objects: list[PackedObject] = []
         self.size_bytes = HEADER_BYTES
+        self.unpacked_bytes = 0
         with reported("create the pack", path):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
             self._file = os.fdopen(fd, "wb", _BUFFER_BYTES)
@@ -73,6 +75,7 @@ class PackWriter:
         self._write(stored)
         self.objects.append(placed)
         self.size_bytes += len(stored)
+        self.unpacked_bytes += size_bytes
         return placed
 
     def finish(self) -> Path:

@@ -90,9 +90,10 @@ class TreePages:
         key, first = root, 0
         dated = await self.load(key, referrer)
         while isinstance(dated.page, IndexPage):
-            i = dated.page.page_of(name)
-            referrer, key = key, PageKey(root.project, dated.page.digest(i), root.origin)
+            index, i = dated.page, dated.page.page_of(name)
+            referrer, key = key, PageKey(root.project, index.digest(i), root.origin)
             dated = await self.load(key, referrer)
+            index.checked(i, dated.page)
         leaf = Leaf.of(key, dated.page, dated, first)
         position = dated.page.find(name)
         return None if position is None else FoundEntry(leaf, position)
@@ -104,10 +105,12 @@ class TreePages:
         if ordinal >= dated.page.entry_count:
             return None
         while isinstance(dated.page, IndexPage):
-            i, start = dated.page.page_at(ordinal - first)
+            index = dated.page
+            i, start = index.page_at(ordinal - first)
             first += start
-            referrer, key = key, PageKey(root.project, dated.page.digest(i), root.origin)
+            referrer, key = key, PageKey(root.project, index.digest(i), root.origin)
             dated = await self.load(key, referrer)
+            index.checked(i, dated.page)
         return Leaf.of(key, dated.page, dated, first)
 
     async def _fetch(self, key: PageKey) -> DatedPage:

@@ -10,6 +10,7 @@ from artfs.model.access import Role, Scope, Visibility
 from artfs.model.digest import Digest, ObjectKey
 from artfs.model.lineage import EdgeKind, VersionRef
 from artfs.model.names import LABEL_CHARACTERS_MAX
+from artfs.model.pack import OBJECT_BYTES_MAX
 from artfs.wire.deletions import Removal
 from artfs.wire.records import Change, Location, SealRequest, Text
 from artfs.wire.runs import HISTORY_ROWS_MAX, HistoryRow, Part
@@ -29,6 +30,9 @@ KeyText = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^(chunk|rec
 VersionText = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{_NAME}/{_NAME}:v(0|[1-9][0-9]{{0,17}})$"})]
 DraftId = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^[0-9a-f]{32}$"})]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # what a database holds
+# Whoever is told a place makes room for what is there: as much as an object, and its copy in a pack, may have.
+ObjectBytes = Annotated[int, msgspec.Meta(ge=0, le=OBJECT_BYTES_MAX)]
+StoredBytes = Annotated[int, msgspec.Meta(ge=0, le=2 * OBJECT_BYTES_MAX)]
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -136,12 +140,12 @@ class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Place(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A `Location` whose URL is one of a list, by number. `times` is in base64."""
 
-    pack: int
-    size_bytes: int
+    pack: Number
+    size_bytes: ObjectBytes
     codec: int
-    offset: int
-    stored_bytes: int
-    created_at_ns: int
+    offset: Number
+    stored_bytes: StoredBytes
+    created_at_ns: Number
     times: bytes = b""
 
 

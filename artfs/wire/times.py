@@ -12,6 +12,9 @@ from itertools import accumulate, groupby
 
 import msgspec
 
+from artfs.errors import DamagedObject
+
+TIME_NS_MAX = 2**63 - 1
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[tuple[int, int]])
 
@@ -22,12 +25,20 @@ def encode_times(times_ns: Iterable[int]) -> bytes:
 
 
 class PageTimes:
-    """Times by entry position; positions beyond what is known have the page's own time."""
+    """Times by entry position; positions beyond what is known have the page's own time.
+
+    Raises DamagedObject for what `encode_times` would not have written, or a time that no file can have.
+    """
 
     __slots__ = ("_default_ns", "_ends", "_times")
 
     def __init__(self, encoded: bytes, page_created_at_ns: int) -> None:
-        runs = _decoder.decode(encoded) if encoded else []
+        try:
+            runs = _decoder.decode(encoded) if encoded else []
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise DamagedObject(f"the times of a tree page do not decode: {error}") from None
+        if any(count < 1 or not 0 <= time <= TIME_NS_MAX for count, time in runs):
+            raise DamagedObject("the times of a tree page cannot be")
         self._ends = list(accumulate(count for count, _ in runs))
         self._times = [time for _, time in runs]
         self._default_ns = page_created_at_ns

@@ -31,7 +31,7 @@ LENGTHS = st.lists(
 )
 
 
-def _placed(lengths: list[tuple[ObjectKey, int, int, int]]) -> list[PackedObject]:
+def placed_from(lengths: list[tuple[ObjectKey, int, int, int]]) -> list[PackedObject]:
     objects, offset = [], HEADER_BYTES
     for key, size, codec, stored in lengths:
         objects.append(PackedObject(key, size, codec, offset, stored))
@@ -39,7 +39,7 @@ def _placed(lengths: list[tuple[ObjectKey, int, int, int]]) -> list[PackedObject
     return objects
 
 
-def _pack(header: PackHeader, objects: list[PackedObject]) -> bytes:
+def pack_of(header: PackHeader, objects: list[PackedObject]) -> bytes:
     return encode_header(header) + bytes(sum(o.stored_bytes for o in objects)) + encode_tail(header, objects)
 
 
@@ -52,8 +52,8 @@ def _read(data: bytes) -> tuple[PackHeader, list[PackedObject]]:
 
 @given(header=HEADERS, lengths=LENGTHS)
 def test_a_pack_describes_its_objects(header: PackHeader, lengths: list[tuple[ObjectKey, int, int, int]]) -> None:
-    objects = _placed(lengths)
-    assert _read(_pack(header, objects)) == (header, objects)
+    objects = placed_from(lengths)
+    assert _read(pack_of(header, objects)) == (header, objects)
 
 
 @settings(max_examples=300)
@@ -61,8 +61,8 @@ def test_a_pack_describes_its_objects(header: PackHeader, lengths: list[tuple[Ob
 def test_a_changed_byte_outside_the_objects_is_noticed(
     header: PackHeader, lengths: list[tuple[ObjectKey, int, int, int]], data: st.DataObject
 ) -> None:
-    objects = _placed(lengths)
-    pack = bytearray(_pack(header, objects))
+    objects = placed_from(lengths)
+    pack = bytearray(pack_of(header, objects))
     end = HEADER_BYTES + sum(o.stored_bytes for o in objects)
     position = data.draw(st.integers(0, HEADER_BYTES - 1) | st.integers(end, len(pack) - 1))
     pack[position] ^= data.draw(st.integers(1, 255))
@@ -74,7 +74,7 @@ def test_a_changed_byte_outside_the_objects_is_noticed(
 def test_a_pack_of_another_length_is_noticed(
     header: PackHeader, lengths: list[tuple[ObjectKey, int, int, int]], data: st.DataObject
 ) -> None:
-    pack = _pack(header, _placed(lengths))
+    pack = pack_of(header, placed_from(lengths))
     cut = pack[: data.draw(st.integers(0, len(pack) - 1))]
     grown = pack[:HEADER_BYTES] + b"x" + pack[HEADER_BYTES:]
     for wrong in (cut, grown):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,3 +198,56 @@ def test_services_run_while_the_tests_do(clone: Clone, code: int) -> None:
     clone.run(clone.root / "scripts/test")
     calls = [call.split(" -")[0] for call in clone.calls() if call.startswith(("services", "-m pytest"))]
     assert (calls[0], len(calls), calls[-1]) == ("services start", 4, "services stop")
+
+
+def test_a_locked_set_up_installs_what_the_lock_file_says_and_nothing_else(clone: Clone) -> None:
+    lock = clone.root / "requirements/dev.lock"
+    lock.parent.mkdir()
+    lock.write_text("one==1 --hash=sha256:0\n")
+    clone.setup("--dev", "--locked")
+    first, second = (call for call in clone.calls() if "pip install" in call)
+    assert f"--require-hashes --requirement {lock}" in first
+    assert f"--no-deps --editable {clone.root}" in second
+    clone.setup("--dev", "--locked")
+    clone.setup("--dev")
+    assert clone.installations() == 2
+    lock.write_text("one==2 --hash=sha256:1\n")
+    clone.setup("--dev", "--locked")
+    assert clone.installations() == 4
+
+
+@pytest.mark.parametrize("arguments", [["--locked"], ["--locked", "--bench"]])
+def test_only_the_development_environment_is_locked(clone: Clone, arguments: list[str]) -> None:
+    refused = clone.setup(*arguments)
+    assert refused.returncode == 1
+    assert "--locked is for --dev" in refused.stderr
+
+
+_GOOD = {"name": "good", "version": "1", "vulns": []}
+_BAD = {"name": "bad", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2"]}]}
+_UNKNOWN = {"name": "unknown", "skip_reason": "not found"}
+
+
+@pytest.mark.parametrize(
+    ("packages", "code", "told"),
+    [
+        ([_GOOD], 0, "1 of 1 packages looked up, 0 known vulnerabilities"),
+        ([_GOOD, _BAD], 1, "bad 1: PYSEC-1, mended in 2"),
+        ([_GOOD, _UNKNOWN], 3, "no advisories could be reached for: unknown"),
+        ([_BAD, _UNKNOWN], 1, "1 of 2 packages looked up, 1 known vulnerabilities"),
+        ([], 3, "no advisories could be reached for: any of them"),
+    ],
+)
+def test_an_audit_does_not_call_good_what_it_could_not_look_up(
+    clone: Clone, packages: list[object], code: int, told: str
+) -> None:
+    tools = clone.root / ".venv-audit"
+    (tools / "bin").mkdir(parents=True)
+    (clone.root / "requirements").mkdir()
+    for file in (clone.root / "requirements/audit.txt", clone.root / "requirements/dev.lock", tools / "installed"):
+        file.touch()
+    _program(tools / "bin/python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    _program(tools / "bin/pip-audit", f"#!/bin/sh\ncat <<'EOF'\n{json.dumps({'dependencies': packages})}\nEOF\n")
+    done = clone.run(clone.root / "scripts/audit")
+    assert done.returncode == code, done.stderr
+    assert told in done.stdout

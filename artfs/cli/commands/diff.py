@@ -9,7 +9,7 @@ import click
 
 from artfs.cli.context import Session, json_option, pass_session
 from artfs.cli.exit_codes import FAILED, OK
-from artfs.cli.output import echo_json_stream
+from artfs.cli.output import echo_json_stream, echo_name
 from artfs.cli.refs import resolve_version
 from artfs.client.trees import PathChange, TreeReader
 from artfs.errors import InvalidName
@@ -56,7 +56,7 @@ def command(session: Session, old: str, new: str, quiet: bool, as_json: bool) ->
         echo_json_stream(_json(change) for change in noted())
     else:
         for change in noted():
-            click.echo(_line(change))
+            echo_name(_line(change))
     return DIFFERENT if seen else OK
 
 

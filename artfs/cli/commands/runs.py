@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from artfs.cli.context import Session, json_option, pass_session
-from artfs.cli.output import echo_json, echo_table, iso_time, local_time
+from artfs.cli.output import echo_json, echo_table, iso_time, local_time, plain
 from artfs.errors import InvalidName
 from artfs.model.lineage import RunRef, RunState
 from artfs.model.names import check_name
@@ -100,10 +100,10 @@ def _show(run: RunRecord, edges: RunEdges) -> None:
     )
     for what, value in _told(run):
         if value:
-            click.echo(f"  {what} {value}")
+            click.echo(f"  {what} {plain(str(value))}")
     for what, values in (("config", run.config), ("summary", run.summary)):
         for key, value in values.items():
-            click.echo(f"  {what} {key} = {value}")
+            click.echo(f"  {what} {plain(f'{key} = {value}')}")
     for what, versions in (("used", edges.used), ("logged", edges.logged)):
         for version in versions:
             click.echo(f"  {what:6} {version}")

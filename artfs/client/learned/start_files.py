@@ -16,6 +16,7 @@ import msgspec
 
 from artfs.client.learned.starts import BYTES_MAX, OBJECTS_MAX, STARTS_MAX, Start
 from artfs.model.digest import DIGEST_BYTES, ObjectKind
+from artfs.store.durable import write_private
 
 FORMAT = 1
 FILE_BYTES_MAX = 4 << 20
@@ -46,11 +47,8 @@ class StartFiles:
 
     def keep(self, start: Start) -> None:
         path = self._directory / f"{sha256(start.name.encode()).hexdigest()[:32]}.start"
-        beside = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            beside.write_bytes(_encoder.encode((FORMAT, start)))
-            beside.replace(path)
+            write_private(path, _encoder.encode((FORMAT, start)))
             for old in self._paths()[:-STARTS_MAX]:
                 old.unlink(missing_ok=True)
         except OSError as error:

@@ -67,7 +67,10 @@ class FileSource:
 
 def path_of(uri: str) -> Path:
     """The absolute path that a file: URI names. Raises InvalidValue."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        raise InvalidValue(f"{uri!r} is not a URI", hint="write file:///ABSOLUTE/PATH") from None
     path = unquote(parts.path)
     if parts.netloc not in ("", "localhost") or not path.startswith("/") or parts.query or parts.fragment:
         raise InvalidValue(f"{uri!r} is not a file of this machine", hint="write file:///ABSOLUTE/PATH, with %3F for ?")

@@ -9,6 +9,7 @@ first. Owner of the connection: a lock; a wait for another process is bounded by
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 import apsw
 
 from artfs.model.digest import DIGEST_BYTES, Digest
+from artfs.store.durable import FILE_MODE, make_private
 
 ROWS_MAX = 1_000_000  # of blocks, and of what else there is; about 70 MB of blocks
 TRIM_EVERY = 10_000  # rows written by this process, after the first
@@ -133,7 +135,8 @@ class SeenBlocks:
                 return None
 
     def _open(self) -> apsw.Connection:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._path.parent)
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
         connection = apsw.Connection(str(self._path))
         connection.set_busy_timeout(BUSY_MS)
         connection.execute("PRAGMA journal_mode = WAL")

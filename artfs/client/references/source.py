@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from artfs.errors import InvalidValue
+from artfs.errors import InvalidName, InvalidValue
 from artfs.model.names import check_file_name
 from artfs.vfs.ports import Bytes
 
@@ -72,7 +72,10 @@ class Source(Protocol):
 
 def name_of(uri: str) -> str:
     """What a single thing is called: the last part of its path, which may be empty. Raises InvalidName."""
-    name = unquote(urlsplit(uri).path.rpartition("/")[2])
+    try:
+        name = unquote(urlsplit(uri).path.rpartition("/")[2])
+    except ValueError:
+        raise InvalidName(f"{shown(uri)!r} is not a URI", hint="write SCHEME://PLACE/PATH") from None
     return check_file_name(name) if name else ""
 
 

@@ -20,6 +20,7 @@ from artfs.client.places import Dates
 from artfs.client.remembered.question import ANSWER_TYPES, Kind, Question
 from artfs.errors import InvalidValue
 from artfs.model.digest import Digest
+from artfs.store.durable import make_private
 from artfs.wire import json
 from artfs.wire.records import Change
 
@@ -171,7 +172,7 @@ class AnswerFile:
         return None
 
     def _open(self) -> apsw.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self._path.parent)
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = apsw.Connection(str(self._path))
         connection.set_busy_timeout(BUSY_MS)

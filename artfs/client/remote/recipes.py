@@ -29,7 +29,7 @@ class RemoteRecipes:
         path = project_path(project, "recipes", recipe.hex())
         try:
             body = self._transport.get_bytes(path, {"offset": offset, "length": length}, BODY_BYTES_MAX)
-            return _parsed(body)
+            return parse_beginning(body)
         except NotFound as error:
             self._is_old = error.code == NotFound.code  # the path, not the recipe
             return []
@@ -39,7 +39,8 @@ class RemoteRecipes:
             ) from None
 
 
-def _parsed(body: memoryview) -> list[Stored]:
+def parse_beginning(body: memoryview) -> list[Stored]:
+    """What such an answer holds. Raises InvalidValue, IndexError or ValueError for what is none."""
     at = BEGINNING_LENGTH_BYTES + int.from_bytes(body[:BEGINNING_LENGTH_BYTES], "big")
     head = json.decode(body[BEGINNING_LENGTH_BYTES:at], Beginning)
     found: list[Stored] = []

@@ -15,7 +15,7 @@ from artfs.client.remote.runs import RemoteLineage, RemoteRuns, RemoteSweeps
 from artfs.client.remote.shared_drafts import RemoteSharedDrafts
 from artfs.client.remote.transfers import RemoteChanges, RemoteDrafts, RemoteObjects
 from artfs.client.remote.transport import Outside, Transport
-from artfs.store.durable import DIRECTORY_MODE, reported
+from artfs.store.durable import make_private, reported
 from artfs.wire.http import API, Hello
 
 ABANDONED_S = 24 * 3600.0
@@ -43,7 +43,7 @@ class RemoteRegistry:
         now_s: Callable[[], float] = time.time,
     ) -> None:
         with reported("create", spool):
-            spool.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            make_private(spool)
         _sweep(spool, now_s())
         self.spool = spool
         self.transport = transport = Transport(url, token, ca_file=ca_file, outside=outside)

@@ -18,6 +18,7 @@ from typing import Any
 import apsw
 
 from artfs.errors import DamagedDatabase, NewerFormat
+from artfs.store.durable import FILE_MODE
 
 FORMAT = 1
 CHECKPOINT_PAGES = 8192
@@ -249,6 +250,8 @@ def create_index(directory: Path) -> DraftIndex:
 
 def _connect(path: Path, *, new: bool = False) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if new else 0)
+    if new:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))  # its log gets the same mode
     connection = apsw.Connection(str(path), flags=flags)
     try:
         connection.set_busy_timeout(_BUSY_MS)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from artfs.errors import InvalidName
 from artfs.model.names import check_file_name
-from artfs.store.durable import DIRECTORY_MODE, FILE_MODE, sync_directory
+from artfs.store.durable import DIRECTORY_MODE, FILE_MODE, make_private, sync_directory
 from artfs.vfs.staging_port import DraftPlace
 
 _NEW = ".new-"
@@ -127,7 +127,7 @@ class StagingRoot:
         parent = self.directory(place).parent
         if not parent.is_dir():
             for directory in (self.root, parent.parent, parent):
-                directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                make_private(directory)
                 sync_directory(directory.parent)
         return parent
 
