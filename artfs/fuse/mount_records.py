@@ -65,6 +65,7 @@ class MountRecords:
         temporary = path.with_suffix(f".{os.getpid()}")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sweep(path)
             temporary.write_bytes(msgspec.json.format(msgspec.json.encode(record)))
             temporary.replace(path)
         except OSError as error:
@@ -112,6 +113,14 @@ def end_process(record: MountRecord, number: signal.Signals) -> None:
     if record.is_alive:
         with contextlib.suppress(ProcessLookupError):
             os.kill(record.pid, number)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what processes left beside a record that died while they wrote it."""
+    for left in path.parent.glob(f"{path.stem}.*"):
+        writer = left.suffix[1:]
+        if writer.isdecimal() and process_started_ticks(int(writer)) is None:
+            left.unlink(missing_ok=True)
 
 
 def _name(mountpoint: Path) -> str:
