@@ -111,7 +111,7 @@ def kill_getting(reader: Reader, points: list[Point]) -> None:
     for point, do in kills(points):
         assert reader.disturbed(reader.injection.at_point(point.number, do)) == -9
         reader.check(f"{do} at {point}")
-        tried("kills at a change of a file of a get, SQLite and a directory")
+        tried("a get, SQLite and a directory: kills at a change of a file")
 
 
 def kill_caching(reader: Reader, points: list[Point]) -> None:
@@ -120,7 +120,7 @@ def kill_caching(reader: Reader, points: list[Point]) -> None:
         assert reader.disturbed(reader.injection.at_point(point.number, do)) == -9
         assert du(reader.cache / "objects") <= LIMIT_BYTES, f"{do} at {point}"
         reader.check_cache(f"{do} at {point}")
-        tried("kills at a change of a file of the cache that makes room for what is read")
+        tried("a cache that makes room for what is read: kills at a change of a file")
 
 
 def test_a_get_that_is_killed_at_some_points_is_done_by_the_next(getter: Reader) -> None:

@@ -141,7 +141,7 @@ def disturb_at_each(place: Place, points: list[Point]) -> None:
         code = place.disturbed(place.ground.injection.at_point(point.number, do))
         done[do] += (code == -9) == (do != LOSE)
         place.check(f"{do} at {point}", code)
-        tried(f"{_WHAT[point.is_request, do == LOSE]} of {place.scenario.name}, {place.ground.name}")
+        tried(f"{place.scenario.name}, {place.ground.name}: {_WHAT[point.is_request, do == LOSE]}")
     for do, count in done.items():
         assert count >= 0.9 * sum(1 for _, wanted in kills(points) if wanted == do), do
 

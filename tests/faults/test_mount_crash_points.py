@@ -30,7 +30,7 @@ pytestmark = [
 
 SOME = 6
 PARTS = 6
-KILLS = "kills of a mount process at a point of drafting and committing, SQLite and a directory"
+KILLS = "drafting and committing on a mount, SQLite and a directory: kills of its process at a change of a file"
 BASE = {"a": b"a" * 5000, "sub/b": b"b" * 300_000}
 ADDED = {"a": b"changed", "new": bytes(range(256)) * 2000}
 

@@ -117,7 +117,7 @@ def kill_at_each(mounting: Mounting, points: list[Point]) -> None:
     for point, do in kills(points):
         mounting.disturbed(mounting.injection.at_point(point.number, do))
         mounting.check(f"{do} at {point}")
-        tried("kills at a change of a file or a mount of mounting and unmounting, SQLite and a directory")
+        tried("mounting and unmounting, SQLite and a directory: kills at a change of a file or of what is mounted")
 
 
 def test_mounting_that_was_killed_at_some_points_is_done_again(mounting: Mounting) -> None:
