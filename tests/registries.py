@@ -59,7 +59,7 @@ def migrated_database() -> Iterator[str]:
     try:
         yield url_of(name)
     finally:
-        administer(f"DROP DATABASE {name} WITH (FORCE)")
+        administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def drop_template() -> None:

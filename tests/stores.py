@@ -64,15 +64,7 @@ def encrypted(root: Path) -> Iterator[Opened]:
 @contextmanager
 def s3(root: Path) -> Iterator[Opened]:
     url = s3_url()
-    prefix = url.partition("?")[0].rpartition("/")[2]
-    client = S3Store(
-        os.environ["ARTFS_TEST_S3_BUCKET"],
-        prefix=prefix,
-        endpoint=os.environ["ARTFS_TEST_S3"],
-        client_options={"allow_http": True},
-        access_key_id=os.environ["ARTFS_TEST_S3_ACCESS_KEY"],
-        secret_access_key=os.environ["ARTFS_TEST_S3_SECRET_KEY"],
-    )
+    client = s3_client(url)
 
     def change(place: str, how: Callable[[bytes], bytes]) -> None:
         key = f"packs/{place}"
@@ -87,6 +79,18 @@ def s3(root: Path) -> Iterator[Opened]:
     finally:
         for chunk in obstore.list(client):
             obstore.delete(client, [found["path"] for found in chunk])
+
+
+def s3_client(url: str) -> S3Store:
+    """For looking at and changing what a store at `url` holds, past it."""
+    return S3Store(
+        os.environ["ARTFS_TEST_S3_BUCKET"],
+        prefix=url.partition("?")[0].rpartition("/")[2],
+        endpoint=os.environ["ARTFS_TEST_S3"],
+        client_options={"allow_http": True},
+        access_key_id=os.environ["ARTFS_TEST_S3_ACCESS_KEY"],
+        secret_access_key=os.environ["ARTFS_TEST_S3_SECRET_KEY"],
+    )
 
 
 def s3_url(prefix: str = "") -> str:

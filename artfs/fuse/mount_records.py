@@ -66,6 +66,7 @@ class MountRecords:
         """Raises StorageFailed."""
         path = self._path(Path(record.mountpoint))
         try:
+            _sweep(path)
             write_private(path, msgspec.json.format(msgspec.json.encode(record)))
         except OSError as error:
             raise StorageFailed(f"cannot write {path}: {error.strerror}") from None
@@ -112,6 +113,14 @@ def end_process(record: MountRecord | SupervisorRecord, number: signal.Signals) 
     if record.is_alive:
         with contextlib.suppress(ProcessLookupError):
             os.kill(record.pid, number)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what processes left beside a record that died while they wrote it."""
+    for left in path.parent.glob(f".{path.name}.*.tmp"):  # as write_private names them
+        writer = left.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if writer.isdecimal() and process_started_ticks(int(writer)) is None:
+            left.unlink(missing_ok=True)
 
 
 def _name(mountpoint: Path) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from artfs.errors import StorageFailed
 from artfs.fuse.running_runs import read_process
+from artfs.store.durable import write_private
 
 
 class SupervisorRecord(msgspec.Struct, frozen=True):
@@ -49,11 +50,8 @@ class SupervisorRecords:
     def write(self, record: SupervisorRecord) -> None:
         """Raises StorageFailed."""
         path = self._path(Path(record.mountpoint))
-        temporary = path.with_suffix(f".{os.getpid()}")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary.write_bytes(msgspec.json.encode(record))
-            temporary.replace(path)
+            write_private(path, msgspec.json.encode(record))
         except OSError as error:
             raise StorageFailed(f"cannot write {path}: {error.strerror}") from None
 

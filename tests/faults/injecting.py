@@ -1,4 +1,5 @@
-"""Processes that are killed, or whose writes fail, at any one call that changes a file: `injector.c`, counted and named.
+"""Processes that are killed, or whose calls fail, at any one call that changes a file or sends a request: `injector.c`, counted
+and named.
 
 points = record(directory, command)             # what the command does, in order
 for point in chosen(points):
@@ -20,20 +21,27 @@ from tempfile import mkdtemp
 SOURCE = Path(__file__).with_name("injector.c")
 COMMAND_S = 60.0
 TORN = ("write", "pwrite", "pwritev", "writev")
+LOSE = "lose"  # the answer to a request; the process lives
 _UNNUMBERED = ("-shm",)  # SQLite's index of its log, which is made anew
 
 
 @dataclass(frozen=True)
 class Point:
-    """A call that changes a file: the `number`-th of a run, of `path` below the directory."""
+    """The `number`-th call of a run: it changes a file, `path` below the directory, or sends `path`: where to, and what."""
 
     number: int
     call: str
     path: str
 
     @property
+    def is_request(self) -> bool:
+        return bool(self.path) and not self.path.startswith("/")
+
+    @property
     def kind(self) -> tuple[str, str]:
         """What it does, without the names that differ from run to run."""
+        if self.is_request:
+            return self.call, " ".join(self.path.split()[:3])
         directory, _, name = self.path.rpartition("/")
         return self.call, f"{directory}/*{Path(name).suffix}" if name else directory
 
@@ -47,6 +55,7 @@ class Injection:
     at: int = 0
     do: str = ""
     times: int = 1
+    requests: bool = False  # whether what is sent to servers counts too
 
     def environment(self) -> dict[str, str]:
         self.place.mkdir(exist_ok=True)
@@ -61,6 +70,7 @@ class Injection:
             "INJECT_AT": str(self.at),
             "INJECT_DO": self.do,
             "INJECT_TIMES": str(self.times),
+            "INJECT_NET": str(int(self.requests)),
         }
 
     def points(self) -> list[Point]:
@@ -108,25 +118,30 @@ def distinct(points: Sequence[Point]) -> list[Point]:
 
 
 def spread(points: Sequence[Point], most: int) -> list[Point]:
-    """At most so many of them: one of each kind first, then evenly."""
+    """At most so many of them, from beginning to end: one of each kind if that is enough, then others."""
     if len(points) <= most:
         return list(points)
     by_kind = {point.kind: point for point in reversed(points)}
     found = {point.number: point for point in by_kind.values()}
-    step = len(points) / most
-    for i in range(most):
-        if len(found) >= most:
-            break
-        point = points[int(i * step)]
+    for point in _evenly(points, max(0, most - len(found))):
         found[point.number] = point
-    return sorted(found.values(), key=lambda point: point.number)[:most]
+    return _evenly(sorted(found.values(), key=lambda point: point.number), min(most, len(found)))
+
+
+def _evenly(points: Sequence[Point], count: int) -> list[Point]:
+    return [points[int((i + 0.5) * len(points) / count)] for i in range(count)]
 
 
 def kills(points: Iterable[Point]) -> Iterator[tuple[Point, str]]:
-    """What is to be done at each: a kill before it, and if it is a write one in the middle of it."""
+    """What is to be done at each: a kill before it, and if it is a write one in the middle of it; of a request a kill when it was
+    sent, and the loss of its answer.
+    """
     for point in points:
         yield point, "kill"
-        if point.call in TORN:
+        if point.is_request:
+            yield point, "after"
+            yield point, LOSE
+        elif point.call in TORN:
             yield point, "tear"
 
 

@@ -1,37 +1,49 @@
-/* Preloaded into a process (LD_PRELOAD): counts its calls that change files below a directory, and at one of them kills the process, or
- * lets the call fail. The count is shared by all processes and threads that inherit the environment, so every call is one numbered point.
+/* Preloaded into a process (LD_PRELOAD): counts its calls that change files below a directory, mount or unmount there, or send something
+ * to a server, and at one of them kills the process, or lets the call fail. The count is shared by all processes and threads that inherit
+ * the environment, so every call is one numbered point.
  *
  * INJECT_ROOT   only files below this directory count
  * INJECT_COUNT  file of eight bytes that holds the count
  * INJECT_LOG    optional file; a line "NUMBER CALL PATH" is appended for each call that counts
  * INJECT_AT     number of the call at which something happens; 0 for none
- * INJECT_DO     kill: SIGKILL before the call; tear: SIGKILL after half of a write; a number: the errno of that call
+ * INJECT_NET    1: calls that send something over TCP count too; their PATH is "ADDRESS:PORT" and the text that is sent begins with
+ * INJECT_DO     kill: SIGKILL before the call; tear: SIGKILL after half of a write; a number: the errno of that call. Of what is sent
+ *               also: after: SIGKILL when it was sent; lose: the answer is waited for and thrown away, and the connection ends
  * INJECT_TIMES  how many calls, beginning with that one, fail with the errno (1)
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <ctype.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+#define ANSWER_MS 1000 /* a part of a request has no answer */
+#define TEXT_BYTES 72
 
 static unsigned long *count;
 static unsigned long fail_at, fail_times = 1;
 static const char *root;
 static size_t root_length;
-static enum { NOTHING, KILL, TEAR, FAIL } what = NOTHING;
+static enum { NOTHING, KILL, TEAR, FAIL, AFTER, LOSE } what = NOTHING;
 static int failure;
+static int counts_network;
 static int log_fd = -1;
 
 __attribute__((constructor)) static void begin(void) {
@@ -55,6 +67,7 @@ __attribute__((constructor)) static void begin(void) {
         log_fd = fcntl(fd, F_DUPFD_CLOEXEC, 900);
         syscall(SYS_close, fd);
     }
+    counts_network = getenv("INJECT_NET") && !strcmp(getenv("INJECT_NET"), "1");
     if (getenv("INJECT_AT"))
         fail_at = strtoul(getenv("INJECT_AT"), NULL, 10);
     if (getenv("INJECT_TIMES"))
@@ -63,6 +76,10 @@ __attribute__((constructor)) static void begin(void) {
         what = KILL;
     else if (todo && !strcmp(todo, "tear"))
         what = TEAR;
+    else if (todo && !strcmp(todo, "after"))
+        what = AFTER;
+    else if (todo && !strcmp(todo, "lose"))
+        what = LOSE;
     else if (todo) {
         what = FAIL;
         failure = atoi(todo);
@@ -71,20 +88,19 @@ __attribute__((constructor)) static void begin(void) {
 
 static int is_below(const char *path) { return !strncmp(path, root, root_length) && (path[root_length] == '/' || !path[root_length]); }
 
-/* The number of this call, or 0 if it does not count. */
-static unsigned long numbered(const char *call, const char *path) {
+static unsigned long counted(const char *call, const char *where) {
     char line[PATH_MAX + 64];
-    unsigned long number;
+    unsigned long number = __sync_add_and_fetch(count, 1);
     int length;
-    if (!is_below(path))
-        return 0;
-    number = __sync_add_and_fetch(count, 1);
     if (log_fd >= 0) {
-        length = snprintf(line, sizeof line, "%lu %s %s\n", number, call, path + root_length);
+        length = snprintf(line, sizeof line, "%lu %s %s\n", number, call, where);
         syscall(SYS_write, log_fd, line, (size_t)length);
     }
     return number;
 }
+
+/* The number of this call, or 0 if it does not count. */
+static unsigned long numbered(const char *call, const char *path) { return is_below(path) ? counted(call, path + root_length) : 0; }
 
 /* Dies here if that is what should happen; whether the call is to fail. */
 static int fails(unsigned long number) {
@@ -135,15 +151,114 @@ static unsigned long of_fd(const char *call, int fd) {
 
 static int tears(unsigned long number) { return what == TEAR && number && number == fail_at; }
 
+/* The number of a call that sends something over TCP, or 0 for another. What can be read of it says which request it is. */
+static unsigned long of_socket(const char *call, int fd, const char *data, size_t size) {
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    char text[TEXT_BYTES + INET6_ADDRSTRLEN + 16];
+    size_t i, end;
+    int kept = errno, port, is_other;
+    if (!count || !counts_network || !size)
+        return 0;
+    is_other = getpeername(fd, (struct sockaddr *)&peer, &length) || (peer.ss_family != AF_INET && peer.ss_family != AF_INET6);
+    errno = kept;
+    if (is_other)
+        return 0;
+    if (peer.ss_family == AF_INET) {
+        inet_ntop(AF_INET, &((struct sockaddr_in *)&peer)->sin_addr, text, INET6_ADDRSTRLEN);
+        port = ntohs(((struct sockaddr_in *)&peer)->sin_port);
+    } else {
+        inet_ntop(AF_INET6, &((struct sockaddr_in6 *)&peer)->sin6_addr, text, INET6_ADDRSTRLEN);
+        port = ntohs(((struct sockaddr_in6 *)&peer)->sin6_port);
+    }
+    end = strlen(text);
+    end += (size_t)sprintf(text + end, ":%d ", port);
+    for (i = 0; i < size && i < TEXT_BYTES && data[i] != '\n'; i++)
+        if (isprint((unsigned char)data[i]))
+            text[end++] = data[i];
+    text[end] = 0;
+    return counted(call, text);
+}
+
+/* What happens to a request that was sent. */
+static void sent(unsigned long number, int fd) {
+    struct pollfd answer = {.fd = fd, .events = POLLIN};
+    char thrown_away[4096];
+    int kept = errno;
+    if (!number || number != fail_at)
+        return;
+    if (what == AFTER)
+        syscall(SYS_kill, getpid(), SIGKILL);
+    if (what != LOSE)
+        return;
+    poll(&answer, 1, ANSWER_MS);
+    while (syscall(SYS_recvfrom, fd, thrown_away, sizeof thrown_away, MSG_DONTWAIT, NULL, NULL) > 0)
+        ;
+    shutdown(fd, SHUT_RDWR);
+    errno = kept;
+}
+
+#define SEND(name, parameters, arguments)                                                                                                            \
+    ssize_t name parameters {                                                                                                                        \
+        unsigned long number = of_socket("send", fd, data, size);                                                                                    \
+        ssize_t done;                                                                                                                                \
+        if (fails(number))                                                                                                                           \
+            return -1;                                                                                                                               \
+        if (tears(number)) {                                                                                                                         \
+            syscall(SYS_sendto, fd, data, size / 2, flags, NULL, 0);                                                                                 \
+            syscall(SYS_kill, getpid(), SIGKILL);                                                                                                    \
+        }                                                                                                                                            \
+        done = REAL(name) arguments;                                                                                                                 \
+        sent(number, fd);                                                                                                                            \
+        return done;                                                                                                                                 \
+    }
+SEND(send, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags))
+SEND(sendto, (int fd, const void *data, size_t size, int flags, const struct sockaddr *to, socklen_t length), (fd, data, size, flags, to, length))
+
+/* Torn: the first part only. */
+#define SEND_PARTS(parts, parts_count, real)                                                                                                   \
+    ssize_t done;                                                                                                                                    \
+    if (fails(number))                                                                                                                               \
+        return -1;                                                                                                                                   \
+    if (tears(number)) {                                                                                                                             \
+        syscall(SYS_write, fd, (parts)->iov_base, (parts)->iov_len / ((parts_count) > 1 ? 1 : 2));                                                   \
+        syscall(SYS_kill, getpid(), SIGKILL);                                                                                                        \
+    }                                                                                                                                                \
+    done = real;                                                                                                                                     \
+    sent(number, fd);                                                                                                                                \
+    return done;
+
+static size_t parts_bytes(const struct iovec *parts, size_t parts_count) {
+    size_t i, bytes = 0;
+    for (i = 0; i < parts_count; i++)
+        bytes += parts[i].iov_len;
+    return bytes;
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
+    size_t size = parts_bytes(message->msg_iov, message->msg_iovlen) ? message->msg_iov->iov_len : 0;
+    unsigned long number = of_socket("send", fd, size ? message->msg_iov->iov_base : NULL, size);
+    SEND_PARTS(message->msg_iov, message->msg_iovlen, REAL(sendmsg)(fd, message, flags))
+}
+
+/* Of a file or of a socket. */
+static unsigned long of_written(const char *call, int fd, const void *data, size_t size) {
+    unsigned long number = of_fd(call, fd);
+    return number ? number : of_socket("send", fd, data, size);
+}
+
 ssize_t write(int fd, const void *data, size_t size) {
-    unsigned long number = of_fd("write", fd);
+    unsigned long number = of_written("write", fd, data, size);
+    ssize_t done;
     if (fails(number))
         return -1;
     if (tears(number)) {
         syscall(SYS_write, fd, data, size / 2);
         syscall(SYS_kill, getpid(), SIGKILL);
     }
-    return REAL(write)(fd, data, size);
+    done = REAL(write)(fd, data, size);
+    sent(number, fd);
+    return done;
 }
 
 #define PWRITE(name)                                                                                                                                 \
@@ -176,14 +291,8 @@ PWRITEV(pwritev)
 PWRITEV(pwritev64)
 
 ssize_t writev(int fd, const struct iovec *parts, int parts_count) {
-    unsigned long number = of_fd("writev", fd);
-    if (fails(number))
-        return -1;
-    if (tears(number)) {
-        syscall(SYS_write, fd, parts->iov_base, parts->iov_len / (parts_count > 1 ? 1 : 2));
-        syscall(SYS_kill, getpid(), SIGKILL);
-    }
-    return REAL(writev)(fd, parts, parts_count);
+    unsigned long number = of_written("writev", fd, parts_count ? parts->iov_base : NULL, parts_count ? parts->iov_len : 0);
+    SEND_PARTS(parts, parts_count, REAL(writev)(fd, parts, parts_count))
 }
 
 #define ON_FD(type, name, call, parameters, arguments)                                                                                               \
@@ -196,6 +305,11 @@ ON_FD(int, fsync, "fsync", (int fd), (fd))
 ON_FD(int, fdatasync, "fdatasync", (int fd), (fd))
 ON_FD(int, ftruncate, "ftruncate", (int fd, off_t size), (fd, size))
 ON_FD(int, ftruncate64, "ftruncate", (int fd, off64_t size), (fd, size))
+
+int posix_fallocate(int fd, off_t offset, off_t length) { return fails(of_fd("fallocate", fd)) ? errno : REAL(posix_fallocate)(fd, offset, length); }
+int posix_fallocate64(int fd, off64_t offset, off64_t length) {
+    return fails(of_fd("fallocate", fd)) ? errno : REAL(posix_fallocate64)(fd, offset, length);
+}
 
 #define ON_PATH(name, call, directory, path, parameters, arguments)                                                                                  \
     int name parameters {                                                                                                                            \
@@ -215,6 +329,11 @@ ON_PATH(unlinkat, "unlink", directory, path, (int directory, const char *path, i
 ON_PATH(rmdir, "rmdir", AT_FDCWD, path, (const char *path), (path))
 ON_PATH(mkdir, "mkdir", AT_FDCWD, path, (const char *path, mode_t mode), (path, mode))
 ON_PATH(mkdirat, "mkdir", directory, path, (int directory, const char *path, mode_t mode), (directory, path, mode))
+
+ON_PATH(mount, "mount", AT_FDCWD, to, (const char *what, const char *to, const char *kind, unsigned long flags, const void *options),
+        (what, to, kind, flags, options))
+ON_PATH(umount, "umount", AT_FDCWD, path, (const char *path), (path))
+ON_PATH(umount2, "umount", AT_FDCWD, path, (const char *path, int flags), (path, flags))
 
 #define OPEN(name, directory, parameters, arguments)                                                                                                 \
     int name parameters {                                                                                                                            \

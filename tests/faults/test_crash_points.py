@@ -1,122 +1,99 @@
-"""A process is killed at each call by which it changes a file, one run for each; afterwards all is whole, and can be done again.
+"""A process is killed at each call by which it changes a file or asks a server, one run for each; afterwards all is whole,
+and can be done again.
 
 The points are those that `injector.c` counted in a run without a kill. Of equal calls in a row three are taken; writes are
-also torn: half of one is there. The ordinary test takes some of each kind, the deep one all.
+also torn: half of one is there. What is sent to a database or a bucket is also killed right after, and its answer is lost while
+the process goes on. The ordinary tests take some of each kind, the deep ones all.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from artfs.errors import NotFound
 from artfs.model.digest import Digest
-from artfs.registry import fsck
 from artfs.registry.embedded import EmbeddedRegistry
-from tests.acceptance.user import ARTFS, User
-from tests.faults.injecting import Injection, Point, distinct, kills, restore, spread
+from tests.acceptance.user import User
+from tests.faults.crash_scenarios import COMMANDS, SOURCES, Scenario, State, uploads, write_sources
+from tests.faults.grounds import GROUNDS, Ground
+from tests.faults.injecting import LOSE, Injection, Point, distinct, kills, spread
+from tests.reliability.trials import tried
 
 pytestmark = [pytest.mark.falsifies("whole", "durable", "deletion"), pytest.mark.timeout(1800)]
 
-SOME = 6
-SOURCES: dict[str, dict[str, bytes]] = {
-    "one": {"a": b"a" * 5000, "sub/b": bytes(range(256)) * 8000, "sub/c": b"c"},
-    "two": {"a": b"A" * 5000, "sub/b": bytes(range(256)) * 8000 + b"more", "d": b"d" * 70_000},
-}
-State = dict[str, str]  # which of the sources each version and alias holds
-
-
-def write_sources(place: Path) -> None:
-    for name, files in SOURCES.items():
-        for path, data in files.items():
-            (place / name / path).parent.mkdir(parents=True, exist_ok=True)
-            (place / name / path).write_bytes(data)
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """A command, what is there before it, and between which states it leads."""
-
-    name: str
-    command: tuple[str, ...]
-    before: State
-    after: State
-    prepared: tuple[tuple[str, ...], ...] = ()
-
-
-ONE, TWO = SOURCES
-PUT_ONE, PUT_TWO = (
-    ("put", "-q", "-n", "p/a", "SOURCES/one"),
-    ("put", "-q", "-n", "p/a", "--alias", "best", "SOURCES/two"),
-)
-BOTH = {"v0": ONE, "v1": TWO, "latest": TWO, "best": TWO}
-SCENARIOS = (
-    Scenario("a first version", PUT_ONE, {}, {"v0": ONE, "latest": ONE}),
-    Scenario("a second version", PUT_TWO, {"v0": ONE, "latest": ONE}, BOTH, (PUT_ONE,)),
-    Scenario("an alias", ("alias", "p/a:v0", "best"), BOTH, {**BOTH, "best": ONE}, (PUT_ONE, PUT_TWO)),
-    Scenario(
-        "a deletion",
-        ("rm", "-y", "-q", "p/a:v0"),
-        BOTH,
-        {name: content for name, content in BOTH.items() if name != "v0"},
-        (PUT_ONE, PUT_TWO),
-    ),
-    Scenario(
-        "the deletion of a project", ("rm", "-y", "-q", "-r", "--delete-aliases", "p"), BOTH, {}, (PUT_ONE, PUT_TWO)
-    ),
-    Scenario("a check that mends", ("fsck", "--repair"), BOTH, BOTH, (PUT_ONE, PUT_TWO)),
-)
+SOME = {"SQLite and a directory": 3, "PostgreSQL and S3": 2}
+OFTEN = ("a second version", "a deletion")  # of the ordinary tests over PostgreSQL and S3
+PARTS = 3
+SERVICES = {"directory": (), "shared": (pytest.mark.postgres, pytest.mark.s3)}
 
 
 class Place:
-    """A user's home, which is made the same again before each kill."""
+    """A registry on some ground, which is made the same again before each kill."""
 
-    def __init__(self, directory: Path, scenario: Scenario, sources: dict[Digest, str]) -> None:
+    def __init__(self, ground: Ground, directory: Path, scenario: Scenario, sources: dict[Digest, str]) -> None:
+        self.ground = ground
         self.sources = sources
         self.directory = directory
-        self.template = directory / "template"
         self.scenario = scenario
-        self.user = User(directory / "home")
         write_sources(directory)
-        self.user.home.mkdir()
         for command in scenario.prepared:
-            self.user.run(*self.words(command))
-        self.user.home.rename(self.template)
-        self.injection = Injection(self.user.home, directory / "injected")
+            ground.run(*self.words(command))
+        scenario.arrange(ground)
+        ground.keep()
+        ground.restore()
+        self.fresh = self.now = ground.fingerprint()
+        self.checked: dict[str, State] = {}  # by fingerprint: what is the same need not be looked at twice
 
     def words(self, command: tuple[str, ...]) -> list[str]:
         return [word.replace("SOURCES", str(self.directory)) for word in command]
 
-    def restore(self) -> None:
-        restore(self.template, self.user.home)
+    def disturbed(self, injection: Injection) -> int:
+        if self.now != self.fresh:
+            self.ground.restore()
+        code = self.ground.disturbed(self.words(self.scenario.command), injection)
+        self.now = self.ground.fingerprint()
+        return code
 
-    def run(self, injection: Injection) -> int:
-        return injection.run([ARTFS, *self.words(self.scenario.command)], self.user.environment())
+    def check(self, what: str, code: int) -> None:
+        """It was done or not, and done if the command said so; all that is stored is sound, and what is done again is done."""
+        found = self.checked.get(self.now)
+        if found is None:
+            found = self.checked[self.now] = self.state()
+            self.check_all(what, found)
+            self.now = ""  # whatever it is now
+        assert found in (self.scenario.before, self.scenario.after), what
+        assert code or found == self.scenario.after, what
 
-    def check(self, what: str) -> None:
-        """It was done or not, all that is stored is sound, and when it is done again it is done."""
-        scenario, found = self.scenario, self.state()
-        assert found in (scenario.before, scenario.after), what
-        self.check_everything(what)
-        if found != scenario.after:
-            self.user.run(*self.words(scenario.command))
+    def check_all(self, what: str, found: State) -> None:
+        scenario = self.scenario
+        assert self.findings() == [], what
+        if found != scenario.after or scenario.after == scenario.before:
+            self.ground.run(*self.words(scenario.command))
+            assert self.state() == scenario.after, what
+            assert self.findings() == [], f"{what}, done again"
+        assert self.ground.findings_later() == [], f"{what}, later"
         assert self.state() == scenario.after, what
-        self.check_everything(f"{what}, done again")
 
-    def check_everything(self, what: str) -> None:
-        assert [str(finding) for finding in fsck.check(self.user.registry).findings] == [], what
+    def findings(self) -> list[str]:
+        """What is not sound; that something waits to be collected is no damage."""
+        waiting = ("cleaning-due", "draft-expired", "objects-unreachable")
+        return [str(finding) for finding in self.ground.checked().findings if finding.code not in waiting]
 
     def state(self) -> State:
         """By digest; that what the digests name is there to the last byte is for the check of everything to say."""
-        with closing(EmbeddedRegistry(self.user.registry)) as registry:
+        with closing(self.ground.opened()) as registry:
             try:
                 versions = registry.versions.list("p", "a")
             except NotFound:
                 return {}
-        return {name: self.sources[v.digest] for v in versions for name in (v.name, *v.aliases)}
+            found = {name: self.sources[v.digest] for v in versions for name in (v.name, *v.aliases)}
+            was_given_up = "upload" in self.scenario.before and uploads(registry)
+            return {**found, "upload": "open"} if was_given_up else found
 
 
 @pytest.fixture(scope="module")
@@ -131,36 +108,58 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[Digest, str]:
         return {registry.versions.resolve("p", name, "v0").digest: name for name in SOURCES}
 
 
-@pytest.fixture(params=SCENARIOS, ids=lambda scenario: scenario.name)
-def place(tmp_path: Path, sources: dict[Digest, str], request: pytest.FixtureRequest) -> Place:
-    return Place(tmp_path, request.param, sources)
+def on_grounds(*, all_of_them: bool) -> pytest.MarkDecorator:
+    """Commands and where their registry is; the ordinary tests leave some out."""
+    chosen = [
+        pytest.param((ground, scenario), id=f"{scenario.name}, {ground}", marks=SERVICES[ground])
+        for scenario in COMMANDS
+        for ground in scenario.grounds
+        if all_of_them or ground == "directory" or scenario.name in OFTEN
+    ]
+    return pytest.mark.parametrize("place", chosen, indirect=True)
+
+
+@pytest.fixture
+def place(tmp_path: Path, sources: dict[Digest, str], request: pytest.FixtureRequest) -> Iterator[Place]:
+    kind, scenario = request.param
+    with GROUNDS[kind](tmp_path) as ground:
+        yield Place(ground, tmp_path, scenario, sources)
 
 
 def points_of(place: Place) -> list[Point]:
-    place.restore()
-    assert place.run(place.injection) == 0
+    assert place.disturbed(place.ground.injection) == 0
     assert place.state() == place.scenario.after
-    found = distinct(place.injection.points())
+    found = distinct(place.ground.injection.points())
     assert len(found) > 5
     return found
 
 
-def kill_at_each(place: Place, points: list[Point]) -> int:
-    killed = 0
+def disturb_at_each(place: Place, points: list[Point]) -> None:
+    """Fails also if fewer died than were to."""
+    done: Counter[str] = Counter()
     for point, do in kills(points):
-        place.restore()
-        code = place.run(place.injection.at_point(point.number, do))
-        killed += code == -9
-        place.check(f"{do} at {point}")
-    return killed
+        code = place.disturbed(place.ground.injection.at_point(point.number, do))
+        done[do] += (code == -9) == (do != LOSE)
+        place.check(f"{do} at {point}", code)
+        tried(f"{place.scenario.name}, {place.ground.name}: {_WHAT[point.is_request, do == LOSE]}")
+    for do, count in done.items():
+        assert count >= 0.9 * sum(1 for _, wanted in kills(points) if wanted == do), do
 
 
+_WHAT = {
+    (False, False): "kills at a change of a file",
+    (True, False): "kills before or after a request",
+    (True, True): "lost answers to a request",
+}
+
+
+@on_grounds(all_of_them=False)
 def test_a_kill_at_some_points_leaves_all_or_nothing(place: Place) -> None:
-    points = spread(points_of(place), SOME)
-    assert kill_at_each(place, points) >= len(points)
+    disturb_at_each(place, spread(points_of(place), SOME[place.ground.name]))
 
 
 @pytest.mark.deep
-def test_a_kill_at_any_point_leaves_all_or_nothing(place: Place) -> None:
-    points = points_of(place)
-    assert kill_at_each(place, points) >= 0.9 * len(points)
+@pytest.mark.parametrize("part", range(PARTS))
+@on_grounds(all_of_them=True)
+def test_a_kill_at_any_point_leaves_all_or_nothing(place: Place, part: int) -> None:
+    disturb_at_each(place, points_of(place)[part::PARTS])
