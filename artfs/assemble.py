@@ -310,6 +310,12 @@ def remembered_part(registry: Registry) -> RememberingRegistry | None:
     return registry if isinstance(registry, RememberingRegistry) else None
 
 
+def asked_anew(registry: Registry) -> Registry:
+    """`registry` without what is remembered of it: for deciding what to delete."""
+    remembering_part = remembered_part(registry)
+    return registry if remembering_part is None else remembering_part.inner
+
+
 def staging_root(config: Config, identity: str) -> Path:
     """Where the drafts of the registry with this identity are on this machine."""
     return config.data_dir / "staging" / identity

@@ -15,7 +15,7 @@ from psycopg import conninfo
 
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.migrations import migrate, settle_identity
-from artfs.registry.postgres import PostgresDatabase
+from artfs.registry.postgres import BUSY_TIMEOUT_S, PostgresDatabase
 from artfs.registry.resources import Clock, RandomBytes, Resources, Verify
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.store.packs import LocalPackStore, PackStore
@@ -92,9 +92,10 @@ def open_postgres_registry(
     clock: Clock = time.time_ns,
     random_bytes: RandomBytes = os.urandom,
     verify: Verify = Verify.METADATA,
+    timeout_s: float = BUSY_TIMEOUT_S,
 ) -> SqlRegistry:
     """A registry over the database at `url`, with packs and the spool below `root`: what one server has."""
-    database = PostgresDatabase(url)
+    database = PostgresDatabase(url, timeout_s=timeout_s)
     try:
         migrate(database)
         for name in ("packs", "spool"):

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from artfs.errors import DamagedPack, StorageFull
+from artfs.errors import DamagedObject, DamagedPack, StorageFull
+from artfs.model import codec
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.pack import PackedObject, PackHeader
 from artfs.registry.database import Transaction, allocate, rows_in
@@ -161,14 +162,15 @@ class PackCleaning:
         """The new places, or None for a pack that cannot be read."""
         try:
             return self._copy(one)
-        except (DamagedPack, FileNotFoundError) as error:
+        except (DamagedObject, DamagedPack, FileNotFoundError) as error:
             _log.warning("the pack %s cannot be rewritten: %s (run artfs fsck)", one.old.name.pack_id.hex(), error)
             return None
 
     def _copy(self, one: _Rewriting) -> list[_Live]:
         """Store a pack of the live objects' bytes as they are, and tell their new places.
 
-        They are not verified: a damaged object stays as damaged as it was, for fsck to find, and keeps nobody from deleting.
+        They are verified, for the old pack goes: what a bucket answered wrongly once must not take the place of what it holds.
+        Raises DamagedObject, DamagedPack, and FileNotFoundError.
         """
         header = PackHeader(one.name.pack_id, one.name.project_uid, one.old.created_at_ns)
         writer = PackWriter(self._resources.spool / f"{one.name.pack_id.hex()}.rewrite", header)
@@ -191,7 +193,9 @@ class PackCleaning:
                 raise DamagedPack(f"the pack {name.pack_id.hex()} is shorter than what is in it")
             for one in run:
                 at = one.placed.offset - start
-                yield one, data[at : at + one.placed.stored_bytes]
+                stored = data[at : at + one.placed.stored_bytes]
+                _check(name, one.placed, stored)
+                yield one, stored
 
     def _switch(self, copies: Sequence[tuple[_Rewriting, list[_Live] | None]]) -> None:
         """Let the objects be in the new packs, from one moment to the next.
@@ -227,6 +231,11 @@ _ANY_UNUSED = "SELECT 1 FROM packs WHERE state <> 'stored' AND state = 'writing'
 _EMPTY = "NOT EXISTS (SELECT 1 FROM objects o WHERE o.pack = packs.id)"
 
 
+def _check(pack: PackName, placed: PackedObject, stored: memoryview) -> None:
+    if Digest.of(codec.decode(placed.codec, stored, placed.size_bytes)) != placed.key.digest:
+        raise DamagedObject(f"the bytes of {placed.key} in {pack.pack_id.hex()} do not match its digest")
+
+
 def _in_threads(act: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
     """What `act` returns for each, with a few at a time. Raises what the first failed one raises, when all are done."""
     if len(items) < 2:
@@ -250,10 +259,10 @@ def _live_objects(tx: Transaction, packs: Iterable[_Pack]) -> dict[int, list[_Li
     """What is alive in each pack, in the order in which it lies there; packs without are left out."""
     sql = "SELECT pack, start, id, kind, digest, size, codec, stored FROM objects WHERE pack IN ({})"
     found: dict[int, list[_Live]] = {}
-    for pack, start, id_, kind, digest, size, codec, stored in sorted(
+    for pack, start, id_, kind, digest, size, how, stored in sorted(
         set(rows_in(tx, sql, (), [pack.id for pack in packs]))
     ):
-        placed = PackedObject(ObjectKey(ObjectKind(kind), Digest(digest)), size, codec, start, stored)
+        placed = PackedObject(ObjectKey(ObjectKind(kind), Digest(digest)), size, how, start, stored)
         found.setdefault(pack, []).append(_Live(id_, placed))
     return found
 

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from artfs.errors import ArtfsError, InvalidValue, TooLarge, Unavailable
 from artfs.server.settings import ServerSettings
 from artfs.wire import json
+from artfs.wire.integrity import CONTENT_DIGEST, is_intact
 
 _T = TypeVar("_T")
 
@@ -52,11 +53,14 @@ async def stream(request: Request, most: int, settings: ServerSettings) -> Async
 
 
 async def read_json(request: Request, type_: type[_T], most: int, settings: ServerSettings) -> _T:
-    """The request's body, of at most so many bytes, as a record. Raises InvalidValue and what `stream` raises."""
+    """The request's body, of at most so many bytes, as a record. Raises InvalidValue and what `stream` raises;
+    Unavailable for one that is not what its Content-Digest says."""
     declared_bytes(request, most)
     body = bytearray()
     async for part in stream(request, most, settings):
         body += part
+    if not is_intact(body, request.headers.get(CONTENT_DIGEST, "")):
+        raise Unavailable("the request's body was changed on its way", hint="try again")
     found = json.decode(body, type_)
     _check_texts("the body", found)
     return found

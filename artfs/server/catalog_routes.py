@@ -102,8 +102,11 @@ def delete_versions(call: Call) -> DeletionPlan:
 
 def list_aliases(call: Call) -> Page[AliasRecord]:
     after = call.query.get("after", "")
-    aliases = call.registry.aliases.list(*_of(call), as_of=call.as_of)
-    items = [AliasRecord(alias, number) for alias, number in sorted(aliases.items()) if alias > after]
+    project, artifact = _of(call)
+    aliases = call.registry.aliases.list(project, artifact, as_of=call.as_of)
+    items = [
+        AliasRecord(alias, number, project, artifact) for alias, number in sorted(aliases.items()) if alias > after
+    ]
     return page_of(items, call.limit, lambda record: record.alias)
 
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from artfs.errors import ArtfsError, TooManyRequests
 from artfs.wire import json
 from artfs.wire.http import ErrorBody
+from artfs.wire.integrity import CONTENT_DIGEST, content_digest
 
 RETRY_AFTER_S = 1
 
@@ -98,7 +99,9 @@ def error_response(error: ArtfsError) -> Response:
 
 
 def json_response(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(json.encode(value), status, headers, media_type="application/json")
+    body = json.encode(value)
+    told = {CONTENT_DIGEST: content_digest(body), **(headers or {})}
+    return Response(body, status, told, media_type="application/json")
 
 
 async def on_artfs_error(request: Request, error: Exception) -> Response:

@@ -13,6 +13,7 @@ from artfs.server.routes import Call, Operation, Parameter
 from artfs.server.service import Service
 from artfs.wire import json
 from artfs.wire.http import BEGINNING_LENGTH_BYTES, Beginning, Places
+from artfs.wire.integrity import CONTENT_DIGEST, content_digest
 
 READ_ATTEMPTS = 3
 LENGTH_DEFAULT = 1
@@ -20,7 +21,8 @@ LENGTH_DEFAULT = 1
 
 async def get_recipe(service: Service, request: Request, call: Call) -> Response:
     digest = Digest(parse_id(call.path["digest"], DIGEST_BYTES))
-    return Response(await service.run(_beginning, service, call, digest), media_type="application/octet-stream")
+    body = await service.run(_beginning, service, call, digest)
+    return Response(body, headers={CONTENT_DIGEST: content_digest(body)}, media_type="application/octet-stream")
 
 
 def _beginning(service: Service, call: Call, recipe: Digest) -> bytes:

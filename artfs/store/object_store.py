@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from hashlib import md5
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -71,18 +72,26 @@ class ObjectStore:
             data = source.read_bytes()
         with bucket_errors(f"store a pack in {self.label}", missing=self._absent_bucket):
             try:
-                load_obstore().put(self._bucket(), self._key(name), data, mode="create", use_multipart=False)
-                return
+                put = load_obstore().put(self._bucket(), self._key(name), data, mode="create", use_multipart=False)
             except (AlreadyExistsError, PreconditionError):
-                pass
-        # a pack's footer holds a checksum over all its objects' digests, so equal ends mean equal packs
-        if (
-            self.size_bytes(name) != len(data)
-            or self.read(name, max(0, len(data) - FOOTER_BYTES), FOOTER_BYTES) != data[-FOOTER_BYTES:]
-        ):
-            raise AlreadyExists(
-                f"another pack is stored as {name.pack_id.hex()}.pack", hint="build the pack again under a new id"
+                put = None
+        if put is None:
+            if self.size_bytes(name) != len(data) or not self._ends_with(name, data):
+                raise AlreadyExists(
+                    f"another pack is stored as {name.pack_id.hex()}.pack", hint="build the pack again under a new id"
+                )
+        elif not _is_md5_of(data, put.get("e_tag")) and not self._ends_with(name, data):
+            raise StorageFailed(
+                f"cannot store a pack in {self.label}: the bucket says that it did, and does not have it",
+                hint="check what is between the server and the bucket",
             )
+
+    def _ends_with(self, name: PackName, pack: bytes) -> bool:
+        """Whether the stored pack ends as this one: its footer holds a checksum over all its objects' digests."""
+        try:
+            return self.read(name, max(0, len(pack) - FOOTER_BYTES), FOOTER_BYTES) == pack[-FOOTER_BYTES:]
+        except FileNotFoundError:
+            return False
 
     def open(self, name: PackName) -> StoredRange:
         return StoredRange(self, name)
@@ -207,6 +216,11 @@ class StoredRange:
 
 _claimed: list[int] = []
 """The process that obstore's threads are in; one of its own for all stores."""
+
+
+def _is_md5_of(data: bytes, e_tag: str | None) -> bool:
+    """What S3's tag of an object is, unless a key management service encrypted it; other services have other tags."""
+    return (e_tag or "").strip('"') == md5(data, usedforsecurity=False).hexdigest()
 
 
 def claim_process() -> None:

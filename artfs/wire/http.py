@@ -115,8 +115,12 @@ class ProjectDeletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AliasRecord(msgspec.Struct, frozen=True):
+    """`project` and `artifact` are empty in what servers of before they were told say."""
+
     alias: str
     number: int
+    project: str = ""
+    artifact: str = ""
 
 
 class AliasMove(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

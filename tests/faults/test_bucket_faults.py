@@ -10,13 +10,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import md5
 from pathlib import Path
 
 import pytest
 import requests
 
 from artfs.errors import InvalidValue, StorageFailed, StorageFull
-from artfs.model.pack import PackHeader
+from artfs.model.pack import FOOTER_BYTES, PackHeader
 from artfs.store.object_store import ObjectStore
 from artfs.store.pack_file import PackWriter
 from artfs.store.packs import PackName
@@ -124,6 +125,20 @@ def test_an_endpoint_where_nobody_listens_is_given_up(pack: Path) -> None:
         store_at(endpoint).ingest(NAME, pack)
 
 
+def test_a_bucket_that_only_says_that_it_stored_a_pack_is_not_believed(pack: Path) -> None:
+    right = md5(pack.read_bytes(), usedforsecurity=False).hexdigest()
+    with scripted(answer(200, etag=f'"{right}"')) as server:
+        store_at(server.url).ingest(NAME, pack)
+        assert len(server.seen) == 1
+    for held in (
+        answer(404, xml("NoSuchKey"), "application/xml"),
+        answer(206, b"x" * 16, content_range="bytes 0-15/16"),
+    ):
+        with scripted(answer(200, etag='"another"'), held) as server:
+            with pytest.raises(StorageFailed, match=r"says that it did|read a pack"):
+                store_at(server.url).ingest(NAME, pack)
+
+
 def test_the_buckets_own_encryption_is_asked_for(pack: Path) -> None:
     for options, expected in [
         ({"sse": "AES256"}, {"x-amz-server-side-encryption": "AES256"}),
@@ -132,9 +147,12 @@ def test_the_buckets_own_encryption_is_asked_for(pack: Path) -> None:
             {"x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": "arn:aws:kms:k"},
         ),
     ]:
-        with scripted(answer(200, etag='"x"')) as server:
+        size_bytes = pack.stat().st_size
+        end = pack.read_bytes()[-FOOTER_BYTES:]
+        told = f"bytes {size_bytes - len(end)}-{size_bytes - 1}/{size_bytes}"
+        with scripted(answer(200, etag='"x"'), answer(206, end, content_range=told, etag='"x"')) as server:
             store_at(server.url, **options).ingest(NAME, pack)
-            (put,) = server.seen
+            put, _ = server.seen
             assert {name: value for name, value in put.headers.items() if "encryption" in name} == expected
             assert put.line.startswith("PUT /bucket/prefix/packs/7575")
             assert put.headers["if-none-match"] == "*"

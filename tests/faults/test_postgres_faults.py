@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import shutil
-import signal
-import subprocess
-import tempfile
 import threading
 import time
 import traceback
@@ -23,57 +18,18 @@ from artfs.registry.database import allocate
 from artfs.registry.migrations import migrate
 from artfs.registry.postgres import CONNECT_TIMEOUT_S, CONNECTIONS_MAX, PostgresDatabase
 from tests.contract.uploading import commit, content_of, fetch, send
+from tests.postgres_server import PostgresServer, own_postgres
 from tests.registries import administer, migrated_database, open_postgres_registry, url_of
 
-SERVICES = Path(__file__).parents[2] / "scripts" / "services"
 WAIT_S = 60
 
 pytestmark = [pytest.mark.falsifies("durable", "no-hang"), pytest.mark.postgres]
 
 
-class Server:
-    """A PostgreSQL of this test's own."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self.start()
-        (line,) = (directory / "env").read_text().splitlines()
-        self.url = line.partition("=")[2]
-
-    def start(self) -> None:
-        self._run("start")
-
-    def stop(self) -> None:
-        self._run("stop")
-
-    def freeze(self) -> None:
-        """All its processes stand still: it takes connections, and answers nothing."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, which: signal.Signals) -> None:
-        postmaster = int((self._directory / "postgres/data/postmaster.pid").read_text().split()[0])
-        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        for pid in (postmaster, *map(int, children)):
-            os.kill(pid, which)
-
-    def _run(self, verb: str) -> None:
-        subprocess.run([SERVICES, verb, self._directory, "postgres"], check=True, timeout=WAIT_S)
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    directory = Path(tempfile.mkdtemp(prefix="artfs-postgres-"))  # pytest's own is closed to the user postgres
-    server = None
-    try:
-        server = Server(directory)
-        yield server
-    finally:
-        if server is not None:
-            server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+def server() -> Iterator[PostgresServer]:
+    with own_postgres() as made:
+        yield made
 
 
 @pytest.fixture
@@ -96,7 +52,7 @@ def allocate_around(database: PostgresDatabase, event: Callable[[], None]) -> No
         allocate(tx, "x")
 
 
-def test_a_registry_outlives_its_database_going_away(server: Server, tmp_path: Path) -> None:
+def test_a_registry_outlives_its_database_going_away(server: PostgresServer, tmp_path: Path) -> None:
     administer("CREATE DATABASE artfs", server=server.url)
     registry = open_postgres_registry(url_of("artfs", server.url), tmp_path)
     registry.projects.create("vision")
@@ -120,7 +76,7 @@ def test_a_registry_outlives_its_database_going_away(server: Server, tmp_path: P
 
 
 @pytest.mark.deep
-def test_a_server_that_stands_still_is_waited_for_only_so_long(server: Server) -> None:
+def test_a_server_that_stands_still_is_waited_for_only_so_long(server: PostgresServer) -> None:
     with closing(PostgresDatabase(server.url)) as database:
         server.freeze()
         try:
@@ -136,7 +92,7 @@ def test_a_server_that_stands_still_is_waited_for_only_so_long(server: Server) -
             assert tx.rows("SELECT 1") == [(1,)]
 
 
-def test_a_transaction_cut_by_the_servers_end_leaves_nothing(server: Server) -> None:
+def test_a_transaction_cut_by_the_servers_end_leaves_nothing(server: PostgresServer) -> None:
     with closing(PostgresDatabase(server.url)) as database:
         migrate(database)
         with pytest.raises(RegistryUnavailable):

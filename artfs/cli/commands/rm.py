@@ -63,11 +63,13 @@ def command(
     as_json: bool,
 ) -> None:
     """Delete versions, artifacts or projects; what nothing else holds is gone from the storage when this returns."""
+    from artfs.assemble import asked_anew
+
     targets = [Target.parse(ref) for ref in refs]
     age_s = None if older_than is None else parse_duration_s(older_than)
     criteria = Criteria(unaliased, age_s, keep)
     registry = session.registry
-    listing = look_up(registry, targets, criteria)
+    listing = look_up(asked_anew(registry), targets, criteria)
     choice = plan_removal(
         targets, listing, criteria, time.time_ns(), recursive=recursive, delete_aliases=delete_aliases
     )

@@ -17,7 +17,7 @@ from artfs.client.remembered.answers import Answer, Answers
 from artfs.client.remembered.feed import FollowedChanges
 from artfs.client.remembered.question import Kind, Question, absent
 from artfs.client.remembered.reachability import Reachability
-from artfs.errors import AccessDenied, NotFound, ProjectNotFound, RegistryUnavailable
+from artfs.errors import AccessDenied, NotFound, ProjectNotFound, Unavailable
 from artfs.vfs.ports import NotRemembered
 from artfs.wire.records import ArtifactRecord, Change, ProjectRecord, VersionRecord
 
@@ -61,7 +61,7 @@ class RememberedCatalog:
         try:
             self._reachability.refuse()
             return self._ask_now(question, call)
-        except RegistryUnavailable as error:
+        except Unavailable as error:  # also of a server that says that its storage fails, or that it has too much to do
             answer = self._known(question)
             if answer is None:
                 raise

@@ -71,6 +71,12 @@ def strange(answer: Answer, server: str) -> RegistryUnavailable:
     )
 
 
+def check_asked(is_so: bool, server: str) -> None:
+    """Raises RegistryUnavailable for an answer to another question: of a cache, or a proxy that mixes connections up."""
+    if not is_so:
+        raise RegistryUnavailable(f"{server} answered something else than was asked", hint="try again")
+
+
 def may_help_later(answer: Answer, *, repeatable: bool) -> bool:
     """Whether the same request may get another answer. What was refused with 429 was not acted upon."""
     return answer.status == 429 or (repeatable and answer.status in (408, 500, *_GATEWAY))

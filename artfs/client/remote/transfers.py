@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from artfs.client.far_pages import FarPage
+from artfs.client.remote.answers import check_asked
 from artfs.client.remote.paths import path, project_path
 from artfs.client.remote.transport import STORING_S, Transport
 from artfs.errors import DraftNotFound, InvalidValue, NotFound, RegistryUnavailable
@@ -41,13 +42,20 @@ class RemoteDrafts:
 
     def open(self, project: str) -> DraftRecord:
         """Repeated when its answer is lost: a draft that nobody knows of holds nothing, and expires."""
-        return self._transport.send("POST", project_path(project, "drafts"), None, DraftRecord)
+        found = self._transport.send("POST", project_path(project, "drafts"), None, DraftRecord)
+        check_asked(found.project == project, self._transport.url)
+        return found
 
     def renew(self, draft: str) -> DraftRecord:
-        return self._transport.send("POST", _draft_path(draft, "renew"), None, DraftRecord)
+        found = self._transport.send("POST", _draft_path(draft, "renew"), None, DraftRecord)
+        check_asked(found.id == draft, self._transport.url)
+        return found
 
     def missing(self, draft: str, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
-        return self._transport.send("POST", _draft_path(draft, "missing"), _keys(keys), Keys).parsed()
+        told = self._transport.send("POST", _draft_path(draft, "missing"), _keys(keys), Keys).keys
+        asked = {str(key): key for key in keys}
+        check_asked(set(told) <= set(asked), self._transport.url)
+        return [asked[key] for key in told]
 
     def put_pack(self, draft: str, pack: Path) -> None:
         with reported("read the pack", pack), pack.open("rb") as file:
@@ -57,7 +65,10 @@ class RemoteDrafts:
 
     def seal(self, draft: str, request: SealRequest) -> SealResult:
         check_metadata(request.metadata or {})
-        return self._transport.send("POST", _draft_path(draft, "seal"), request, SealResult, wait_s=STORING_S)
+        sealed = self._transport.send("POST", _draft_path(draft, "seal"), request, SealResult, wait_s=STORING_S)
+        is_it = (sealed.version.artifact, sealed.version.root) == (request.artifact, request.root)
+        check_asked(is_it, self._transport.url)
+        return sealed
 
     def abandon(self, draft: str) -> None:
         with suppress(DraftNotFound):  # what never was need not be ended
@@ -74,8 +85,7 @@ class RemoteObjects:
             found = places.locations()
         except IndexError:
             found = []
-        if len(found) != len(keys):
-            raise RegistryUnavailable(f"{self._transport.url} answered something else than was asked", hint="try again")
+        check_asked(len(found) == len(keys), self._transport.url)
         return found
 
 

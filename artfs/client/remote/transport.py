@@ -34,6 +34,7 @@ from artfs.errors import InvalidValue, PathNotFound, RegistryUnavailable
 from artfs.store.durable import reported
 from artfs.wire import json
 from artfs.wire.http import TOKEN_SCHEME
+from artfs.wire.integrity import CONTENT_DIGEST, content_digest, is_intact
 
 CALL_S = 30.0
 BODY_BYTES_PER_S_MIN = 128 << 10  # slower is given up
@@ -163,8 +164,8 @@ class Transport:
             again: whether it may be repeated when its answer was lost.
             wait_s: how long the server may work before it answers, beyond the usual.
         """
-        headers = {} if body is None else {"Content-Type": "application/json"}
         data = None if body is None else _encoded(body)
+        headers = {} if data is None else {"Content-Type": "application/json", CONTENT_DIGEST: content_digest(data)}
         call = _Call(
             method, self.url + path, headers, data, again, READ_TIMEOUT_S + wait_s, self._call_s + wait_s, self._call_s
         )
@@ -308,7 +309,7 @@ class Transport:
         )
         self.request_count += 1
         if call.apart:
-            return process.connections.perform(exchange, deadline_s)
+            return _intact(process.connections.perform(exchange, deadline_s))
         if not process.places.acquire(timeout=max(deadline_s - self._outside.clock(), 0.0)):
             raise Unreachable("too many requests are under way already", sent=False)
         try:
@@ -316,7 +317,7 @@ class Transport:
         finally:
             process.places.release()
         self.received_bytes += len(answer.body) + answer.filled_bytes
-        return answer
+        return _intact(answer)
 
     def _headers(self, call: _Call) -> dict[str, str]:
         headers = {"User-Agent": f"artfs/{__version__}", "Accept-Encoding": "identity", **call.headers}
@@ -339,6 +340,13 @@ class Transport:
         if origin not in self._buckets and len(self._buckets) >= ORIGINS_MAX:
             self._buckets.clear()
         return self._buckets.setdefault(origin, Breaker(self._outside.clock))
+
+
+def _intact(answer: Answer) -> Answer:
+    """Raises Unreachable for a body that is not what its head says."""
+    if not answer.filled_bytes and not is_intact(answer.body, answer.headers.get(CONTENT_DIGEST, "")):
+        raise Unreachable("its answer was changed on the way")
+    return answer
 
 
 def _encoded(body: Any) -> bytes:
