@@ -433,6 +433,7 @@ def is_told(victim: Victim, ask: Callable[[EmbeddedRegistry], object]) -> bool:
         "UPDATE artifacts SET name = 'bikez'",
         "UPDATE projects SET uid = zeroblob(16)",
         "UPDATE aliases SET version = 1 WHERE alias = 'best'",
+        "UPDATE versions SET description = cast(x'fb' AS TEXT) WHERE number = 0",
         "UPDATE alias_moves SET version = 1 WHERE alias = 'best'",
         "UPDATE alias_moves SET seq = seq + 1 WHERE alias = 'best'",
     ],

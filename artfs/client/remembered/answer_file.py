@@ -125,7 +125,7 @@ class AnswerFile:
             return None
         try:
             return Dates(int(row[0]), _unchecked(row[1], project, digest, row[0]))
-        except ValueError:
+        except (TypeError, ValueError):
             return None
 
     def keep_dates(self, project: str, pages: Mapping[Digest, Dates]) -> None:
@@ -183,7 +183,7 @@ class AnswerFile:
                     return work(self._connection or self._open())
                 except (apsw.BusyError, apsw.LockedError):
                     return None
-                except (apsw.Error, OSError) as error:
+                except (apsw.Error, OSError, UnicodeDecodeError) as error:  # the last of text that is none
                     self._give_up(error, for_good=attempt > 0)
         return None
 
