@@ -113,8 +113,8 @@ def verify(opened: Opened, progress: Progress) -> VerifyReport:
         segment = opened.segment(id)
         if segment is None:
             continue
-        expected, walked = len(segment.stamps()), 0
-        for record, stamp in zip(segment.records(), segment.stamps(), strict=False):
+        stamps, walked = segment.stamps(), 0
+        for record, stamp in zip(segment.records(), stamps, strict=False):
             walked += 1
             if stamp == DEAD:
                 continue
@@ -124,9 +124,10 @@ def verify(opened: Opened, progress: Progress) -> VerifyReport:
                 damaged.append(record.key)
                 _remove(opened, segment, record)
             progress(done + record.end, total)
-        for number in range(walked, expected):  # beyond damage between records: nothing tells where they begin
-            lost += 1
-            segment.set_stamp(number, DEAD)
+        for number in range(walked, len(stamps)):  # beyond damage between records: nothing tells where they begin
+            if stamps[number] != DEAD:
+                lost += 1
+                segment.set_stamp(number, DEAD)
         done += size
     return VerifyReport(objects, checked_bytes, damaged, lost)
 

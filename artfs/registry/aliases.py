@@ -10,6 +10,7 @@ from artfs.registry.catalog import find_artifact, find_project
 from artfs.registry.changes import append_change
 from artfs.registry.database import Transaction
 from artfs.registry.resources import Resources
+from artfs.registry.row_checks import alias_check, checked_aliases
 from artfs.wire.service import ALIASES_MAX
 
 
@@ -21,21 +22,25 @@ def check_aliases(names: Sequence[str]) -> None:
         check_alias(name)
 
 
+_ALIASES = "SELECT alias, version, 0, row_check FROM aliases WHERE artifact_id = ? ORDER BY alias"
+
+
 def aliases_now(tx: Transaction, artifact_id: int) -> dict[str, int]:
-    """Version numbers by alias, sorted by alias."""
-    return dict(tx.rows("SELECT alias, version FROM aliases WHERE artifact_id = ? ORDER BY alias", (artifact_id,)))
+    """Version numbers by alias, sorted by alias. Raises DamagedDatabase."""
+    rows = tx.rows(_ALIASES, (artifact_id,))
+    return checked_aliases(artifact_id, rows)
 
 
 def aliases_at(tx: Transaction, artifact_id: int, seq: int) -> dict[str, int]:
-    """Version numbers by alias as of change `seq`, without versions that were deleted since."""
+    """Version numbers by alias as of change `seq`, without versions that were deleted since. Raises DamagedDatabase."""
     rows = tx.rows(
-        "SELECT m.alias, m.version FROM alias_moves m"
+        "SELECT m.alias, m.version, m.seq, m.row_check FROM alias_moves m"
         " JOIN versions v ON v.artifact_id = m.artifact_id AND v.number = m.version"
         " WHERE m.artifact_id = ? AND m.seq = (SELECT max(n.seq) FROM alias_moves n"
         "  WHERE n.artifact_id = m.artifact_id AND n.alias = m.alias AND n.seq <= ?) ORDER BY m.alias",
         (artifact_id, seq),
     )
-    return dict(rows)
+    return checked_aliases(artifact_id, rows)
 
 
 def move_alias(tx: Transaction, project: str, artifact: str, artifact_id: int, alias: str, number: int) -> None:
@@ -44,9 +49,9 @@ def move_alias(tx: Transaction, project: str, artifact: str, artifact_id: int, a
     if held is not None and held[0] == number:
         return
     tx.run(
-        "INSERT INTO aliases (artifact_id, alias, version) VALUES (?, ?, ?)"
-        " ON CONFLICT (artifact_id, alias) DO UPDATE SET version = excluded.version",
-        (artifact_id, alias, number),
+        "INSERT INTO aliases (artifact_id, alias, version, row_check) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (artifact_id, alias) DO UPDATE SET version = excluded.version, row_check = excluded.row_check",
+        (artifact_id, alias, number, alias_check(artifact_id, alias, number)),
     )
     _note_move(tx, project, artifact, artifact_id, alias, number)
 
@@ -62,8 +67,8 @@ def remove_alias(tx: Transaction, project: str, artifact: str, artifact_id: int,
 def _note_move(tx: Transaction, project: str, artifact: str, artifact_id: int, alias: str, number: int | None) -> None:
     seq = append_change(tx, "alias", project, artifact, alias)
     tx.run(
-        "INSERT INTO alias_moves (artifact_id, alias, seq, version) VALUES (?, ?, ?, ?)",
-        (artifact_id, alias, seq, number),
+        "INSERT INTO alias_moves (artifact_id, alias, seq, version, row_check) VALUES (?, ?, ?, ?, ?)",
+        (artifact_id, alias, seq, number, None if number is None else alias_check(artifact_id, alias, number, seq)),
     )
 
 

@@ -7,10 +7,13 @@ from pathlib import Path
 import msgspec
 
 from artfs.model.digest import ObjectKind
+from artfs.registry.aliases import move_alias
 from artfs.registry.catalog import Project, create_artifact, next_version_number, peek_artifact
 from artfs.registry.changes import append_change
 from artfs.registry.database import Row, Transaction, allocate
 from artfs.registry.records import SavedArtifact, SavedProject, SavedVersion, read_records, saved_position
+from artfs.registry.row_checks import version_check
+from artfs.registry.versions import check_version
 
 RECOVERED = "recovered"
 NO_ROOT = 0  # until the objects are there; foreign keys are deferred
@@ -30,7 +33,7 @@ def restore_catalog(tx: Transaction, records: Path, *, only_roots: bool) -> dict
             project_id = _enter_project(tx, project)
         for artifact, versions in artifacts:
             if not only_roots:
-                _enter_artifact(tx, project.name, project_id, artifact, versions)
+                _enter_artifact(tx, project, project_id, artifact, versions)
             for version in versions:
                 row = tx.row(
                     "SELECT v.id FROM versions v JOIN artifacts a ON a.id = v.artifact_id JOIN projects p"
@@ -62,6 +65,7 @@ def adopt_trees(tx: Transaction, now_ns: int) -> int:
             " VALUES (?, ?, ?, ?, 'found by a repair', '{}', ?, '', ?)",
             (allocate(tx, "versions"), artifact.id, number, root, now_ns, seq),
         )
+        check_version(tx, project, artifact.id, RECOVERED, number)
     return len(rows)
 
 
@@ -83,33 +87,30 @@ def _enter_project(tx: Transaction, project: SavedProject) -> int:
 
 
 def _enter_artifact(
-    tx: Transaction, project: str, project_id: int, artifact: SavedArtifact, versions: list[SavedVersion]
+    tx: Transaction, project: SavedProject, project_id: int, artifact: SavedArtifact, versions: list[SavedVersion]
 ) -> None:
     artifact_id = allocate(tx, "artifacts")
     tx.run(
         "INSERT INTO artifacts (id, project_id, name, type, description, created_at) VALUES (?, ?, ?, ?, ?, ?)",
         (artifact_id, project_id, artifact.name, artifact.type, artifact.description, artifact.created_at_ns),
     )
-    append_change(tx, "artifact", project, artifact.name)
+    append_change(tx, "artifact", project.name, artifact.name)
     next_number = max((artifact.next_version, *(version.number + 1 for version in versions)))
     _set_number(tx, project_id, artifact.name, next_number)
     for version in versions:
         _enter_version(tx, project, artifact.name, artifact_id, version)
     for alias, number in artifact.aliases.items():
         if any(version.number == number for version in versions):
-            seq = append_change(tx, "alias", project, artifact.name, alias)
-            tx.run("INSERT INTO aliases (artifact_id, alias, version) VALUES (?, ?, ?)", (artifact_id, alias, number))
-            tx.run(
-                "INSERT INTO alias_moves (artifact_id, alias, seq, version) VALUES (?, ?, ?, ?)",
-                (artifact_id, alias, seq, number),
-            )
+            move_alias(tx, project.name, artifact.name, artifact_id, alias, number)
 
 
-def _enter_version(tx: Transaction, project: str, artifact: str, artifact_id: int, version: SavedVersion) -> None:
-    seq = append_change(tx, "version", project, artifact, f"v{version.number}")
+def _enter_version(
+    tx: Transaction, project: SavedProject, artifact: str, artifact_id: int, version: SavedVersion
+) -> None:
+    seq = append_change(tx, "version", project.name, artifact, f"v{version.number}")
     tx.run(
         "INSERT INTO versions (id, artifact_id, number, root, description, metadata, created_at, created_by, seq,"
-        " expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " expires_at, row_check) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             allocate(tx, "versions"),
             artifact_id,
@@ -121,8 +122,16 @@ def _enter_version(tx: Transaction, project: str, artifact: str, artifact_id: in
             version.created_by,
             seq,
             version.expires_at_ns,
+            version_check(project.uid, artifact, *meaning_of(version)),
         ),
     )
+
+
+def meaning_of(version: SavedVersion) -> tuple[int, bytes, str, str, int, str, int | None]:
+    """What the check of a version's row is made of, without names."""
+    metadata = msgspec.json.encode(version.metadata).decode()
+    told = (version.number, version.root, version.description, metadata)
+    return (*told, version.created_at_ns, version.created_by, version.expires_at_ns)
 
 
 def _set_number(tx: Transaction, project_id: int, artifact: str, number: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from artfs.errors import DamagedDatabase
 from artfs.registry.database import Database, Transaction, allocate
 from artfs.wire.records import Change
 
@@ -51,9 +52,12 @@ def forget_farewells(tx: Transaction, user: str) -> None:
 
 
 def entries_after(tx: Transaction, seq: int, limit: int) -> list[Change]:
-    """At most `limit` entries of the journal after `seq`, oldest first."""
+    """At most `limit` entries of the journal after `seq`, oldest first. Raises DamagedDatabase."""
     sql = "SELECT seq, kind, project, artifact, name FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
-    return [Change(*row) for row in tx.rows(sql, (seq, limit))]
+    rows = tx.rows(sql, (seq, limit))
+    if not all(isinstance(word, str) for row in rows for word in row[1:]):
+        raise DamagedDatabase("the journal of changes is damaged", hint="run artfs fsck")
+    return [Change(*row) for row in rows]
 
 
 def shown(entry: Change) -> Change:

@@ -34,6 +34,7 @@ KINDS: dict[str, Kind] = {
     "database-inconsistent": Kind(Severity.ERROR, "rows refer to rows that do not exist", _REPAIR),
     "version-root-missing": Kind(Severity.ERROR, "a version's root tree is not in the object table", _REPAIR),
     "alias-dangling": Kind(Severity.ERROR, "an alias points to a version that does not exist", _REPAIR),
+    "row-damaged": Kind(Severity.ERROR, "a version's or an alias's row is not what was written", _REPAIR),
     "child-missing": Kind(Severity.ERROR, "a tree or recipe refers to an object that is not stored", _AGAIN),
     "pack-missing": Kind(Severity.ERROR, "a pack's file is gone", _AGAIN),
     "pack-short": Kind(Severity.ERROR, "a pack's file was cut short, or its end overwritten", _AGAIN),

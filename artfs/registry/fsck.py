@@ -33,6 +33,7 @@ from artfs.registry.layout import Layout, read_marker
 from artfs.registry.maintenance_lock import maintenance_lock
 from artfs.registry.records import read_records
 from artfs.registry.resources import Clock, Resources
+from artfs.registry.row_mending import damaged_rows
 from artfs.registry.sqlite import SqliteDatabase
 from artfs.store.pack_bytes import PackBytes
 from artfs.store.packs import LocalPackStore, PackName, PackStore
@@ -184,6 +185,8 @@ def _check_catalog(tx: Transaction, report: Report) -> None:
         " (SELECT 1 FROM versions v WHERE v.artifact_id = s.artifact_id AND v.number = s.version)"
     ):
         report.add("alias-dangling", f"{project}/{artifact}:{alias}", f"it points to v{number}")
+    for row in damaged_rows(tx):
+        report.add("row-damaged", row.name, affected=(row.name,) if row.version is not None else ())
 
 
 class _Check:

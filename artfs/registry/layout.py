@@ -79,7 +79,24 @@ def open_layout(root: Path, random_bytes: Callable[[int], bytes] = os.urandom) -
         if layout.database.exists() and not layout.marker.exists():  # it is made after the marker
             raise DamagedDatabase(f"{layout.marker} is gone", hint="run artfs fsck --repair")
         _create(layout, random_bytes)
-    return layout, read_marker(layout)
+    marker = read_marker(layout)
+    if _is_empty(layout.database) and _holds_something(layout):
+        raise DamagedDatabase(f"{layout.database} is gone or empty", hint="run artfs fsck --repair")
+    return layout, marker
+
+
+def _is_empty(database: Path) -> bool:
+    try:
+        return database.stat().st_size == 0
+    except FileNotFoundError:
+        return True
+
+
+def _holds_something(layout: Layout) -> bool:
+    """Whether the registry had projects: one without its database would look like a new one."""
+    return any(
+        path.is_dir() for parent in (layout.records, layout.packs) if parent.exists() for path in parent.iterdir()
+    )
 
 
 def read_marker(layout: Layout) -> Marker:

@@ -28,6 +28,7 @@ from artfs.registry.migrations import migrate, settle_identity
 from artfs.registry.rebuilding import Rebuilding, VersionRoot, remember_lost
 from artfs.registry.records import Records
 from artfs.registry.resources import Clock, RandomBytes, Resources, Verify
+from artfs.registry.row_mending import mend_rows
 from artfs.registry.salvage import Salvaged, salvage
 from artfs.registry.sqlite import SqliteDatabase
 from artfs.store.durable import DIRECTORY_MODE, reported
@@ -159,6 +160,8 @@ class _Repair:
         found = salvage(self._store, self._layout.spool, self._known_places, self._now_ns, self._random_bytes)
         with self._database.write() as tx:
             tx.run("PRAGMA defer_foreign_keys = ON")
+            if not restore:
+                self._report.actions += mend_rows(tx, self._layout.records)
             roots = self._roots(tx, restore)
             projects = self._projects(tx, found)
             memory = remember_lost(tx, found.packs, projects)

@@ -21,7 +21,14 @@ from artfs.registry.draft_rows import Draft
 from artfs.registry.lineage import try_note_logged
 from artfs.registry.objects import find_stored
 from artfs.registry.runs import find_run
-from artfs.registry.versions import encode_metadata, expiry_of, find_version, newest_version, version_record
+from artfs.registry.versions import (
+    check_version,
+    encode_metadata,
+    expiry_of,
+    find_version,
+    newest_version,
+    version_record,
+)
 from artfs.wire.records import DEFAULT_TYPE, SealRequest, SealResult, VersionRecord
 
 SEALED_KEPT_NS = 7 * 24 * 3600 * 10**9
@@ -124,6 +131,7 @@ class _Seal:
         wanted_ns = expiry_of(self._request.ttl_s, self._now_ns)
         if expires_at_ns is not None and (wanted_ns is None or wanted_ns > expires_at_ns):
             self._tx.run("UPDATE versions SET expires_at = ? WHERE id = ?", (wanted_ns, id_))
+            check_version(self._tx, self._project, artifact.id, artifact.name, number)
             append_change(self._tx, "version", self._project.name, artifact.name, version_name(number))
 
     def _insert(self, artifact: Artifact, root: int) -> int:
@@ -146,4 +154,5 @@ class _Seal:
                 expiry_of(request.ttl_s, self._now_ns),
             ),
         )
+        check_version(self._tx, self._project, artifact.id, artifact.name, number)
         return number

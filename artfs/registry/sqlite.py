@@ -192,6 +192,8 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except apsw.Error as error:
         raise _artfs_error(path, error) from error
+    except UnicodeDecodeError as error:
+        raise DamagedDatabase(f"{path} is damaged: {error.reason} in a text", hint="run artfs fsck") from None
     except UnicodeEncodeError as error:  # a lone surrogate: what Python makes of bytes that are not UTF-8
         raise InvalidValue(f"{error.object!r} is not valid UTF-8 text", hint="use another name or text") from None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from artfs.errors import AliasNotFound, InvalidValue, VersionNotFound
+from artfs.errors import AliasNotFound, DamagedDatabase, InvalidValue, VersionNotFound
 from artfs.model.digest import Digest
 from artfs.model.names import parse_version, version_name
 from artfs.registry.aliases import aliases_at, aliases_now, check_aliases, move_alias, remove_alias
@@ -16,6 +16,7 @@ from artfs.registry.changes import append_change
 from artfs.registry.database import Row, Transaction
 from artfs.registry.deletion import Deletions
 from artfs.registry.resources import Resources
+from artfs.registry.row_checks import is_right, version_check
 from artfs.wire.deletions import Removal, RemovalPlan
 from artfs.wire.records import DEFAULT_TYPE, DeletionPlan, VersionChange, VersionRecord
 
@@ -25,7 +26,7 @@ TTL_S_MAX = 100 * 365 * 86_400
 
 _VERSION = (
     "SELECT v.number, o.digest, v.description, v.metadata, s.size, s.files, v.created_at, v.created_by, v.id, v.seq,"
-    " v.expires_at"
+    " v.expires_at, v.row_check"
     " FROM versions v JOIN objects o ON o.id = v.root JOIN summaries s ON s.object = v.root WHERE v.artifact_id = ?"
 )
 _VERSION_SIZES = (
@@ -92,8 +93,33 @@ def expiry_of(ttl_s: int | None, now_ns: int) -> int | None:
     return now_ns + ttl_s * 10**9
 
 
+def row_check(project_uid: bytes, artifact: str, row: Row) -> bytes:
+    """The check that a row of `_VERSION` must have."""
+    number, root, description, metadata, _, _, created_at_ns, created_by = row[:8]
+    told = (description, metadata, created_at_ns, created_by, row[10])
+    return version_check(project_uid, artifact, number, root, *told)
+
+
+def _sound(project: Project, artifact: Artifact, row: Row) -> Row:
+    """The row, if it has its check. Raises DamagedDatabase."""
+    if not is_right(row[11], row_check(project.uid, artifact.name, row)):
+        raise DamagedDatabase(
+            f"the row of {project.name}/{artifact.name}:{version_name(row[0])} is damaged",
+            hint="run artfs fsck --repair",
+        )
+    return row
+
+
+def check_version(tx: Transaction, project: Project, artifact_id: int, artifact: str, number: int) -> None:
+    """Write the check of a version that was made or changed in this transaction."""
+    row = peek_version(tx, artifact_id, number)
+    if row is not None:
+        tx.run("UPDATE versions SET row_check = ? WHERE id = ?", (row_check(project.uid, artifact, row), row[8]))
+
+
 def version_record(project: Project, artifact: Artifact, row: Row, aliases: dict[str, int]) -> VersionRecord:
-    number, root, description, metadata, size, files, created_at, created_by = row[:8]
+    """What a row of `_VERSION` says. Raises DamagedDatabase if that is not what was written."""
+    number, root, description, metadata, size, files, created_at, created_by = _sound(project, artifact, row)[:8]
     return VersionRecord(
         project=project.name,
         artifact=artifact.name,
@@ -128,11 +154,11 @@ def newest_version(tx: Transaction, artifact: Artifact) -> Row | None:
 
 
 def find_version(tx: Transaction, project: Project, artifact: Artifact, number: int) -> Row:
-    """Raises VersionNotFound."""
+    """Raises VersionNotFound, DamagedDatabase."""
     row = peek_version(tx, artifact.id, number)
     if row is None:
         raise no_version(project, artifact, number)
-    return row
+    return _sound(project, artifact, row)
 
 
 class Versions:
@@ -194,6 +220,7 @@ class Versions:
             tx.run(
                 "UPDATE versions SET description = ?, metadata = ?, expires_at = ? WHERE id = ?", (*described, row[8])
             )
+            check_version(tx, found, of.id, of.name, number)
             append_change(tx, "version", project, artifact, version_name(number))
             held = aliases_now(tx, of.id)
             for alias in change.removed_aliases:

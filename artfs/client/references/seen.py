@@ -129,7 +129,7 @@ class SeenBlocks:
                 return query(self._connection)
             except apsw.BusyError:
                 return None
-            except (apsw.Error, OSError) as error:
+            except (apsw.Error, OSError, UnicodeDecodeError) as error:  # the last of text that is none
                 _log.warning("what was read of references is not remembered: %s: %s", self._path, error)
                 self._is_broken = True
                 return None

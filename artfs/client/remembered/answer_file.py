@@ -2,7 +2,8 @@
 
 It holds answers to questions about the catalog, the times that tree pages have in a project, and the registry's identity. To
 lose or damage it harms nothing: a failure is logged and means that nothing is remembered. Bounded in rows and bytes, oldest
-out first. Owner of the connection: a lock; a wait for another process is bounded by BUSY_MS.
+out first. Each row has a check over all of it, since SQLite would give back whatever the disk made of it. Owner of the
+connection: a lock; a wait for another process is bounded by BUSY_MS.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +43,8 @@ CREATE TABLE IF NOT EXISTS pages (
     project TEXT, digest BLOB, created_at_ns INTEGER NOT NULL, times BLOB NOT NULL, PRIMARY KEY (project, digest)
 );
 """
-_VERSION = 1
+_VERSION = 2  # 1: without checks
+_CHECK_BYTES = 8
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
@@ -69,13 +72,13 @@ class AnswerFile:
 
     def load(self) -> Iterator[tuple[Question, Any]]:
         """All answers, the latest last."""
-        sql = "SELECT kind, project, artifact, name, answer FROM answers ORDER BY asked_at_ns"
+        sql = "SELECT kind, project, artifact, name, asked_at_ns, answer FROM answers ORDER BY asked_at_ns"
         rows = self._use(lambda db: db.execute(sql).fetchall()) or []
         for row in rows:
             *words, answer = row
             try:
                 question = Question(Kind(str(words[0])), str(words[1]), str(words[2]), str(words[3]))
-                yield question, json.decode(bytes(answer), ANSWER_TYPES[question.kind])  # type: ignore[arg-type]  # a blob
+                yield question, json.decode(_unchecked(answer, *words), ANSWER_TYPES[question.kind])
             except (InvalidValue, ValueError, TypeError):
                 continue
 
@@ -90,7 +93,8 @@ class AnswerFile:
             "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET asked_at_ns = ?5, answer = ?6"
             " WHERE asked_at_ns <= ?5"
         )
-        self._write(sql, (question.kind.value, *question[1:4], asked_at_ns, encoded))
+        row = (question.kind.value, *question[1:4], asked_at_ns)
+        self._write(sql, (*row, _checked(encoded, *row)))
 
     def remove(self, question: Question) -> None:
         sql = "DELETE FROM answers WHERE kind = ? AND project = ? AND artifact = ? AND name = ?"
@@ -113,15 +117,23 @@ class AnswerFile:
             if known:
                 self._write("DELETE FROM answers WHERE project = ?", (project,))
                 self._write("DELETE FROM pages WHERE project = ?", (project,))
-            self._write("INSERT OR REPLACE INTO facts VALUES (?, ?)", (f"project {project}", uid.hex()))
+            self._keep_fact(f"project {project}", uid.hex())
 
     def dates(self, project: str, digest: Digest) -> Dates | None:
         sql = "SELECT created_at_ns, times FROM pages WHERE project = ? AND digest = ?"
         row = self._use(lambda db: db.execute(sql, (project, bytes(digest))).fetchone())
-        return None if row is None else Dates(int(row[0]), bytes(row[1]))
+        if row is None:
+            return None
+        try:
+            return Dates(int(row[0]), _unchecked(row[1], project, digest, row[0]))
+        except (TypeError, ValueError):
+            return None
 
     def keep_dates(self, project: str, pages: Mapping[Digest, Dates]) -> None:
-        rows = [(project, bytes(digest), *dates) for digest, dates in pages.items()]
+        rows = [
+            (project, bytes(digest), dates.created_at_ns, _checked(dates.times, project, digest, dates.created_at_ns))
+            for digest, dates in pages.items()
+        ]
 
         def insert(db: apsw.Connection) -> None:
             with db:
@@ -141,11 +153,16 @@ class AnswerFile:
         if known != identity:
             for table in ("answers", "pages", "facts") if known else ():
                 self._write(f"DELETE FROM {table}", ())
-            self._write("INSERT OR REPLACE INTO facts VALUES ('identity', ?)", (identity,))
+            self._keep_fact("identity", identity)
 
     def _fact(self, name: str) -> str:
         row = self._use(lambda db: db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone())
-        return "" if row is None else str(row[0])
+        value, _, check = ("" if row is None else str(row[0])).rpartition(" ")
+        return value if check == _check(value.encode(), name).hex() else ""
+
+    def _keep_fact(self, name: str, value: str) -> None:
+        checked = f"{value} {_check(value.encode(), name).hex()}"
+        self._write("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, checked))
 
     def _write(self, sql: str, parameters: tuple[Any, ...]) -> None:
         self._use(lambda db: db.execute(sql, parameters).fetchall())
@@ -167,7 +184,7 @@ class AnswerFile:
                     return work(self._connection or self._open())
                 except (apsw.BusyError, apsw.LockedError):
                     return None
-                except (apsw.Error, OSError) as error:
+                except (apsw.Error, OSError, UnicodeDecodeError) as error:  # the last of text that is none
                     self._give_up(error, for_good=attempt > 0)
         return None
 
@@ -197,6 +214,25 @@ class AnswerFile:
                 os.unlink(f"{self._path}{suffix}")
             except OSError:
                 continue
+
+
+def _check(data: bytes, *of: object) -> bytes:
+    """What stands beside `data` in the row that `of` names."""
+    return sha256(repr([bytes(part) if isinstance(part, bytes) else part for part in of]).encode() + data).digest()[
+        :_CHECK_BYTES
+    ]
+
+
+def _checked(data: bytes, *of: object) -> bytes:
+    return _check(data, *of) + data
+
+
+def _unchecked(stored: Any, *of: object) -> bytes:
+    """What `_checked` was given. Raises ValueError if the row is not what was written."""
+    data = bytes(stored[_CHECK_BYTES:])
+    if bytes(stored[:_CHECK_BYTES]) != _check(data, *of):
+        raise ValueError("damaged")
+    return data
 
 
 def _trim(db: apsw.Connection) -> None:
