@@ -29,6 +29,7 @@ PROMISES = {
     "access": "Nobody reads, writes or learns of what their role does not allow; tokens are in no log, process list or file.",
     "posix": "A draft is an ordinary directory: what works on a local disk works there.",
     "model": "The mount, the registry and the cache do what a plain model of them does, whatever the order of operations.",
+    "no-end": "No internal error ends the mount: no space, I/O errors, no descriptors, no memory, at whatever call.",
     "hostile": "Names, trees, packs and messages made to do harm do none, in bounded time and memory.",
 }
 """The name by which tests call a promise, and the promise."""
