@@ -17,6 +17,7 @@ from artfs.fuse.control import REQUEST_BYTES_MAX, short_address
 
 CONNECTIONS_MAX = 16
 REQUEST_S = 5.0
+PAUSE_S = 0.5  # after a request could not be taken
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +43,12 @@ async def serve_control(
             limit = trio.CapacityLimiter(CONNECTIONS_MAX)
             task_status.started()
             while True:
-                connection, _ = await listener.accept()
-                nursery.start_soon(partial(_answer, trio.SocketStream(connection), answers, limit))
+                try:
+                    connection, _ = await listener.accept()
+                    nursery.start_soon(partial(_answer, trio.SocketStream(connection), answers, limit))
+                except Exception as error:  # no free descriptor, say: no reason to end the mount
+                    _log.warning("cannot take a request on the control socket: %s", error)
+                    await trio.sleep(PAUSE_S)
 
 
 async def _answer(stream: trio.SocketStream, answers: Answers, limit: trio.CapacityLimiter) -> None:

@@ -8,16 +8,19 @@ both go through trio's scheduler, though the next request mostly waits already. 
 - whether there is one is asked of the kernel first (`Descriptor`), at most AT_ONCE times before all other tasks of the event
   loop have run.
 
+And a task that fails, since there is no memory for its next request, say, begins anew instead of ending the mount (`_go_on`).
+
 What is put in place of `trio` is what pyfuse3 itself replaces to run on asyncio (`pyfuse3.asyncio`); everything else in it is
 trio's own. Must not know what requests mean. Owner of everything here: the event loop.
 """
 
 from __future__ import annotations
 
+import logging
 import select
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace, coroutine
 from typing import Any
 
@@ -25,6 +28,9 @@ import pyfuse3
 import trio
 
 AT_ONCE = 16  # requests answered before others have their turn: about half a millisecond
+PAUSE_S = 0.05  # after a failure, which the next request may meet too
+
+_log = logging.getLogger(__name__)
 
 
 async def answer_requests(idle_tasks: int, tasks_max: int) -> None:
@@ -129,7 +135,18 @@ class _Tasks:
         self._turn = turn
 
     def start_soon(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any, name: object = None) -> None:
-        self._nursery.start_soon(lambda: self._turn.run(function(*args)), name=name)
+        self._nursery.start_soon(lambda: self._turn.run(_go_on(function, *args)), name=name)
+
+
+async def _go_on(function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+    """Call it until it ends by itself. What fails here is nobody's request: those answer their errors (`operations`)."""
+    while True:
+        try:
+            return await function(*args)
+        except Exception:
+            with suppress(Exception):  # memory may be too short even for that
+                _log.exception("taking requests failed; going on")
+        await trio.sleep(PAUSE_S)
 
 
 def _trio_with(turn: Turn, descriptor: Descriptor) -> Any:

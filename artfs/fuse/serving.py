@@ -17,7 +17,8 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -199,15 +200,19 @@ async def _keep_running(name: str, task: Callable[[], Awaitable[None]]) -> None:
             await task()
             return
         except Exception:
-            _log.exception("%s failed; starting it again", name)
+            with suppress(Exception):  # memory may be too short even for that
+                _log.exception("%s failed; starting it again", name)
         await trio.sleep(RESTART_S)
 
 
 async def _unmount_on_signal(signals: AsyncIterator[int], mountpoint: Path, device: str) -> None:
     async for number in signals:
         _log.info("%s: unmounting %s", signal.Signals(number).name, mountpoint)
-        _end_at_last()
-        await trio.to_thread.run_sync(_take_away, mountpoint, device)
+        try:
+            _end_at_last()
+            await trio.to_thread.run_sync(_take_away, mountpoint, device)
+        except Exception:
+            _log.exception("cannot take the mount away in order")
         with trio.move_on_after(LINGER_S):  # the last user's close ends `answer_requests`, which cancels this
             await trio.sleep_forever()
         _log.warning("%s is still in use: ending anyway", mountpoint)

@@ -27,9 +27,15 @@ POLL_S = 0.002  # much shorter than the pause of a large deletion, so that other
 
 
 class _Connection:
-    """One SQLite connection, as a `Transaction` while one is open."""
+    """One SQLite connection, as a `Transaction` while one is open.
+
+    Attributes:
+        is_read_only: SQLite could not open the database or its log for writing, for want of a descriptor say, and opened it
+            for reading; that is how the connection stays.
+    """
 
     def __init__(self, path: Path, timeout_s: float) -> None:
+        self.is_read_only = False
         self.raw = apsw.Connection(str(path))
         self.raw.set_busy_handler(lambda count: _wait(count, timeout_s))
         if self.raw.pragma("journal_mode") != "wal":
@@ -38,6 +44,11 @@ class _Connection:
         self.raw.pragma("foreign_keys", True)
         self.raw.pragma("temp_store", "memory")
         self.raw.pragma("cache_size", -CACHE_KIB)
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether others may use it: an interrupted ROLLBACK would be everybody's trouble."""
+        return not self.is_read_only and not self.raw.in_transaction
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         return self.raw.execute(sql, tuple(parameters)).fetchall()
@@ -146,8 +157,7 @@ class SqliteDatabase:
 
     def _give(self, connection: _Connection) -> None:
         with self._pool_lock:
-            fit = not connection.raw.in_transaction  # an interrupted ROLLBACK would be everybody's trouble
-            if fit and not self._closed and len(self._idle) < IDLE_CONNECTIONS_MAX:
+            if connection.is_fit and not self._closed and len(self._idle) < IDLE_CONNECTIONS_MAX:
                 self._idle.append(connection)
                 return
         connection.raw.close()
@@ -179,7 +189,8 @@ def _transaction(connection: _Connection, begin: str) -> Iterator[None]:
         raw.execute(begin)  # within: a signal that arrives meanwhile raises once it has begun
         yield
         raw.execute("COMMIT")
-    except BaseException:
+    except BaseException as error:
+        connection.is_read_only = isinstance(error, apsw.ReadOnlyError)
         if raw.in_transaction:
             with suppress(apsw.Error):  # the first error is the one that says why
                 raw.execute("ROLLBACK")
@@ -207,6 +218,6 @@ def _artfs_error(path: Path, error: apsw.Error) -> ArtfsError:
         return DamagedDatabase(f"{path} is damaged: {error}", hint="run artfs fsck")
     if isinstance(error, apsw.ReadOnlyError):
         return StorageFailed(f"cannot write {path}: {error}", hint="check the permissions of the registry's directory")
-    if isinstance(error, (apsw.IOError, apsw.CantOpenError, apsw.PermissionsError, apsw.AuthError)):
+    if isinstance(error, (apsw.IOError, apsw.CantOpenError, apsw.PermissionsError, apsw.AuthError, apsw.NoMemError)):
         return StorageFailed(f"cannot use {path}: {error}", hint="check the disk and the registry's directory")
     return DamagedDatabase(f"{path} contradicts itself: {error}", hint="run artfs fsck; if it is clean, report this")

@@ -4,15 +4,25 @@ and named.
 points = record(directory, command)             # what the command does, in order
 for point in chosen(points):
     kill_at(directory, point, command)
+
+commanded = Commanded(directory, place)         # what a process started with its environment() meets from now on
+with commanded.struck(ENOSPC, at=7):            # its seventh call that may find no space does
+    ...
 """
 
 from __future__ import annotations
 
+import atexit
+import errno
 import os
 import shutil
+import struct
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from enum import IntFlag
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -20,8 +30,11 @@ from tempfile import mkdtemp
 
 SOURCE = Path(__file__).with_name("injector.c")
 COMMAND_S = 60.0
+FAULT_S = 20.0
 TORN = ("write", "pwrite", "pwritev", "writev")
 LOSE = "lose"  # the answer to a request; the process lives
+FOREVER = (1 << 63) - 1  # calls
+_CONTROL = struct.Struct("=6Qq")  # `struct control` of injector.c
 _UNNUMBERED = ("-shm",)  # SQLite's index of its log, which is made anew
 
 
@@ -60,7 +73,7 @@ class Injection:
     def environment(self) -> dict[str, str]:
         self.place.mkdir(exist_ok=True)
         count = self.place / "count"
-        count.write_bytes(bytes(8))
+        count.write_bytes(bytes(_CONTROL.size))
         (self.place / "log").unlink(missing_ok=True)
         return {
             "LD_PRELOAD": str(injector()),
@@ -98,10 +111,94 @@ class Injection:
         ).returncode
 
 
+class Calls(IntFlag):
+    """Classes of calls, as injector.c has them."""
+
+    CHANGES = 1  # of a file or directory
+    SPACE = 2  # those that need some
+    READS = 4
+    OPENS = 8  # that make a descriptor
+    MEMORY = 16  # that ask for some
+    THREADS = 32
+    CLOCK = 64
+    ANYWHERE = 128  # also those that are of no file below the directory
+
+
+WHO_MEETS = {
+    errno.ENOSPC: Calls.SPACE,
+    errno.EIO: Calls.CHANGES | Calls.READS,
+    errno.EMFILE: Calls.OPENS | Calls.ANYWHERE,
+    errno.ENOMEM: Calls.MEMORY | Calls.ANYWHERE,
+    errno.EAGAIN: Calls.THREADS | Calls.ANYWHERE,
+}
+"""Which calls may end with an errno."""
+
+
+@dataclass(frozen=True)
+class Commanded:
+    """What strikes a running process, by command. `directory` is whose files count, `place` is for what is commanded."""
+
+    directory: Path
+    place: Path
+
+    def environment(self) -> dict[str, str]:
+        return Injection(self.directory, self.place, do="command").environment()
+
+    @contextmanager
+    def struck(
+        self,
+        failure: int,
+        at: int,
+        times: int = 1,
+        *,
+        bytes_min: int = 0,
+        only_below: bool = False,
+        timeout_s: float = FAULT_S,
+    ) -> Iterator[None]:
+        """Meanwhile `times` calls fail, beginning with the `at`-th.
+
+        Args:
+            failure: the errno, one of WHO_MEETS.
+            bytes_min: smaller allocations do not count.
+            only_below: only calls on files below the directory count, whatever the errno.
+            timeout_s: it heals by itself then, for who cannot go on before.
+        """
+        (self.place / "log").write_bytes(b"")
+        classes = WHO_MEETS[failure] & ~Calls.ANYWHERE if only_below else WHO_MEETS[failure]
+        self._command(at, times, failure, classes, bytes_min)
+        healing = threading.Timer(timeout_s, self.heal)
+        healing.start()
+        try:
+            yield
+        finally:
+            healing.cancel()
+            healing.join()
+            self.heal()
+
+    def jump(self, seconds: int) -> None:
+        """From now on the time of day is so much later than it is."""
+        self._command(classes=Calls.CLOCK, jump_s=seconds)
+
+    def heal(self) -> None:
+        """Nothing fails any more, and the clock is right."""
+        self._command()
+
+    def failed(self) -> list[str]:
+        """The calls that failed since the last command to."""
+        return (self.place / "log").read_text().splitlines()
+
+    def _command(
+        self, at: int = 0, times: int = 0, failure: int = 0, classes: int = 0, bytes_min: int = 0, jump_s: int = 0
+    ) -> None:
+        with (self.place / "count").open("r+b") as file:
+            file.write(_CONTROL.pack(0, at, times, failure, classes, bytes_min, jump_s))
+
+
 @cache
 def injector() -> Path:
     """The compiled library; gcc is there, since pyfuse3 is compiled."""
     place = Path(mkdtemp(prefix="artfs-injector-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
     library = place / "injector.so"
     subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True, timeout=60)
     return library

@@ -3,12 +3,13 @@
  * the environment, so every call is one numbered point.
  *
  * INJECT_ROOT   only files below this directory count
- * INJECT_COUNT  file of eight bytes that holds the count
- * INJECT_LOG    optional file; a line "NUMBER CALL PATH" is appended for each call that counts
+ * INJECT_COUNT  file of seven numbers of eight bytes, `struct control`: the count, and what is commanded
+ * INJECT_LOG    optional file; a line "NUMBER CALL PATH" is appended for each call that counts, or for each that fails if commanded
  * INJECT_AT     number of the call at which something happens; 0 for none
  * INJECT_NET    1: calls that send something over TCP count too; their PATH is "ADDRESS:PORT" and the text that is sent begins with
  * INJECT_DO     kill: SIGKILL before the call; tear: SIGKILL after half of a write; a number: the errno of that call. Of what is sent
- *               also: after: SIGKILL when it was sent; lose: the answer is waited for and thrown away, and the connection ends
+ *               also: after: SIGKILL when it was sent; lose: the answer is waited for and thrown away, and the connection ends;
+ *               command: what the file of the count says, while the process runs, of the classes of calls that it names
  * INJECT_TIMES  how many calls, beginning with that one, fail with the errno (1)
  */
 #define _GNU_SOURCE
@@ -17,9 +18,11 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <dirent.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,20 +31,32 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 #define ANSWER_MS 1000 /* a part of a request has no answer */
 #define TEXT_BYTES 72
 
-static unsigned long *count;
+/* Classes of calls; those of OPENS and beyond are of the whole process if ANYWHERE is commanded. */
+enum { CHANGES = 1, SPACE = 2, READS = 4, OPENS = 8, MEMORY = 16, THREADS = 32, CLOCK = 64, ANYWHERE = 128 };
+
+struct control {
+    unsigned long count, at, times, failure, classes, bytes_min; /* bytes_min: of an allocation that counts */
+    long jump_s;                                                 /* added to the time of day */
+};
+
+static struct control *control;
 static unsigned long fail_at, fail_times = 1;
 static const char *root;
 static size_t root_length;
-static enum { NOTHING, KILL, TEAR, FAIL, AFTER, LOSE } what = NOTHING;
+static enum { NOTHING, KILL, TEAR, FAIL, AFTER, LOSE, COMMANDED } what = NOTHING;
 static int failure;
 static int counts_network;
 static int log_fd = -1;
@@ -56,10 +71,10 @@ __attribute__((constructor)) static void begin(void) {
     fd = (int)syscall(SYS_openat, AT_FDCWD, count_path, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return;
-    count = mmap(NULL, sizeof *count, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    control = (struct control *)syscall(SYS_mmap, NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     syscall(SYS_close, fd);
-    if (count == MAP_FAILED) {
-        count = NULL;
+    if (control == MAP_FAILED) {
+        control = NULL;
         return;
     }
     if (log_path) { /* high, out of the way of programs that close or count descriptors */
@@ -80,6 +95,8 @@ __attribute__((constructor)) static void begin(void) {
         what = AFTER;
     else if (todo && !strcmp(todo, "lose"))
         what = LOSE;
+    else if (todo && !strcmp(todo, "command"))
+        what = COMMANDED;
     else if (todo) {
         what = FAIL;
         failure = atoi(todo);
@@ -88,23 +105,48 @@ __attribute__((constructor)) static void begin(void) {
 
 static int is_below(const char *path) { return !strncmp(path, root, root_length) && (path[root_length] == '/' || !path[root_length]); }
 
-static unsigned long counted(const char *call, const char *where) {
+static void note(unsigned long number, const char *call, const char *path) {
     char line[PATH_MAX + 64];
-    unsigned long number = __sync_add_and_fetch(count, 1);
     int length;
     if (log_fd >= 0) {
-        length = snprintf(line, sizeof line, "%lu %s %s\n", number, call, where);
+        length = snprintf(line, sizeof line, "%lu %s %s\n", number, call, path);
         syscall(SYS_write, log_fd, line, (size_t)length);
     }
+}
+
+static int is_commanded(int classes) { return what == COMMANDED && control && (control->classes & (unsigned long)classes); }
+
+/* Whether calls of these classes count now. */
+static int count_now(int classes) { return control && (what == COMMANDED ? is_commanded(classes) : (classes & CHANGES)); }
+
+/* The number of this call. */
+static unsigned long next(const char *call, const char *path) {
+    unsigned long number = __sync_add_and_fetch(&control->count, 1);
+    if (what != COMMANDED)
+        note(number, call, path);
+    else if (control->at && number >= control->at && number - control->at < control->times)
+        note(number, call, path);
     return number;
 }
 
-/* The number of this call, or 0 if it does not count. */
-static unsigned long numbered(const char *call, const char *path) { return is_below(path) ? counted(call, path + root_length) : 0; }
+/* The same for a file's, or 0 if it does not count. */
+static unsigned long numbered(const char *call, int classes, const char *path) {
+    if (is_below(path))
+        return next(call, path + root_length);
+    return (classes & ~(CHANGES | SPACE | READS)) && is_commanded(ANYWHERE) ? next(call, path) : 0;
+}
 
 /* Dies here if that is what should happen; whether the call is to fail. */
 static int fails(unsigned long number) {
-    if (!number || number < fail_at || !fail_at)
+    if (!number)
+        return 0;
+    if (what == COMMANDED) {
+        if (!control->at || number < control->at || number - control->at >= control->times)
+            return 0;
+        errno = (int)control->failure;
+        return 1;
+    }
+    if (number < fail_at || !fail_at)
         return 0;
     if (what == KILL && number == fail_at)
         syscall(SYS_kill, getpid(), SIGKILL);
@@ -115,13 +157,13 @@ static int fails(unsigned long number) {
     return 0;
 }
 
-static unsigned long of_path(const char *call, int directory, const char *path) {
+static unsigned long of_path(const char *call, int classes, int directory, const char *path) {
     char whole[PATH_MAX * 2], link[64];
     ssize_t length;
-    if (!count || !path)
+    if (!count_now(classes) || !path)
         return 0;
     if (path[0] == '/')
-        return numbered(call, path);
+        return numbered(call, classes, path);
     if (directory == AT_FDCWD)
         length = syscall(SYS_readlinkat, AT_FDCWD, "/proc/self/cwd", whole, (size_t)PATH_MAX);
     else {
@@ -131,14 +173,14 @@ static unsigned long of_path(const char *call, int directory, const char *path) 
     if (length <= 0)
         return 0;
     snprintf(whole + length, sizeof whole - (size_t)length, "/%s", path);
-    return numbered(call, whole);
+    return numbered(call, classes, whole);
 }
 
-static unsigned long of_fd(const char *call, int fd) {
+static unsigned long of_fd(const char *call, int classes, int fd) {
     char path[PATH_MAX], link[64];
     ssize_t length;
     int kept = errno;
-    if (!count)
+    if (!count_now(classes))
         return 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     length = syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1);
@@ -146,7 +188,7 @@ static unsigned long of_fd(const char *call, int fd) {
     if (length <= 0)
         return 0;
     path[length] = 0;
-    return numbered(call, path);
+    return numbered(call, classes, path);
 }
 
 static int tears(unsigned long number) { return what == TEAR && number && number == fail_at; }
@@ -158,7 +200,7 @@ static unsigned long of_socket(const char *call, int fd, const char *data, size_
     char text[TEXT_BYTES + INET6_ADDRSTRLEN + 16];
     size_t i, end;
     int kept = errno, port, is_other;
-    if (!count || !counts_network || !size)
+    if (!control || what == COMMANDED || !counts_network || !size)
         return 0;
     is_other = getpeername(fd, (struct sockaddr *)&peer, &length) || (peer.ss_family != AF_INET && peer.ss_family != AF_INET6);
     errno = kept;
@@ -177,7 +219,7 @@ static unsigned long of_socket(const char *call, int fd, const char *data, size_
         if (isprint((unsigned char)data[i]))
             text[end++] = data[i];
     text[end] = 0;
-    return counted(call, text);
+    return next(call, text);
 }
 
 /* What happens to a request that was sent. */
@@ -243,7 +285,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
 
 /* Of a file or of a socket. */
 static unsigned long of_written(const char *call, int fd, const void *data, size_t size) {
-    unsigned long number = of_fd(call, fd);
+    unsigned long number = of_fd(call, CHANGES | SPACE, fd);
     return number ? number : of_socket("send", fd, data, size);
 }
 
@@ -263,7 +305,7 @@ ssize_t write(int fd, const void *data, size_t size) {
 
 #define PWRITE(name)                                                                                                                                 \
     ssize_t name(int fd, const void *data, size_t size, off64_t offset) {                                                                            \
-        unsigned long number = of_fd("pwrite", fd);                                                                                                  \
+        unsigned long number = of_fd("pwrite", CHANGES | SPACE, fd);                                                                                                  \
         if (fails(number))                                                                                                                           \
             return -1;                                                                                                                               \
         if (tears(number)) {                                                                                                                         \
@@ -278,7 +320,7 @@ PWRITE(pwrite64)
 /* A torn vector: its first part only. */
 #define PWRITEV(name)                                                                                                                                \
     ssize_t name(int fd, const struct iovec *parts, int parts_count, off64_t offset) {                                                               \
-        unsigned long number = of_fd("pwritev", fd);                                                                                                 \
+        unsigned long number = of_fd("pwritev", CHANGES | SPACE, fd);                                                                                                 \
         if (fails(number))                                                                                                                           \
             return -1;                                                                                                                               \
         if (tears(number)) {                                                                                                                         \
@@ -295,45 +337,40 @@ ssize_t writev(int fd, const struct iovec *parts, int parts_count) {
     SEND_PARTS(parts, parts_count, REAL(writev)(fd, parts, parts_count))
 }
 
-#define ON_FD(type, name, call, parameters, arguments)                                                                                               \
+#define ON_FD(type, name, call, classes, parameters, arguments)                                                                                               \
     type name parameters {                                                                                                                           \
-        if (fails(of_fd(call, fd)))                                                                                                                  \
+        if (fails(of_fd(call, classes, fd)))                                                                                                                  \
             return -1;                                                                                                                               \
         return REAL(name) arguments;                                                                                                                 \
     }
-ON_FD(int, fsync, "fsync", (int fd), (fd))
-ON_FD(int, fdatasync, "fdatasync", (int fd), (fd))
-ON_FD(int, ftruncate, "ftruncate", (int fd, off_t size), (fd, size))
-ON_FD(int, ftruncate64, "ftruncate", (int fd, off64_t size), (fd, size))
+ON_FD(int, fsync, "fsync", CHANGES | SPACE, (int fd), (fd))
+ON_FD(int, fdatasync, "fdatasync", CHANGES | SPACE, (int fd), (fd))
+ON_FD(int, ftruncate, "ftruncate", CHANGES, (int fd, off_t size), (fd, size))
+ON_FD(int, ftruncate64, "ftruncate", CHANGES, (int fd, off64_t size), (fd, size))
 
-int posix_fallocate(int fd, off_t offset, off_t length) { return fails(of_fd("fallocate", fd)) ? errno : REAL(posix_fallocate)(fd, offset, length); }
-int posix_fallocate64(int fd, off64_t offset, off64_t length) {
-    return fails(of_fd("fallocate", fd)) ? errno : REAL(posix_fallocate64)(fd, offset, length);
-}
-
-#define ON_PATH(name, call, directory, path, parameters, arguments)                                                                                  \
+#define ON_PATH(name, call, classes, directory, path, parameters, arguments)                                                                                  \
     int name parameters {                                                                                                                            \
-        if (fails(of_path(call, directory, path)))                                                                                                   \
+        if (fails(of_path(call, classes, directory, path)))                                                                                                   \
             return -1;                                                                                                                               \
         return REAL(name) arguments;                                                                                                                 \
     }
-ON_PATH(rename, "rename", AT_FDCWD, new, (const char *old, const char *new), (old, new))
-ON_PATH(renameat, "rename", to, new, (int from, const char *old, int to, const char *new), (from, old, to, new))
-ON_PATH(renameat2, "rename", to, new, (int from, const char *old, int to, const char *new, unsigned flags), (from, old, to, new, flags))
-ON_PATH(link, "link", AT_FDCWD, new, (const char *old, const char *new), (old, new))
-ON_PATH(linkat, "link", to, new, (int from, const char *old, int to, const char *new, int flags), (from, old, to, new, flags))
-ON_PATH(symlink, "symlink", AT_FDCWD, new, (const char *old, const char *new), (old, new))
-ON_PATH(symlinkat, "symlink", to, new, (const char *old, int to, const char *new), (old, to, new))
-ON_PATH(unlink, "unlink", AT_FDCWD, path, (const char *path), (path))
-ON_PATH(unlinkat, "unlink", directory, path, (int directory, const char *path, int flags), (directory, path, flags))
-ON_PATH(rmdir, "rmdir", AT_FDCWD, path, (const char *path), (path))
-ON_PATH(mkdir, "mkdir", AT_FDCWD, path, (const char *path, mode_t mode), (path, mode))
-ON_PATH(mkdirat, "mkdir", directory, path, (int directory, const char *path, mode_t mode), (directory, path, mode))
+ON_PATH(rename, "rename", CHANGES | SPACE, AT_FDCWD, new, (const char *old, const char *new), (old, new))
+ON_PATH(renameat, "rename", CHANGES | SPACE, to, new, (int from, const char *old, int to, const char *new), (from, old, to, new))
+ON_PATH(renameat2, "rename", CHANGES | SPACE, to, new, (int from, const char *old, int to, const char *new, unsigned flags), (from, old, to, new, flags))
+ON_PATH(link, "link", CHANGES | SPACE, AT_FDCWD, new, (const char *old, const char *new), (old, new))
+ON_PATH(linkat, "link", CHANGES | SPACE, to, new, (int from, const char *old, int to, const char *new, int flags), (from, old, to, new, flags))
+ON_PATH(symlink, "symlink", CHANGES | SPACE, AT_FDCWD, new, (const char *old, const char *new), (old, new))
+ON_PATH(symlinkat, "symlink", CHANGES | SPACE, to, new, (const char *old, int to, const char *new), (old, to, new))
+ON_PATH(unlink, "unlink", CHANGES, AT_FDCWD, path, (const char *path), (path))
+ON_PATH(unlinkat, "unlink", CHANGES, directory, path, (int directory, const char *path, int flags), (directory, path, flags))
+ON_PATH(rmdir, "rmdir", CHANGES, AT_FDCWD, path, (const char *path), (path))
+ON_PATH(mkdir, "mkdir", CHANGES | SPACE, AT_FDCWD, path, (const char *path, mode_t mode), (path, mode))
+ON_PATH(mkdirat, "mkdir", CHANGES | SPACE, directory, path, (int directory, const char *path, mode_t mode), (directory, path, mode))
 
-ON_PATH(mount, "mount", AT_FDCWD, to, (const char *what, const char *to, const char *kind, unsigned long flags, const void *options),
+ON_PATH(mount, "mount", CHANGES, AT_FDCWD, to, (const char *what, const char *to, const char *kind, unsigned long flags, const void *options),
         (what, to, kind, flags, options))
-ON_PATH(umount, "umount", AT_FDCWD, path, (const char *path), (path))
-ON_PATH(umount2, "umount", AT_FDCWD, path, (const char *path, int flags), (path, flags))
+ON_PATH(umount, "umount", CHANGES, AT_FDCWD, path, (const char *path), (path))
+ON_PATH(umount2, "umount", CHANGES, AT_FDCWD, path, (const char *path, int flags), (path, flags))
 
 #define OPEN(name, directory, parameters, arguments)                                                                                                 \
     int name parameters {                                                                                                                            \
@@ -344,7 +381,7 @@ ON_PATH(umount2, "umount", AT_FDCWD, path, (const char *path, int flags), (path,
             mode = va_arg(more, mode_t);                                                                                                             \
             va_end(more);                                                                                                                            \
         }                                                                                                                                            \
-        if ((flags & O_CREAT) && fails(of_path("create", directory, path)))                                                                          \
+        if (fails(flags & O_CREAT ? of_path("create", CHANGES | SPACE | OPENS, directory, path) : of_path("open", READS | OPENS, directory, path)))                                                                          \
             return -1;                                                                                                                               \
         return REAL(name) arguments;                                                                                                                 \
     }
@@ -352,3 +389,100 @@ OPEN(open, AT_FDCWD, (const char *path, int flags, ...), (path, flags, mode))
 OPEN(open64, AT_FDCWD, (const char *path, int flags, ...), (path, flags, mode))
 OPEN(openat, directory, (int directory, const char *path, int flags, ...), (directory, path, flags, mode))
 OPEN(openat64, directory, (int directory, const char *path, int flags, ...), (directory, path, flags, mode))
+
+/* What only counts on command. */
+
+ON_FD(ssize_t, read, "read", READS, (int fd, void *data, size_t size), (fd, data, size))
+ON_FD(ssize_t, readv, "read", READS, (int fd, const struct iovec *parts, int parts_count), (fd, parts, parts_count))
+ON_FD(ssize_t, pread, "pread", READS, (int fd, void *data, size_t size, off_t offset), (fd, data, size, offset))
+ON_FD(ssize_t, pread64, "pread", READS, (int fd, void *data, size_t size, off64_t offset), (fd, data, size, offset))
+ON_FD(ssize_t, preadv, "pread", READS, (int fd, const struct iovec *parts, int parts_count, off_t offset), (fd, parts, parts_count, offset))
+ON_FD(ssize_t, preadv64, "pread", READS, (int fd, const struct iovec *parts, int parts_count, off64_t offset), (fd, parts, parts_count, offset))
+ON_FD(ssize_t, preadv2, "pread", READS, (int fd, const struct iovec *parts, int parts_count, off_t offset, int flags),
+      (fd, parts, parts_count, offset, flags))
+ON_FD(ssize_t, preadv64v2, "pread", READS, (int fd, const struct iovec *parts, int parts_count, off64_t offset, int flags),
+      (fd, parts, parts_count, offset, flags))
+ON_FD(int, fstat, "stat", READS, (int fd, struct stat *found), (fd, found))
+ON_FD(int, fstat64, "stat", READS, (int fd, struct stat64 *found), (fd, found))
+ON_FD(int, fstatvfs, "statvfs", READS, (int fd, struct statvfs *found), (fd, found))
+ON_FD(int, fstatvfs64, "statvfs", READS, (int fd, struct statvfs64 *found), (fd, found))
+ON_FD(ssize_t, copy_file_range, "copy_file_range", SPACE, (int from, off64_t *from_at, int fd, off64_t *at, size_t size, unsigned flags),
+      (from, from_at, fd, at, size, flags))
+ON_FD(int, fallocate, "fallocate", SPACE, (int fd, int mode, off_t offset, off_t size), (fd, mode, offset, size))
+ON_FD(int, fallocate64, "fallocate", SPACE, (int fd, int mode, off64_t offset, off64_t size), (fd, mode, offset, size))
+ON_PATH(stat, "stat", READS, AT_FDCWD, path, (const char *path, struct stat *found), (path, found))
+ON_PATH(stat64, "stat", READS, AT_FDCWD, path, (const char *path, struct stat64 *found), (path, found))
+ON_PATH(lstat, "stat", READS, AT_FDCWD, path, (const char *path, struct stat *found), (path, found))
+ON_PATH(lstat64, "stat", READS, AT_FDCWD, path, (const char *path, struct stat64 *found), (path, found))
+ON_PATH(fstatat, "stat", READS, directory, path, (int directory, const char *path, struct stat *found, int flags), (directory, path, found, flags))
+ON_PATH(fstatat64, "stat", READS, directory, path, (int directory, const char *path, struct stat64 *found, int flags),
+        (directory, path, found, flags))
+ON_PATH(statvfs, "statvfs", READS, AT_FDCWD, path, (const char *path, struct statvfs *found), (path, found))
+ON_PATH(statvfs64, "statvfs", READS, AT_FDCWD, path, (const char *path, struct statvfs64 *found), (path, found))
+
+/* They return the errno. */
+int posix_fallocate(int fd, off_t offset, off_t size) {
+    return fails(of_fd("fallocate", CHANGES | SPACE, fd)) ? errno : REAL(posix_fallocate)(fd, offset, size);
+}
+int posix_fallocate64(int fd, off64_t offset, off64_t size) {
+    return fails(of_fd("fallocate", CHANGES | SPACE, fd)) ? errno : REAL(posix_fallocate64)(fd, offset, size);
+}
+
+DIR *opendir(const char *path) { return fails(of_path("opendir", READS | OPENS, AT_FDCWD, path)) ? NULL : REAL(opendir)(path); }
+
+/* Descriptors that are no files, and what has no place at all. */
+static int fails_anywhere(const char *call, int class) {
+    return is_commanded(class) && is_commanded(ANYWHERE) && fails(next(call, "-"));
+}
+
+#define MAKES_FD(name, parameters, arguments)                                                                                                        \
+    int name parameters { return fails_anywhere(#name, OPENS) ? -1 : REAL(name) arguments; }
+MAKES_FD(socket, (int domain, int type, int protocol), (domain, type, protocol))
+MAKES_FD(accept, (int fd, struct sockaddr *address, socklen_t *size), (fd, address, size))
+MAKES_FD(accept4, (int fd, struct sockaddr *address, socklen_t *size, int flags), (fd, address, size, flags))
+MAKES_FD(pipe2, (int fds[2], int flags), (fds, flags))
+MAKES_FD(dup, (int fd), (fd))
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*work)(void *), void *argument) {
+    return fails_anywhere("pthread_create", THREADS) ? EAGAIN : REAL(pthread_create)(thread, attributes, work, argument);
+}
+
+static int is_refused(const char *call, size_t size) {
+    return is_commanded(MEMORY) && size >= control->bytes_min && fails(next(call, "-"));
+}
+
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
+void *malloc(size_t size) { return is_refused("malloc", size) ? NULL : __libc_malloc(size); }
+void *calloc(size_t number, size_t size) { return is_refused("calloc", number * size) ? NULL : __libc_calloc(number, size); }
+void *realloc(void *old, size_t size) { return is_refused("realloc", size) ? NULL : __libc_realloc(old, size); }
+
+static void *mapped(void *at, size_t size, int protection, int flags, int fd, off64_t offset) {
+    if (fd < 0 ? is_refused("mmap", size) : fails(of_fd("mmap", READS, fd)))
+        return MAP_FAILED;
+    return (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
+}
+void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset) { return mapped(at, size, protection, flags, fd, offset); }
+void *mmap64(void *at, size_t size, int protection, int flags, int fd, off64_t offset) { return mapped(at, size, protection, flags, fd, offset); }
+
+/* The time of day as it is after a jump; the monotonic clock has none. */
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int result = (int)syscall(SYS_clock_gettime, clock, now);
+    if (!result && clock == CLOCK_REALTIME && is_commanded(CLOCK))
+        now->tv_sec += control->jump_s;
+    return result;
+}
+time_t time(time_t *at) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (at)
+        *at = now.tv_sec;
+    return now.tv_sec;
+}
+int gettimeofday(struct timeval *at, void *zone) {
+    struct timespec now;
+    (void)zone;
+    clock_gettime(CLOCK_REALTIME, &now);
+    at->tv_sec = now.tv_sec;
+    at->tv_usec = now.tv_nsec / 1000;
+    return 0;
+}

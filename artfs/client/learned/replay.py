@@ -119,8 +119,11 @@ class Replay:
             self._threads = [thread for thread in self._threads if thread.is_alive()]
             for _ in range(min(THREADS - len(self._threads), len(pieces))):
                 thread = threading.Thread(target=self._work, name="artfs-start", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the machine has none to give: who needs the pieces fetches them
+                    break
                 self._threads.append(thread)
-                thread.start()
 
     def close(self) -> None:
         """Learn what was seen until now, and stop."""

@@ -276,11 +276,12 @@ class _Watchdog:
         with self._changed:
             if self._closed:
                 raise Unreachable("the client was closed", lasting=True)
-            self._watched.add(guarded)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="artfs-deadlines", daemon=True)
-                self._thread.start()
-            elif guarded.deadline_s < self._wakes_at_s:
+                thread = threading.Thread(target=self._run, name="artfs-deadlines", daemon=True)
+                thread.start()  # raises where there are none to have; the next exchange tries again
+                self._thread = thread
+            self._watched.add(guarded)
+            if guarded.deadline_s < self._wakes_at_s:
                 self._changed.notify()
 
     def release(self, guarded: _Guarded) -> None:

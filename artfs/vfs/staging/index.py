@@ -11,7 +11,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,7 @@ class DraftIndex:
         self._wal = directory / "index.db-wal"
         self._wal_fd = -1
         self._wal_pages = 0
+        self._is_open = self._is_over = False
         self._files = (
             threading.Lock()
         )  # who holds it may use the log's descriptor and open connections beside the main one
@@ -113,7 +114,7 @@ class DraftIndex:
     def fetch(self, sql: str, arguments: tuple[Any, ...]) -> Row | None:
         """The first row, or None."""
         try:
-            return self._connection.execute(sql, arguments).fetchone()
+            return self._main().execute(sql, arguments).fetchone()
         except apsw.Error as error:
             raise os_error(error) from error
 
@@ -126,15 +127,16 @@ class DraftIndex:
 
     def fetch_all(self, sql: str, arguments: tuple[Any, ...]) -> list[Row]:
         try:
-            return self._connection.execute(sql, arguments).fetchall()
+            return self._main().execute(sql, arguments).fetchall()
         except apsw.Error as error:
             raise os_error(error) from error
 
     def execute(self, sql: str, arguments: tuple[Any, ...]) -> int:
         """Run a statement; the number of rows it changed."""
         try:
-            self._connection.execute(sql, arguments)
-            return self._connection.changes()
+            connection = self._main()
+            connection.execute(sql, arguments)
+            return connection.changes()
         except apsw.Error as error:
             raise os_error(error) from error
 
@@ -147,7 +149,8 @@ class DraftIndex:
             self.execute("COMMIT", ())
         except BaseException:
             if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+                with suppress(apsw.Error):  # the first error is the one that says why
+                    self._connection.execute("ROLLBACK")
             raise
 
     def take_numbers(self, count: int) -> int:
@@ -185,16 +188,18 @@ class DraftIndex:
                 connection.close()
 
     def move(self, rename: Callable[[], None], directory: Path) -> None:
-        """Have `rename` move the database's directory to `directory`; nobody reads meanwhile.
+        """Have `rename` move the database's directory to `directory`; nobody reads meanwhile. Raises what `rename` raises.
 
-        Closed around it, because SQLite deletes its log by the path it was opened with.
+        Closed around it, because SQLite deletes its log by the path it was opened with. If it cannot be opened then, it is
+        when it is next used.
         """
-        self.close()
+        self._shut()
         try:
             rename()
             self._path, self._wal = directory / "index.db", directory / "index.db-wal"
         finally:
-            self._open()
+            with suppress(OSError, DamagedDatabase):
+                self._open()
 
     @property
     def is_checkpoint_due(self) -> bool:
@@ -211,16 +216,30 @@ class DraftIndex:
 
     def close(self) -> None:
         """Checkpoint and close; durable afterwards."""
+        self._is_over = True
+        self._shut()
+
+    def _shut(self) -> None:
         with self._files, os_errors():
             if self._wal_fd >= 0:
                 os.close(self._wal_fd)
                 self._wal_fd = -1
+            self._is_open = False
             self._connection.close()
+
+    def _main(self) -> apsw.Connection:
+        if not self._is_open:
+            if self._is_over:
+                raise OSError(errno.ESTALE, f"{self._path} was closed")
+            self._open()
+        return self._connection
 
     def _open(self) -> None:
         with os_errors():
             self._connection = _connect(self._path)
+            _check_writable(self._connection, self._path)
             self._connection.set_wal_hook(self._count_pages)
+        self._is_open = True
 
     def _count_pages(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
         self._wal_pages = pages
@@ -240,6 +259,7 @@ def create_index(directory: Path) -> DraftIndex:
     with os_errors():
         connection = _connect(directory / "index.db", new=True)
         try:
+            _check_writable(connection, directory)
             with connection:
                 connection.execute(SCHEMA)
                 connection.execute("INSERT INTO meta VALUES ('format', ?), ('next_number', 2)", (FORMAT,))
@@ -254,6 +274,11 @@ def _connect(path: Path, *, new: bool = False) -> apsw.Connection:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))  # its log gets the same mode
     connection = apsw.Connection(str(path), flags=flags)
     try:
+        if connection.readonly(
+            "main"
+        ):  # SQLite's second choice, and for good, if no descriptor was free at that moment
+            number = errno.EIO if os.access(path, os.W_OK) else errno.EROFS
+            raise OSError(number, f"{path} could only be opened for reading")
         connection.set_busy_timeout(_BUSY_MS)
         if new:
             connection.pragma("page_size", _PAGE_BYTES)
@@ -265,6 +290,20 @@ def _connect(path: Path, *, new: bool = False) -> apsw.Connection:
         connection.close()
         raise
     return connection
+
+
+def _check_writable(connection: apsw.Connection, path: Path) -> None:
+    """Raises OSError unless the connection can write.
+
+    Where SQLite cannot open the database or its log for writing, for want of a descriptor say, it opens it for reading, and
+    that is how the connection stays. Nobody else has the database open now.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE; ROLLBACK")
+    except apsw.ReadOnlyError as error:
+        connection.close()
+        number = errno.EIO if os.access(path, os.W_OK) else errno.EROFS
+        raise OSError(number, f"{path} could only be opened for reading") from error
 
 
 _ERRNOS: list[tuple[type[apsw.Error], int]] = [

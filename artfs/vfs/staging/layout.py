@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ from artfs.vfs.staging_port import DraftPlace
 
 _NEW = ".new-"
 _DEAD = ".dead-"
+
+_log = logging.getLogger(__name__)
 
 
 class DraftLock:
@@ -104,15 +107,18 @@ class StagingRoot:
         check_draft_name(new.name)
         parent = self._parent(new)
         _rename_new(self.directory(old), self.directory(new))
-        sync_directory(parent)
-        sync_directory(self.directory(old).parent)
+        _sync_done(parent)
+        _sync_done(self.directory(old).parent)
 
     def bury(self, place: DraftPlace) -> Path:
-        """Take the draft away at once and durably; return what `sweep` or `delete_buried` is to delete."""
+        """Take the draft away at once; return what `sweep` or `delete_buried` is to delete.
+
+        Durably, if the disk lets it: a draft that a power cut brings back was committed, or empty, and can be again.
+        """
         source = self.directory(place)
         grave = source.parent / f"{_DEAD}{os.getpid()}-{os.urandom(6).hex()}"
         source.rename(grave)
-        sync_directory(source.parent)
+        _sync_done(source.parent)
         return grave
 
     def sweep(self) -> None:
@@ -147,6 +153,14 @@ def check_draft_name(name: str) -> None:
 def delete_buried(grave: Path) -> None:
     """Delete a directory that `bury` returned; what cannot be deleted now is swept at the next start."""
     shutil.rmtree(grave, ignore_errors=True)
+
+
+def _sync_done(directory: Path) -> None:
+    """Make a rename durable that is done: to say that it failed would be wrong."""
+    try:
+        sync_directory(directory)
+    except OSError as error:
+        _log.warning("cannot sync %s: %s", directory, error)
 
 
 def _rename_new(source: Path, target: Path) -> None:
