@@ -11,10 +11,11 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.bench.measure import machine_facts
 from tests.reliability.promises import PROMISES, ROOT, files_of_promises
 
 KEPT = ROOT / "docs/reliability.json"
@@ -62,7 +63,12 @@ def summed(lines: Iterable[dict[str, Any]]) -> dict[str, Trials]:
     return found
 
 
-def keep(lines: Iterable[dict[str, Any]], day: date) -> None:
+def latest(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each test once, as it ended last: of several runs in one file those count that came later."""
+    return list({line["test"]: line for line in lines}.values())
+
+
+def keep(lines: Sequence[dict[str, Any]], day: date) -> None:
     """Sum up a run in docs/reliability.json."""
     promises = {
         name: {
@@ -74,7 +80,14 @@ def keep(lines: Iterable[dict[str, Any]], day: date) -> None:
         }
         for name, found in sorted(summed(lines).items())
     }
-    KEPT.write_text(json.dumps({"date": day.isoformat(), "promises": promises}, indent=1) + "\n", encoding="utf-8")
+    kept = {
+        "date": day.isoformat(),
+        "artfs": machine_facts()["artfs"],
+        "tests": len(lines),
+        "seconds": round(sum(line["seconds"] for line in lines)),
+        "promises": promises,
+    }
+    KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def page(kept: dict[str, Any]) -> str:
@@ -89,7 +102,8 @@ def page(kept: dict[str, Any]) -> str:
         details.append(f"\n### {promise}\n")
         details += [f"- {count:,} x {what}" for what, count in found["tried"].items()]
         details += [_figures(what, lie) for what, lie in found.get("measured", {}).items()]
-    return _PAGE.format(date=kept["date"], rows="\n".join(rows), details="\n".join(details))
+    told = {name: kept[name] for name in ("date", "artfs", "tests")}
+    return _PAGE.format(**told, minutes=kept["seconds"] // 60, rows="\n".join(rows), details="\n".join(details))
 
 
 def _figures(what: str, lie: dict[str, float]) -> str:
@@ -99,9 +113,10 @@ def _figures(what: str, lie: dict[str, float]) -> str:
 
 _PAGE = """# How the promises were tested
 
-Made by `scripts/reliability` on {date}, of what the tests counted; do not edit. Every promise of [semantics.md](semantics.md)
-has tests that try to falsify it. A trial is one fault, one kill, one random history, one call: the test says what it counts.
-A failure is a test that did not pass.
+Made by `scripts/reliability` on {date} with artfs {artfs}, of what {tests:,} tests counted that took {minutes} minutes together; do
+not edit. Every promise of [semantics.md](semantics.md) has tests that try to falsify it. A trial is one fault, one kill, one
+random history, one call: the test says what it counts. A failure is a test that did not pass. A test of several promises counts
+for each.
 
 | promise | tests | trials | failures | to repeat |
 |---|---|---|---|---|
@@ -138,7 +153,8 @@ def parts_of_semantics() -> tuple[str, str, str]:
 
 def main(arguments: Sequence[str]) -> int:
     if arguments:
-        keep([json.loads(line) for line in Path(arguments[0]).read_text(encoding="utf-8").splitlines()], date.today())  # noqa: DTZ011
+        lines = [json.loads(line) for line in Path(arguments[0]).read_text(encoding="utf-8").splitlines()]
+        keep(latest(lines), datetime.now(UTC).date())
     if KEPT.exists():
         PAGE.write_text(page(json.loads(KEPT.read_text(encoding="utf-8"))), encoding="utf-8")
     before, _, after = parts_of_semantics()
