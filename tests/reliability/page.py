@@ -113,8 +113,8 @@ def _figures(what: str, lie: dict[str, float]) -> str:
 
 _PAGE = """# How the promises were tested
 
-Made by `scripts/reliability` on {date} with artfs {artfs}, of what {tests:,} tests counted that took {minutes} minutes together; do
-not edit. Every promise of [semantics.md](semantics.md) has tests that try to falsify it. A trial is one fault, one kill, one
+Made by `scripts/reliability` on {date} with artfs {artfs}, of what {tests:,} tests counted that took {minutes} minutes together;
+do not edit. Every promise of [semantics.md](semantics.md) has tests that try to falsify it. A trial is one fault, one kill, one
 random history, one call: the test says what it counts. A failure is a test that did not pass. A test of several promises counts
 for each.
 
