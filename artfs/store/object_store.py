@@ -76,7 +76,14 @@ class ObjectStore:
             except (AlreadyExistsError, PreconditionError):
                 put = None
         if put is None:
-            if self.size_bytes(name) != len(data) or not self._ends_with(name, data):
+            try:
+                is_this = self.size_bytes(name) == len(data) and self._ends_with(name, data)
+            except FileNotFoundError:
+                raise StorageFailed(
+                    f"cannot store a pack in {self.label}: the bucket says that there is one, and has none",
+                    hint="try again",
+                ) from None
+            if not is_this:
                 raise AlreadyExists(
                     f"another pack is stored as {name.pack_id.hex()}.pack", hint="build the pack again under a new id"
                 )

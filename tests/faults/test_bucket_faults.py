@@ -139,6 +139,14 @@ def test_a_bucket_that_only_says_that_it_stored_a_pack_is_not_believed(pack: Pat
                 store_at(server.url).ingest(NAME, pack)
 
 
+def test_a_bucket_that_says_there_is_such_a_pack_and_has_none_failed(pack: Path) -> None:
+    with scripted(
+        answer(409), answer(404), answer(200, b"<ListBucketResult></ListBucketResult>", "application/xml")
+    ) as server:
+        with pytest.raises(StorageFailed):
+            store_at(server.url).ingest(NAME, pack)
+
+
 def test_the_buckets_own_encryption_is_asked_for(pack: Path) -> None:
     for options, expected in [
         ({"sse": "AES256"}, {"x-amz-server-side-encryption": "AES256"}),
