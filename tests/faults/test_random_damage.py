@@ -22,7 +22,7 @@ import pytest
 from artfs.errors import ArtfsError
 from artfs.registry.embedded import EmbeddedRegistry
 from tests.acceptance.team import Member, Team
-from tests.acceptance.user import User
+from tests.acceptance.user import User, wait_until
 from tests.faults.damage import IN_PLACE, MOSTLY_IN_PLACE, Vandal, files_below, restore
 from tests.faults.registry_damage import damaged_packs, unnamed
 from tests.mount.readers import Found, ReaderProcess, contents
@@ -114,7 +114,7 @@ def four_readers(mount: Path, data: Data, stop: Path) -> Iterator[Found]:
     ]
     found = Found()
     try:
-        time.sleep(0.5)  # they have read their sources by then, or nearly
+        wait_until(lambda: all(reader.has_begun for reader in readers), "four readers read", 60)
         yield found
         stop.touch()
         for reader in readers:
