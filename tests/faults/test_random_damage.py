@@ -184,16 +184,21 @@ def test_damage_to_the_cache_reaches_no_reader_and_heals(tmp_path: Path, data: D
         before = fetched_bytes(user)
         with four_readers(mount, data, tmp_path / "stop") as found:
             damage(vandal, faults)
+            wait_until(lambda: met(user, before) >= faults // SEEN_SHARE, "readers have met the damage", 60)
         count_faults("cache", vandal)
         assert not found.wrong
         assert not found.errors  # the registry is sound: all of it was fetched again
         assert sum(found.reads.values()) > faults
-        noticed = sum(int(count) for count in re.findall(r"(\d+) damaged objects were dropped", log_of(user)))
-        assert noticed + (fetched_bytes(user) - before) // 200_000 >= faults // SEEN_SHARE
         assert not any(unreadable(mount, data).values())
         user.run("cache", "verify", code=None)
         user.run("cache", "verify")
         assert not any(unreadable(mount, data).values())
+
+
+def met(user: User, fetched_before: int) -> int:
+    """About how many faults in the cache were met: objects that were dropped, and what had to be fetched again."""
+    dropped = sum(int(count) for count in re.findall(r"(\d+) damaged objects were dropped", log_of(user)))
+    return dropped + (fetched_bytes(user) - fetched_before) // 200_000
 
 
 def fetched_bytes(user: User) -> int:
