@@ -22,7 +22,7 @@ import pytest
 from artfs.errors import ArtfsError
 from artfs.registry.embedded import EmbeddedRegistry
 from tests.acceptance.team import Member, Team
-from tests.acceptance.user import User
+from tests.acceptance.user import User, wait_until
 from tests.faults.damage import IN_PLACE, MOSTLY_IN_PLACE, Vandal, files_below, restore
 from tests.faults.registry_damage import damaged_packs, unnamed
 from tests.mount.readers import Found, ReaderProcess, contents
@@ -114,7 +114,7 @@ def four_readers(mount: Path, data: Data, stop: Path) -> Iterator[Found]:
     ]
     found = Found()
     try:
-        time.sleep(0.5)  # they have read their sources by then, or nearly
+        wait_until(lambda: all(reader.has_begun for reader in readers), "four readers read", 60)
         yield found
         stop.touch()
         for reader in readers:
@@ -184,16 +184,21 @@ def test_damage_to_the_cache_reaches_no_reader_and_heals(tmp_path: Path, data: D
         before = fetched_bytes(user)
         with four_readers(mount, data, tmp_path / "stop") as found:
             damage(vandal, faults)
+            wait_until(lambda: met(user, before) >= faults // SEEN_SHARE, "readers have met the damage", 60)
         count_faults("cache", vandal)
         assert not found.wrong
         assert not found.errors  # the registry is sound: all of it was fetched again
         assert sum(found.reads.values()) > faults
-        noticed = sum(int(count) for count in re.findall(r"(\d+) damaged objects were dropped", log_of(user)))
-        assert noticed + (fetched_bytes(user) - before) // 200_000 >= faults // SEEN_SHARE
         assert not any(unreadable(mount, data).values())
         user.run("cache", "verify", code=None)
         user.run("cache", "verify")
         assert not any(unreadable(mount, data).values())
+
+
+def met(user: User, fetched_before: int) -> int:
+    """About how many faults in the cache were met: objects that were dropped, and what had to be fetched again."""
+    dropped = sum(int(count) for count in re.findall(r"(\d+) damaged objects were dropped", log_of(user)))
+    return dropped + (fetched_bytes(user) - fetched_before) // 200_000
 
 
 def fetched_bytes(user: User) -> int:

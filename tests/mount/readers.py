@@ -152,7 +152,8 @@ def mapped(fd: int, data: bytes, place: Place) -> int:
 def late(fd: int, data: bytes, place: Place) -> int:
     """A descriptor that was held for a while, and moved about."""
     head = os.read(fd, 10)
-    time.sleep(place.chosen.random() * 0.05)
+    delay_s = place.chosen.random() * 0.05
+    time.sleep(delay_s)
     start, _ = place.part(len(data))
     os.lseek(fd, start, os.SEEK_SET)
     return check(head, data[:10]) + check(os.read(fd, PIECE), data[start : start + PIECE], f"late, at {start}: ")
@@ -236,7 +237,8 @@ class ReaderProcess:
     def __init__(
         self, source: Path, shown: Path, seed: int, stop: Path, kinds: Sequence[str] = (), draft: Path | None = None
     ) -> None:
-        self._stop = stop
+        self._begun = _begun(stop, seed)
+        self._begun.unlink(missing_ok=True)
         words = [source, shown, seed, ",".join(kinds or KINDS), stop, *([] if draft is None else [draft])]
         self._process = subprocess.Popen(
             [sys.executable, __file__, *map(str, words)],
@@ -245,6 +247,11 @@ class ReaderProcess:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it knows its source, and reads."""
+        return self._begun.exists()
 
     def wait(self, timeout_s: float) -> None:
         """Wait for its end. Raises subprocess.TimeoutExpired."""
@@ -263,9 +270,15 @@ class ReaderProcess:
         self._process.communicate()
 
 
+def _begun(stop: Path, seed: int) -> Path:
+    return stop.with_name(f"{stop.name}.begun-{seed}")
+
+
 def main(source: str, shown: str, seed: str, kinds: str, stop: str, draft: str = "") -> int:
     place = Place(random.Random(int(seed)), Path(draft) if draft else None)
-    found = read_until(Path(stop), contents(Path(source)), Path(shown), kinds.split(","), place)
+    data = contents(Path(source))
+    _begun(Path(stop), int(seed)).touch()
+    found = read_until(Path(stop), data, Path(shown), kinds.split(","), place)
     sys.stdout.write(json.dumps(vars(found)))
     return 0
 

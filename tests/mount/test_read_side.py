@@ -127,6 +127,7 @@ def read_by_all(mount: Mount, sources: dict[str, Path], seconds: float) -> Found
             draft = mount / f"p/a/.staging/copies/{number}"
             kinds = list(KINDS) if number >= len(KINDS) else [list(KINDS)[number]]
             readers.append(ReaderProcess(source, mount / f"p/a/{name}", number, stop, kinds, draft))
+        wait_until(lambda: all(reader.has_begun for reader in readers), "sixteen readers read", 60)
         with pytest.raises(subprocess.TimeoutExpired):
             readers[0].wait(seconds)
         stop.touch()
