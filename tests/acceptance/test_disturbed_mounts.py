@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from tests.reliability.trials import tried
 pytestmark = [pytest.mark.falsifies("supervised", "no-hang"), pytest.mark.fuse, pytest.mark.serial]
 
 AT_ONCE = 4
-STOPPED_S, LONG_S = 3.0, 45.0  # the second longer than any request is given
+STOPPED_S, LONG_S = 1.5, 45.0  # the second longer than any request is given
 SEEN_S = 20.0
 _READ = "import sys; print(flush=True); sys.stdout.buffer.write(open(sys.argv[1], 'rb').read())"
 
@@ -36,30 +36,31 @@ def owner(user: User) -> User:
     return user
 
 
-@pytest.mark.parametrize("options", [(), ("--supervise",)])
+@pytest.mark.parametrize("options", [pytest.param((), marks=pytest.mark.deep), ("--supervise",)])
 def test_a_mount_in_use_is_not_unmounted_and_lazily_loses_nothing(owner: User, options: tuple[str, ...]) -> None:
     with owner.mounted("artfs", *options) as mount:
-        (mount / "vision/bikes/.staging/next").mkdir()
-        with (mount / "vision/bikes/.staging/next/f").open("wb") as file:
-            file.write(b"begun")
-            file.flush()
+        draft = mount / "vision/bikes/.staging/next"
+        draft.mkdir()
+        file = os.open(draft / "f", os.O_WRONLY | os.O_CREAT)
+        try:
+            os.write(file, b"begun")
             refused = owner.run("umount", mount, code=4)
             assert "busy" in refused.stderr.lower()
             assert "artfs umount --lazy" in refused.stderr
-            file.write(b", done")
-            file.flush()
-            before = owner.json("status")["mounts"]
+            os.write(file, b", done")
             owner.run("umount", "--lazy", mount)
             with pytest.raises(OSError):  # noqa: PT011 (any will do: its mount is gone)
-                os.write(file.fileno(), b", late")
+                os.write(file, b", late")
+        finally:
+            with suppress(OSError):  # ENOTCONN, but closed all the same
+                os.close(file)
         assert mounted_at(mount) is None
-        assert len(before) == 1
         assert owner.json("status") == {"mounts": []}
     with owner.mounted() as mount:
         assert (mount / "vision/bikes/.staging/next/f").read_bytes() == b"begun, done"
 
 
-@pytest.mark.parametrize("options", [(), ("--supervise",)])
+@pytest.mark.parametrize("options", [(), pytest.param(("--supervise",), marks=pytest.mark.deep)])
 def test_of_mounts_that_begin_at_one_place_at_once_one_succeeds(owner: User, options: tuple[str, ...]) -> None:
     mount = owner.home / "artfs"
     starting = [owner.start("mount", mount, *options) for _ in range(AT_ONCE)]
@@ -84,6 +85,13 @@ def test_a_second_mount_where_one_is_is_refused(owner: User) -> None:
         assert "is a mount of artfs already" in refused.stderr
         assert f"artfs umount {mount}" in refused.stderr
         assert (mount / "vision/bikes/latest/f").read_bytes() == b"first"
+
+
+def read(path: Path) -> bytes | None:
+    """What is in it, if the registry is in reach."""
+    with suppress(OSError):
+        return path.read_bytes()
+    return None
 
 
 @contextmanager
@@ -162,6 +170,6 @@ def test_a_mount_of_a_far_registry_whose_connections_broke_meanwhile_sees_what_c
                 with waiting_reader(mount / "vision/bikes/v0/none") as waiting:
                     wait_while_stopped(waiting, stopped_s)
                     proxy.heal()
-            wait_until(lambda: latest.read_bytes() == b"b" * 1000, "the alias has moved", SEEN_S)
+            wait_until(lambda: read(latest) == b"b" * 1000, "the alias has moved", SEEN_S)
             assert far.json("status")["mounts"][0]["supervisor"]["restarts"] == 0
         tried("seconds that a mount of a far registry was stopped", round(stopped_s))

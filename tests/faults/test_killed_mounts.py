@@ -37,7 +37,7 @@ READERS = 4
 KILLS, MANY_KILLS = 3, 50
 RECOVERS_S = 2.0
 WAIT_S = 30.0
-APART_S = 1.5  # at most, between a mount that is usable again and the next kill
+APART_S = 3.0  # at most, between a mount that is usable again and the next kill
 HASTE = 0.25  # the part of kills that hit a mount which is only beginning
 
 

@@ -45,8 +45,9 @@ def _mounts(records: MountRecords) -> list[dict[str, Any]]:
         except Unavailable as error:
             found[record.mountpoint] = {"pid": record.pid, "registry": record.registry, "error": str(error)}
     for place, supervisor in supervisors.items():
-        if place not in found and supervisor.trouble:
-            found[place] = {"pid": None, "registry": supervisor.registry, "error": supervisor.trouble}
+        if place not in found:
+            why = supervisor.trouble or "it has not begun yet"
+            found[place] = {"pid": None, "registry": supervisor.registry, "error": why}
     return [
         {"mountpoint": place, **mount, "supervisor": _supervisor(supervisors.get(place))}
         for place, mount in sorted(found.items())
@@ -60,12 +61,12 @@ def _supervisor(record: SupervisorRecord | None) -> dict[str, Any] | None:
 
 
 def _show(mount: dict[str, Any]) -> None:
-    process = "being mounted again" if mount["pid"] is None else f"process {mount['pid']}"
+    process = "being mounted" if mount["pid"] is None else f"process {mount['pid']}"
     click.echo(f"{click.style(mount['mountpoint'], bold=True)}  {mount['registry']}  ({process})")
     if mount["supervisor"] is not None:
         _show_supervisor(mount["supervisor"])
     if "error" in mount:
-        what = "its process died" if mount["pid"] is None else "does not answer"
+        what = "not mounted" if mount["pid"] is None else "does not answer"
         click.echo(f"  {click.style(what, fg='red')}: {mount['error']}")
         return
     flags = [name.replace("_", "-") for name in ("read_only", "pin") if mount[name]]
