@@ -168,6 +168,13 @@ class Readers:
 
     def newest(self, chance: random.Random) -> None:
         """A file says which commit it is of, twice: through one open directory both must be of one."""
+        try:
+            self._look_twice()
+        except OSError as error:
+            if error.errno not in (errno.ESTALE, errno.ENOENT):  # deleted while it was read
+                raise
+
+    def _look_twice(self) -> None:
         directory = os.open(self._load.project / CHANGING / "latest", os.O_RDONLY | os.O_DIRECTORY)
         try:
             said = []
@@ -177,12 +184,9 @@ class Readers:
                     said.append(os.read(fd, 100))
                 finally:
                     os.close(fd)
-            assert said[0] == said[1], f"two versions through one directory: {said}"
-        except OSError as error:
-            if error.errno not in (errno.ESTALE, errno.ENOENT):  # deleted while it was read
-                raise
         finally:
             os.close(directory)
+        assert said[0] == said[1], f"two versions through one directory: {said}"
 
 
 class Writers:
