@@ -65,6 +65,7 @@ class History:
     """One project, and what callers did to it so far.
 
     Attributes:
+        contents: what callers put; the fewer there are, the more they meet.
         sealed: what versions hold.
         doomed: versions that somebody deletes, or whose time to live may be over.
     """
@@ -74,6 +75,7 @@ class History:
     project: str
     chance: random.Random
     turns: Turns
+    contents: list[Content] = field(default_factory=lambda: CONTENTS)
     sealed: dict[Version, Content] = field(default_factory=dict)
     doomed: set[Version] = field(default_factory=set)
 
@@ -93,7 +95,7 @@ class History:
         return run
 
     def put(self, chance: random.Random) -> None:
-        content, artifact = chance.choice(CONTENTS), chance.choice(ARTIFACTS)
+        content, artifact = chance.choice(self.contents), chance.choice(ARTIFACTS)
         draft = self.registry.drafts.open(self.project)
         ttl_s = 1 if chance.random() < 0.2 else None
         try:
@@ -112,7 +114,7 @@ class History:
     def give_up(self, chance: random.Random) -> None:
         draft = self.registry.drafts.open(self.project)
         try:
-            self._send(draft.id, draft.project_uid, chance.choice(CONTENTS))
+            self._send(draft.id, draft.project_uid, chance.choice(self.contents))
         except (DraftNotFound, DraftClosed):
             assert draft.expires_at_ns <= self.clock.now_ns, "an upload was lost before its time"
         self.registry.drafts.abandon(draft.id)
@@ -207,9 +209,12 @@ class History:
 def play(registry: SqlRegistry, turns: Turns, clock: Clock, seed: int) -> None:
     """One history, in a project of its own."""
     chance = random.Random(seed)
-    history = History(registry, clock, f"h{seed}", chance, turns)
+    history = History(registry, clock, f"h{seed}", chance, turns, chance.sample(CONTENTS, chance.choice([1, 2, 5])))
     registry.projects.create(history.project)
-    for artifact, content in ((chance.choice(ARTIFACTS), chance.choice(CONTENTS)), (SPARE, chance.choice(CONTENTS))):
+    for artifact, content in (
+        (chance.choice(ARTIFACTS), chance.choice(history.contents)),
+        (SPARE, chance.choice(CONTENTS)),
+    ):
         made = commit(registry, history.project, artifact, content).version
         history.sealed[artifact, made.number] = content
     programs = [history.program(chance.randrange(1 << 32)) for _ in range(chance.randint(2, CALLERS_MAX))]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -33,6 +33,7 @@ from tests.property.mount_nodes import (
     NOREPLACE,
     STAGING,
     Artifact,
+    Directory,
     File,
     Link,
     Names,
@@ -50,6 +51,7 @@ MOUNTS = (0, 1)
 PROJECTS, ARTIFACTS, DRAFTS = ("p", "q"), ("a", "b"), ("d", "e")
 ALIASES = ("best", "good", LATEST)
 FILES = ("x", "y", "z")
+DRAFT = ("p", "a", STAGING, "d")
 TREES: list[Tree] = [{}, {"x": b"1"}, {"x": b"1", "y": {"z": b"2", "x": "z"}}, {"z": {"y": {"x": b"deep"}}, "y": b""}]
 
 mounts = st.sampled_from(MOUNTS)
@@ -64,6 +66,7 @@ in_versions = st.builds(lambda root, rest: (*root, *rest), roots, below)
 catalog = st.one_of(st.sampled_from(PROJECTS).map(lambda name: (name,)), places, roots, drafts)
 anywhere = st.one_of(in_drafts, in_drafts, in_versions, catalog)
 contents = st.sampled_from((b"", b"1", b"2", b"longer than the others", bytes(range(256)) * 300))
+whiches = st.integers(0, 30)
 new_names = st.sampled_from((*ALIASES, "new", "v0", "v7", ".hidden", "-dash", "ü", STAGING))
 
 
@@ -90,14 +93,28 @@ class MountMachine(RuleBasedStateMachine):
     def real(self, path: Names) -> Names:
         return (path[0] + self.tag, *path[1:]) if path and path[0] in PROJECTS else path
 
-    @initialize(tree=st.sampled_from(TREES), other=st.booleans())
-    def begin(self, tree: Tree, other: bool) -> None:
-        for path in (("p",), ("p", "a"), ("p", "a", STAGING, "d")):
+    @initialize(tree=st.sampled_from(TREES), other=st.booleans(), rich=st.booleans())
+    def begin(self, tree: Tree, other: bool, rich: bool) -> None:
+        for path in (("p",), ("p", "a"), DRAFT):
             self.both("mkdir", 0, path)
         self.commit_by_api(("p", "a"), tree, "best")
+        if rich:
+            self._commit_everything()
+            self.both("mkdir", 0, DRAFT)
         if other:
             self.both("mkdir", 0, ("q",))
             self.both("mkdir", 0, ("q", "b"))
+
+    def _commit_everything(self) -> None:
+        """A version with one of each thing that versions keep."""
+        self.both("mkdir", 0, (*DRAFT, "y"))
+        for path in ((*DRAFT, "x"), (*DRAFT, "y", "z")):
+            self.both("write", 0, path, data=b"attributes")
+        for path in ((*DRAFT, "x"), (*DRAFT, "y")):
+            self.both("set_xattr", 0, path, name="user.a", value=b"1")
+        self.both("chmod", 0, (*DRAFT, "y", "z"), mode=0o755)
+        self.both("symlink", 0, (*DRAFT, "z"), target="y/z")
+        self.both("rename", 0, DRAFT, ("p", "a", "good"), flags=0)
 
     def both(self, call: str, mount: int, *paths: Names, **more: object) -> bool:
         """Make a call on the model and on a mount; whether it was answered, or else refused by both with one errno."""
@@ -192,6 +209,28 @@ class MountMachine(RuleBasedStateMachine):
     @rule(mount=mounts, old=in_drafts, new=in_drafts, flags=st.sampled_from((0, 0, NOREPLACE, EXCHANGE)))
     def rename_in_drafts(self, mount: int, old: Names, new: Names, flags: int) -> None:
         self.rename(mount, old, new, flags)
+
+    @rule(mount=mounts, old=whiches, new=whiches, flags=st.sampled_from((0, EXCHANGE)))
+    def rename_what_is_there(self, mount: int, old: int, new: int, flags: int) -> None:
+        """Two names that exist in one draft: calls drawn from all names seldom meet two."""
+        there = [path for path in sorted(self.model.expected(mount)) if len(path) > 4 and path[2] == STAGING]
+        if there:
+            first = there[old % len(there)]
+            same = [path for path in there if path[:4] == first[:4]]
+            self.rename(mount, first, same[new % len(same)], flags)
+
+    @rule(mount=mounts, draft=drafts, place=places, which=whiches)
+    def link_all_of_a_version(self, mount: int, draft: Names, place: Names, which: int) -> None:
+        """`cp -al v0/. .staging/d/`, into an empty draft."""
+        artifact, root = self.model.artifact(place), self.model.root_of(mount, draft)
+        if artifact is None or not artifact.versions or root is None or root[1].names:
+            return
+        source = (*place, f"v{sorted(artifact.versions)[which % len(artifact.versions)]}")
+        for path, node in walk(artifact.versions[sorted(artifact.versions)[which % len(artifact.versions)]]):
+            if isinstance(node, Directory) and path:
+                self.both("mkdir", mount, (*draft, *path))
+            elif path:
+                self.both("link", mount, (*source, *path), (*draft, *path))
 
     @rule(mount=mounts, old=anywhere, new=anywhere, flags=st.sampled_from((0, 0, NOREPLACE, EXCHANGE)))
     def rename_anywhere(self, mount: int, old: Names, new: Names, flags: int) -> None:
@@ -401,13 +440,18 @@ class MountedWorld:
 
 
 def run_histories(make: type[BareWorld] | type[MountedWorld], examples: int, steps: int) -> None:
-    """Histories one after another in one world."""
+    """Histories one after another in one world.
+
+    None is made shorter when it fails: that would take minutes, and a history here is short enough to be read.
+    """
+    phases = (Phase.explicit, Phase.reuse, Phase.generate)
     root = Path(tempfile.mkdtemp(prefix="artfs-model-"))
     try:
         with ExitStack() as stack:
             machine = type("Histories", (MountMachine,), {"on": make(root, stack)})
             run_state_machine_as_test(
-                machine, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None)
+                machine,
+                settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None, phases=phases),
             )
     finally:
         shutil.rmtree(root)

@@ -102,7 +102,7 @@ def test_many_random_histories_over_postgres_keep_exactly_what_is_held() -> None
 @pytest.mark.s3
 @pytest.mark.timeout(1800)
 def test_many_random_histories_over_s3_keep_exactly_what_is_held() -> None:
-    run_machine(60, S3Machine)
+    run_machine(30, S3Machine)
 
 
 @pytest.mark.deep
@@ -110,4 +110,4 @@ def test_many_random_histories_over_s3_keep_exactly_what_is_held() -> None:
 @pytest.mark.s3
 @pytest.mark.timeout(1800)
 def test_many_random_histories_over_postgres_and_s3_keep_exactly_what_is_held() -> None:
-    run_machine(60, PostgresS3Machine)
+    run_machine(30, PostgresS3Machine)
