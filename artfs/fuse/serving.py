@@ -114,6 +114,7 @@ async def _serve(request: MountRequest, backend: Backend, ready: Ready) -> None:
                 await answer_requests(IDLE_TASKS, REQUESTS_MAX)
                 nursery.cancel_scope.cancel()
         finally:
+            ending = _end_at_last()  # what is below waits for threads, and trio itself may have failed
             began, kernel.mounted = kernel.mounted, False
             pyfuse3.close(unmount=not began)
             tracking.end()
@@ -121,6 +122,7 @@ async def _serve(request: MountRequest, backend: Backend, ready: Ready) -> None:
                 with trio.move_on_after(CLOSE_S, shield=True):
                     await staging.close()
             request.records.remove(request.mountpoint, record.pid)
+            ending.cancel()
             _log.info("unmounted %s", request.mountpoint)
 
 
@@ -228,7 +230,7 @@ def _take_away(mountpoint: Path, device: str) -> None:
         mount_points.unmount_now(mountpoint, lazy=True)
 
 
-def _end_at_last() -> None:
+def _end_at_last() -> threading.Timer:
     """End this process after END_S, even if a thread hangs in a system call."""
 
     def end() -> None:
@@ -237,7 +239,9 @@ def _end_at_last() -> None:
 
     timer = threading.Timer(END_S, end)
     timer.daemon = True
-    timer.start()
+    with suppress(RuntimeError):  # no thread to be had
+        timer.start()
+    return timer
 
 
 async def _status(

@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-DISK_BYTES = 12 << 20
+DISK_BYTES = 64 << 20
 FREE = (0, 4 << 10, 64 << 10, 512 << 10)
 FREE_MORE = (*range(0, 64 << 10, 4 << 10), *range(64 << 10, 1 << 20, 32 << 10))
 NO_SPACE = frozenset({errno.ENOSPC})

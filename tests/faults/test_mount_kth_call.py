@@ -30,7 +30,7 @@ FIRST = range(1, 21)
 SOME = (17,)
 FAILURES = (errno.ENOSPC, errno.EIO, errno.EMFILE)
 ALL = (*FAILURES, errno.ENOMEM, errno.EAGAIN)
-LARGE_BYTES = 64 << 10  # an allocation that fails; smaller ones are found in what the process has
+LARGE_BYTES = 128 << 10  # an allocation that fails; smaller ones are found in what the process has
 WITHOUT_MEMORY_S = 1.5  # for requests wait in the kernel meanwhile
 
 
@@ -71,6 +71,8 @@ def struck_everywhere(directory: Path, ways: Iterable[tuple[int, int]], points: 
     with struck_mount(user, user.home, directory / "commanded") as struck:
         for failure, times in ways:
             work_through_all(struck, failure, points, times)
+        # A copy of the catalog that could not be written is written with the next change.
+        work_through(struck, errno.EIO, next(iter(points)), times=0)
     assert [str(finding) for finding in fsck.check(user.registry).findings] == []
 
 

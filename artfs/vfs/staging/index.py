@@ -299,7 +299,9 @@ def _check_writable(connection: apsw.Connection, path: Path) -> None:
     that is how the connection stays. Nobody else has the database open now.
     """
     try:
-        connection.execute("BEGIN IMMEDIATE; ROLLBACK")
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
     except apsw.ReadOnlyError as error:
         connection.close()
         number = errno.EIO if os.access(path, os.W_OK) else errno.EROFS
