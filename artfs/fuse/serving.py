@@ -114,7 +114,6 @@ async def _serve(request: MountRequest, backend: Backend, ready: Ready) -> None:
                 await answer_requests(IDLE_TASKS, REQUESTS_MAX)
                 nursery.cancel_scope.cancel()
         finally:
-            ending = _end_at_last()  # what is below waits for threads, and trio itself may have failed
             began, kernel.mounted = kernel.mounted, False
             pyfuse3.close(unmount=not began)
             tracking.end()
@@ -122,7 +121,6 @@ async def _serve(request: MountRequest, backend: Backend, ready: Ready) -> None:
                 with trio.move_on_after(CLOSE_S, shield=True):
                     await staging.close()
             request.records.remove(request.mountpoint, record.pid)
-            ending.cancel()
             _log.info("unmounted %s", request.mountpoint)
 
 
@@ -230,7 +228,7 @@ def _take_away(mountpoint: Path, device: str) -> None:
         mount_points.unmount_now(mountpoint, lazy=True)
 
 
-def _end_at_last() -> threading.Timer:
+def _end_at_last() -> None:
     """End this process after END_S, even if a thread hangs in a system call."""
 
     def end() -> None:
@@ -239,9 +237,7 @@ def _end_at_last() -> threading.Timer:
 
     timer = threading.Timer(END_S, end)
     timer.daemon = True
-    with suppress(RuntimeError):  # no thread to be had
-        timer.start()
-    return timer
+    timer.start()
 
 
 async def _status(
