@@ -36,7 +36,8 @@ def owner(user: User) -> User:
     return user
 
 
-@pytest.mark.parametrize("options", [pytest.param((), marks=pytest.mark.deep), ("--supervise",)])
+@pytest.mark.deep
+@pytest.mark.parametrize("options", [(), ("--supervise",)])
 def test_a_mount_in_use_is_not_unmounted_and_lazily_loses_nothing(owner: User, options: tuple[str, ...]) -> None:
     with owner.mounted("artfs", *options) as mount:
         draft = mount / "vision/bikes/.staging/next"
@@ -79,6 +80,7 @@ def test_of_mounts_that_begin_at_one_place_at_once_one_succeeds(owner: User, opt
             subprocess.run(["fusermount3", "-uz", mount], check=False, timeout=30)
 
 
+@pytest.mark.deep
 def test_a_second_mount_where_one_is_is_refused(owner: User) -> None:
     with owner.mounted("artfs", "--supervise") as mount:
         refused = owner.run("mount", mount, code=4)
@@ -126,6 +128,7 @@ def wait_while_stopped(reader: subprocess.Popen[bytes], stopped_s: float) -> Non
         time.sleep(0.05)
 
 
+@pytest.mark.deep
 def test_a_mount_that_was_stopped_goes_on_where_it_was(owner: User) -> None:
     with owner.mounted("artfs", "--supervise") as mount:
         (mount / "vision/bikes/.staging/next").mkdir()
@@ -147,7 +150,8 @@ def test_a_mount_that_was_stopped_goes_on_where_it_was(owner: User) -> None:
         assert [m["supervisor"] for m in after] == [m["supervisor"] for m in before]
 
 
-@pytest.mark.parametrize("stopped_s", [STOPPED_S, pytest.param(LONG_S, marks=pytest.mark.deep)])
+@pytest.mark.deep
+@pytest.mark.parametrize("stopped_s", [STOPPED_S, LONG_S])
 def test_a_mount_of_a_far_registry_whose_connections_broke_meanwhile_sees_what_changed(
     tmp_path: Path, stopped_s: float
 ) -> None:

@@ -52,6 +52,7 @@ def is_over(pid: int) -> bool:
     return process_started_ticks(pid) is None
 
 
+@pytest.mark.deep
 def test_status_tells_that_a_mount_is_supervised_how_often_it_was_restarted_and_when(owner: User) -> None:
     with owner.mounted("artfs", "--supervise") as mount:
         before = status(owner)["supervisor"]
@@ -94,6 +95,7 @@ def _signals_to_both(user: User, mount: Path, found: dict[str, Any]) -> None:
         os.kill(pid, signal.SIGTERM)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     "way",
     [
@@ -128,6 +130,7 @@ def test_a_mount_whose_supervisor_dies_goes_on_without(owner: User) -> None:
         owner.run("umount", mount)
 
 
+@pytest.mark.deep
 def test_aliases_that_were_pinned_stay_so(owner: User) -> None:
     with owner.mounted("artfs", "--supervise", "--pin") as mount:
         put(owner, b"second")
@@ -148,6 +151,7 @@ def in_foreground(user: User, **environment: str) -> Iterator[subprocess.Popen[s
         subprocess.run(["fusermount3", "-uqz", mount], check=False, timeout=30)
 
 
+@pytest.mark.deep
 def test_in_the_foreground_it_ends_with_an_interrupt(owner: User) -> None:
     with in_foreground(owner) as process:
         wait_until(lambda: len(owner.json("status")["mounts"]) == 1, "it is written down")

@@ -22,7 +22,7 @@ def unit(place: Path, options: MountOptions, tmp_path: Path, **settings: str) ->
 
 def started(text: str) -> str:
     (line,) = (line for line in text.splitlines() if line.startswith("ExecStart="))
-    return line.partition(" ")[2]
+    return "mount " + line.partition(" mount ")[2]
 
 
 def test_it_mounts_in_the_foreground_supervised(tmp_path: Path) -> None:
