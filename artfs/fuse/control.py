@@ -16,6 +16,7 @@ import msgspec
 
 from artfs.errors import Unavailable
 from artfs.fuse.mount_records import MountRecord
+from artfs.wire.json import UNDECODABLE
 
 REQUEST_BYTES_MAX = 64 << 10
 ANSWER_BYTES_MAX = 64 << 20
@@ -32,7 +33,7 @@ def ask(record: MountRecord, request: str, timeout_s: float = ANSWER_S, **detail
             connection.sendall(msgspec.json.encode({"request": request, **details}) + b"\n")
             line = _read_line(connection)
         answer: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNDECODABLE) as error:
         raise Unavailable(
             f"the mount at {record.mountpoint} (process {record.pid}) does not answer: {error}",
             hint=f"see {record.log}" if record.log else "",

@@ -14,6 +14,7 @@ import trio
 
 from artfs.errors import ArtfsError
 from artfs.fuse.control import REQUEST_BYTES_MAX, short_address
+from artfs.wire.json import UNDECODABLE
 
 CONNECTIONS_MAX = 16
 REQUEST_S = 5.0
@@ -83,5 +84,5 @@ async def _read_request(stream: trio.SocketStream) -> Mapping[str, str]:
         data += part
     try:
         return msgspec.json.decode(data, type=dict[str, str])
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return {}

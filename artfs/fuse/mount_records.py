@@ -18,6 +18,7 @@ from artfs.errors import StorageFailed
 from artfs.fuse.running_runs import RunningRuns, read_process
 from artfs.fuse.supervisor_records import SupervisorRecord, SupervisorRecords
 from artfs.store.durable import make_private, write_private
+from artfs.wire.json import UNDECODABLE
 
 
 class MountRecord(msgspec.Struct, frozen=True):
@@ -91,7 +92,7 @@ class MountRecords:
     def _read(self, path: Path) -> MountRecord | None:
         try:
             record = msgspec.json.decode(path.read_bytes(), type=MountRecord)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, *UNDECODABLE):
             return None
         if record.is_alive:
             return record

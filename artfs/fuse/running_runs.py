@@ -19,6 +19,7 @@ import msgspec
 from artfs.errors import StorageFailed
 from artfs.model.lineage import RunRef, VersionRef
 from artfs.store.durable import write_private
+from artfs.wire.json import UNDECODABLE
 
 REMEMBERED_S = 1.0  # how long a process is taken for the one that it was
 REMEMBERED_MAX = 8192
@@ -82,7 +83,7 @@ class RunningRuns:
                 running = msgspec.json.decode(path.read_bytes(), type=RunningRun)
             except FileNotFoundError:
                 continue
-            except (OSError, msgspec.DecodeError):
+            except (OSError, *UNDECODABLE):
                 running = None
             if running is not None and running.is_alive:
                 found.append(running)

@@ -15,6 +15,7 @@ import msgspec
 from artfs.errors import StorageFailed
 from artfs.fuse.running_runs import read_process
 from artfs.store.durable import write_private
+from artfs.wire.json import UNDECODABLE
 
 
 class SupervisorRecord(msgspec.Struct, frozen=True):
@@ -73,7 +74,7 @@ class SupervisorRecords:
     def _read(self, path: Path) -> SupervisorRecord | None:
         try:
             record = msgspec.json.decode(path.read_bytes(), type=SupervisorRecord)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, *UNDECODABLE):
             return None
         if record.is_alive:
             return record

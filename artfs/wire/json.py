@@ -11,6 +11,9 @@ from artfs.model.digest import Digest
 
 _T = TypeVar("_T")
 
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no JSON of a type."""
+
 
 def encode(value: Any) -> bytes:
     """Any record, or lists and dicts of them."""
@@ -21,7 +24,7 @@ def decode(data: bytes | bytearray | memoryview, type_: type[_T]) -> _T:
     """Raises InvalidValue naming what does not fit."""
     try:
         return msgspec.json.decode(data, type=type_, dec_hook=_from_text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise InvalidValue(f"this JSON is not a {getattr(type_, '__name__', type_)}: {error}") from None
 
 

@@ -36,5 +36,7 @@ def test_measured_figures_are_shown_with_how_they_lie() -> None:
     lie = page.distribution(found.measured["recovery, seconds"])
     assert lie == {"count": 10, "min": 0.1, "median": 0.5, "p90": 0.9, "max": 1.0}
     kept = {"tests": 2, "failures": 0, "seconds": 2, "tried": {"kills": 20}, "measured": {"recovery, seconds": lie}}
-    shown = page.page({"date": "2026-01-01", "promises": {"supervised": kept}})
+    shown = page.page(
+        {"date": "2026-01-01", "artfs": "v1", "tests": 2, "seconds": 60, "promises": {"supervised": kept}}
+    )
     assert "- recovery, seconds: min 0.1, median 0.5, p90 0.9, max 1 (of 10)" in shown
