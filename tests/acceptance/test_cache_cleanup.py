@@ -48,10 +48,10 @@ def misses(user: User, name: str, root: Path) -> int:
 def test_the_most_recently_used_part_is_kept(cached: User, tmp_path: Path, command: tuple[str, ...]) -> None:
     before = used_bytes(cached)
     assert before > len(NAMES) * FILES * FILE_BYTES
-    plan = cached.json(*command, "cleanup", "7MB", "--dry-run")
+    plan = cached.json(*command, "cleanup", "8MB", "--dry-run")
     assert used_bytes(cached) == before
-    done = cached.json(*command, "cleanup", "7MB")
-    assert used_bytes(cached) <= 7_000_000
+    done = cached.json(*command, "cleanup", "8MB")
+    assert used_bytes(cached) <= 8_000_000
     assert done["freed_bytes"] == pytest.approx(before - used_bytes(cached), abs=64 << 10)
     assert done["kept_bytes"] == pytest.approx(used_bytes(cached), abs=64 << 10)
     assert done["objects"] == plan["objects"] > 0
@@ -61,7 +61,7 @@ def test_the_most_recently_used_part_is_kept(cached: User, tmp_path: Path, comma
 
 
 def test_a_cleanup_tells_people_what_it_freed(cached: User) -> None:
-    told = cached.run("cache", "cleanup", "7MB").stdout
+    told = cached.run("cache", "cleanup", "8MB").stdout
     assert told.startswith("freed ")
     assert " objects; " in told
     assert cached.run("cache", "cleanup", "1GB").stdout.startswith("freed 0 B in 0 objects; ")

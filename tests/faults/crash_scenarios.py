@@ -44,7 +44,7 @@ class Scenario:
 
 def expire_version(ground: Ground) -> None:
     """The time to live of v0 is over. Part of what its pack holds is in the next version too."""
-    _change(ground, "UPDATE versions SET expires_at = 1 WHERE number = 0")
+    _change(ground, "UPDATE versions SET expires_at = 1, row_check = NULL WHERE number = 0")
 
 
 def give_up_upload(ground: Ground) -> None:
@@ -69,6 +69,7 @@ def make_format_1(ground: Ground) -> None:
             f"DROP TABLE {table}"
             for table in ("shared_parts", "shared_drafts", "run_edges", "run_history", "runs", "sweeps")
         ),
+        *(f"ALTER TABLE {table} DROP COLUMN row_check" for table in ("versions", "aliases", "alias_moves")),
         "DROP INDEX versions_by_expiry",
         "ALTER TABLE versions DROP COLUMN expires_at",
         *(f"DROP TABLE {table}" for table in ("members", "tokens", "users")),
