@@ -51,13 +51,18 @@ async def stream(request: Request, most: int, settings: ServerSettings) -> Async
         yield part
 
 
-async def read_json(request: Request, type_: type[_T], most: int, settings: ServerSettings) -> _T:
-    """The request's body, of at most so many bytes, as a record. Raises InvalidValue and what `stream` raises."""
+async def read_body(request: Request, most: int, settings: ServerSettings) -> bytes:
+    """All of a body of at most so many bytes. Raises what `stream` raises."""
     declared_bytes(request, most)
     body = bytearray()
     async for part in stream(request, most, settings):
         body += part
-    found = json.decode(body, type_)
+    return bytes(body)
+
+
+async def read_json(request: Request, type_: type[_T], most: int, settings: ServerSettings) -> _T:
+    """The request's body, of at most so many bytes, as a record. Raises InvalidValue and what `stream` raises."""
+    found = json.decode(await read_body(request, most, settings), type_)
     _check_texts("the body", found)
     return found
 
