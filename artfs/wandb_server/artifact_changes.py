@@ -7,9 +7,10 @@ import binascii
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from artfs.errors import InvalidValue, StillAliased, TypeMismatch
+from artfs.errors import ArtifactNotFound, InvalidValue, LineageCycle, StillAliased, TypeMismatch
 from artfs.model.access import Operation
 from artfs.model.lineage import EdgeKind, RunRef, VersionRef
 from artfs.model.names import LATEST, check_alias, check_name
@@ -86,8 +87,10 @@ class ArtifactWriting:
 
     def _check_type(self, upload: Upload) -> None:
         """A commit would refuse it too, but only after everything was sent."""
-        found = [one for one in self._registry.artifacts.list(upload.project) if one.name == upload.artifact]
-        there = found[0].type if found else None
+        try:
+            there = self._registry.artifacts.get(upload.project, upload.artifact).type
+        except ArtifactNotFound:
+            return
         if there is not None and there != upload.request.type:
             raise TypeMismatch(
                 f"{upload.project}/{upload.artifact} has the type {there!r}, not {upload.request.type!r}",
@@ -106,9 +109,8 @@ class ArtifactWriting:
         given = args["input"]
         number = int(ids.decode("ArtifactManifest", str(given["artifactManifestID"])))
         row = self._uploads.manifest(number)
-        self._uploads.find(self._registry, row.upload)
+        self._uploads.find(self._registry, row.upload)  # that the caller may write to it
         digest = _hex_md5(given.get("digest")) or row.md5
-        self._uploads.change_manifest(number, str(given.get("baseArtifactID") or ""), digest)
         return {"artifactManifest": self._manifest(number, digest)}
 
     def _manifest(self, number: int, digest: str) -> Node:
@@ -166,7 +168,9 @@ class ArtifactWriting:
 
     def _commit(self, args: Args) -> Node:
         found = ids.decode_artifact(str(args["input"]["artifactID"]))
-        ref = found if isinstance(found, VersionRef) else commit(self._caller, found)
+        if isinstance(found, VersionRef):
+            raise InvalidValue(f"{found} is a version: it never changes", hint="log a new one")
+        ref = commit(self._caller, found)
         version = self._registry.versions.resolve(ref.project, ref.artifact, f"v{ref.number}")
         return {"artifact": ArtifactNodes(self._caller, self._entity).artifact(version)}
 
@@ -203,7 +207,8 @@ class ArtifactChanges:
         given = args["input"]
         version = find_version(self._caller, str(given["artifactID"]))
         run = RunRef(str(given["projectName"]), str(given["runName"]))
-        self._registry.lineage.record(run.project, run.id, EdgeKind.USED, [ref_of(version)])
+        with suppress(LineageCycle):  # what a run logged itself it may look at: clients do, and that is no edge
+            self._registry.lineage.record(run.project, run.id, EdgeKind.USED, [ref_of(version)])
         return {"artifact": self._artifact(version)}
 
     def _update(self, args: Args) -> Node:

@@ -12,6 +12,7 @@ from artfs.model.lineage import VersionRef
 from artfs.model.tree import EntryKind
 from artfs.wandb_server.contents import File
 from artfs.wandb_server.service import Caller
+from artfs.wandb_server.signing import READ_LIFE_S, WRITE_LIFE_S
 
 FILES = "/wandb/files"  # below it are all signed URLs
 _KINDS = {int(kind): kind for kind in (EntryKind.FILE, EntryKind.LARGE_FILE)}
@@ -76,4 +77,6 @@ def manifest_url(caller: Caller, version: VersionRef) -> str:
 
 
 def signed_url(caller: Caller, what: str, name: str, allowed: msgspec.Struct) -> str:
-    return f"{caller.base_url}{FILES}/{what}/{quote(name, safe='') or 'file'}?{caller.service.signer.sign(allowed)}"
+    life_s = READ_LIFE_S if isinstance(allowed, ReadFile | ReadManifest | ReadRunFile) else WRITE_LIFE_S
+    signed = caller.service.signer.sign(allowed, life_s)
+    return f"{caller.base_url}{FILES}/{what}/{quote(name, safe='') or 'file'}?{signed}"

@@ -89,15 +89,15 @@ def parse_operation(query: str, variables: Mapping[str, Any], name: str = "") ->
     return Operation(named[0], fragments, given)
 
 
-def execute(operation: Operation, root: Node) -> dict[str, Any]:
+def execute(operation: Operation, root: Node, fields_max: int = FIELDS_MAX) -> dict[str, Any]:
     """The answer's data. Raises InvalidValue for an answer without bound, and what the fields raise."""
-    return _Execution(operation).run(root)
+    return _Execution(operation, fields_max).run(root)
 
 
 class _Execution:
-    def __init__(self, operation: Operation) -> None:
+    def __init__(self, operation: Operation, fields_max: int) -> None:
         self._operation = operation
-        self._left = FIELDS_MAX
+        self._left = self._most = fields_max
 
     def run(self, root: Node) -> dict[str, Any]:
         return self._node(root, [self._operation.definition.selection_set], 0)
@@ -132,7 +132,7 @@ class _Execution:
     def _field(self, node: Node, fields: list[FieldNode], depth: int) -> Any:
         self._left -= 1
         if self._left < 0:
-            raise InvalidValue(f"an answer of more than {FIELDS_MAX} fields", hint="ask for fewer at once")
+            raise InvalidValue(f"an answer of more than {self._most} fields", hint="ask for fewer at once")
         first = fields[0]
         name = first.name.value
         if name not in node:

@@ -56,10 +56,11 @@ _ARGUMENTS: Mapping[str, Mapping[str, Iterable[str]]] = {
     "Artifact": {
         "files": ("names", "after", "first"),
         "filesByManifestEntries": ("entries", "storageLayout", "manifestVersion", "after", "first"),
-        "tags": (),
-        "ttlDurationSeconds": (),
-        "ttlIsInherited": (),
-        "digest": (),
+        **dict.fromkeys(("id", "aliases", "tags", "ttlDurationSeconds", "ttlIsInherited", "historyStep", "digest"), ()),
+        **dict.fromkeys(("description", "metadata", "size", "fileCount", "state", "createdAt", "updatedAt"), ()),
+        **dict.fromkeys(
+            ("artifactSequence", "artifactType", "versionIndex", "currentManifest", "createdBy", "usedBy"), ()
+        ),
     },
     "ArtifactSequence": {
         "project": (),

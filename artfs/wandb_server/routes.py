@@ -17,7 +17,6 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from artfs.errors import ArtfsError, InvalidValue, NotAuthenticated, PathNotFound
-from artfs.model.access import Operation
 from artfs.model.lineage import RunRef
 from artfs.model.names import check_name
 from artfs.server import metrics
@@ -105,7 +104,7 @@ def _errors(message: str, status: int, headers: Mapping[str, str] | None = None)
 async def _caller(service: Service, wandb: WandbService, request: Request) -> Caller:
     identity, registry = await service.caller(request)
     request.state.user = identity.user.name
-    return Caller(wandb, identity, registry, str(request.base_url).rstrip("/"))
+    return Caller(wandb, identity, registry, wandb.public_url or str(request.base_url).rstrip("/"))
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -126,7 +125,7 @@ def _graphql(caller: Caller, body: bytes) -> Response:
     root = mutation_root(caller) if operation.is_mutation else query_root(caller)
     try:
         data = execute(operation, root)
-    except (KeyError, TypeError, AttributeError) as error:  # a variable that is missing or of another kind
+    except (LookupError, TypeError, AttributeError, ValueError) as error:  # a variable is missing, or of another kind
         _log.warning("%s cannot be answered", operation.fields, exc_info=error)
         raise InvalidValue(f"{', '.join(operation.fields)}: something is missing, or of another kind") from None
     return Response(msgspec.json.encode({"data": data}), media_type="application/json")
@@ -152,7 +151,6 @@ async def redirect_to_file(service: Service, wandb: WandbService, request: Reque
 
 
 def _find_file(caller: Caller, project: str, digest: str, name: str) -> str:
-    caller.registry.guard.require(Operation.READ, project)
     found = caller.service.contents.by_md5(caller.registry.projects.get(project), [digest.lower()])
     if not found:
         raise PathNotFound(f"project {project!r} has no file with the MD5 {digest[:64]!r}")
@@ -166,6 +164,6 @@ def _decoded(body: bytes, type_: type[Any]) -> Any:
         raise InvalidValue(f"the body is not what it must be: {error}") from None
 
 
-def opener(open_client: Callable[..., Any], directory: Path) -> Open:
+def opener(open_client: Callable[..., Any], directory: Path, public_url: str = "") -> Open:
     """How a worker opens what it needs."""
-    return lambda service: WandbService(service.registry, open_client, directory)
+    return lambda service: WandbService(service.registry, open_client, directory, public_url)

@@ -16,7 +16,7 @@ from artfs.store.durable import DIRECTORY_MODE, reported
 from artfs.wandb_server.contents import Contents
 from artfs.wandb_server.signing import Signer, load_key
 from artfs.wandb_server.state import State
-from artfs.wandb_server.uploads import Uploads, clean
+from artfs.wandb_server.uploads import Uploads
 from artfs.wire.records import Identity
 from artfs.wire.service import Registry
 
@@ -30,21 +30,25 @@ class WandbService:
         registry: open to everything: callers are checked before. Closed by its owner.
         open_client: how stored files are read.
         directory: where what is not the registry's is kept.
+        public_url: where clients reach the server; empty for what their requests say.
     """
 
-    def __init__(self, registry: SqlRegistry, open_client: Callable[[Registry], Client], directory: Path) -> None:
+    def __init__(
+        self, registry: SqlRegistry, open_client: Callable[[Registry], Client], directory: Path, public_url: str = ""
+    ) -> None:
         for path in (directory, directory / "uploads", directory / "run-files"):
             with reported("make", path):
                 path.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
         self.registry = registry
         self.directory = directory
+        self.public_url = public_url.rstrip("/")
         self.signer = Signer(load_key(directory / "url-key"))
         self.state = State(directory / "state.db")
         self.client = open_client(registry)
         self.contents = Contents(self.state, self.client)
         self.uploads = Uploads(self.state, directory / "uploads")
         self._threads = Threads(UPLOAD_THREADS, "artfs-upload")
-        clean(directory / "uploads", time.time())
+        self.uploads.clean(time.time())
 
     def session(self, registry: Registry, project: str) -> UploadSession:
         """An upload into the registry, as whoever `registry` is for. Close, seal or abandon it."""

@@ -21,7 +21,8 @@ from artfs.errors import AccessDenied
 from artfs.store.durable import reported
 
 KEY_BYTES = 32
-LIFE_S = 24 * 3600  # of a long upload, of which all URLs were made at its beginning
+READ_LIFE_S = 3600  # a client asks for new ones
+WRITE_LIFE_S = 24 * 3600  # a client does not: of a long upload all URLs were made at its beginning
 _REFUSED = "this URL has expired, or was changed"
 _HINT = "ask for a new one"
 
@@ -60,9 +61,9 @@ class Signer:
         self._key = key
         self._clock = clock
 
-    def sign(self, allowed: msgspec.Struct) -> str:
+    def sign(self, allowed: msgspec.Struct, life_s: int) -> str:
         """A query. The kind of what is allowed is signed with it: one kind is not taken for another."""
-        until = int(self._clock()) + LIFE_S
+        until = int(self._clock()) + life_s
         payload = _text(msgspec.msgpack.encode((until, allowed)))
         return f"p={payload}&s={self._signature(type(allowed), payload)}"
 

@@ -130,13 +130,6 @@ class Uploads:
             sql = "INSERT INTO manifests (upload, kind, base, md5, received) VALUES (?, ?, ?, ?, 0) RETURNING id"
             return int(tx.rows(sql, (upload.id, kind, base, md5))[0][0])
 
-    def change_manifest(self, manifest: int, base: str, md5: str) -> ManifestRow:
-        with self._state.write() as tx:
-            tx.run("UPDATE manifests SET md5 = ?, received = 0 WHERE id = ?", (md5, manifest))
-            if base:
-                tx.run("UPDATE manifests SET base = ? WHERE id = ?", (base, manifest))
-        return self.manifest(manifest)
-
     def manifest(self, manifest: int) -> ManifestRow:
         rows = self._state.rows(f"{_MANIFEST} WHERE id = ?", (manifest,))
         if not rows:
@@ -172,6 +165,18 @@ class Uploads:
             tx.run("DELETE FROM manifests WHERE upload = ?", (upload.id,))
             tx.run("DELETE FROM upload_runs WHERE upload = ?", (upload.id,))
         shutil.rmtree(self.place(upload.id), ignore_errors=True)
+
+    def clean(self, now_s: float) -> None:
+        """Forget what was begun long ago and never committed."""
+        with self._state.write() as tx:
+            before_ns = int((now_s - UPLOAD_LIFE_S) * 10**9)
+            tx.run("DELETE FROM uploads WHERE number IS NULL AND created_at < ?", (before_ns,))
+            for table in ("manifests", "upload_runs"):
+                tx.run(f"DELETE FROM {table} WHERE upload NOT IN (SELECT id FROM uploads)")
+        for path in self._directory.iterdir():
+            with suppress(OSError):
+                if now_s - path.stat().st_mtime > UPLOAD_LIFE_S:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def place(self, upload: str) -> Path:
         """Where its files are."""
@@ -209,11 +214,3 @@ def committing(place: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
-
-
-def clean(directory: Path, now_s: float) -> None:
-    """Remove what was begun long ago and never committed."""
-    for path in directory.iterdir():
-        with suppress(OSError):
-            if now_s - path.stat().st_mtime > UPLOAD_LIFE_S:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -107,14 +107,16 @@ def command(
     _log_to(access_log, session.config.log_level)
     with place.bind() as listening:
         _say(config.described_registry, public_url or place.url(listening))
-        return serve(open_registry, place, listening, limits, workers, _wandb(config) if wandb else _nothing)
+        return serve(
+            open_registry, place, listening, limits, workers, _wandb(config, public_url or "") if wandb else _nothing
+        )
 
 
 def _nothing() -> Sequence[Route]:
     return ()
 
 
-def _wandb(config: Config) -> Callable[[], Sequence[Route]]:
+def _wandb(config: Config, public_url: str) -> Callable[[], Sequence[Route]]:
     """What the `wandb` client asks for. Raises MachineNotReady."""
     try:
         from artfs.wandb_server.routes import opener, routes
@@ -122,7 +124,7 @@ def _wandb(config: Config) -> Callable[[], Sequence[Route]]:
         raise MachineNotReady(f"{error}", hint="install artfs with its extra: artfs[server]") from None
     from artfs.assemble import open_client
 
-    opened = opener(partial(open_client, config), config.registry_dir / "wandb")
+    opened = opener(partial(open_client, config), config.registry_dir / "wandb", public_url)
     return lambda: routes(opened)
 
 
