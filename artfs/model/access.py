@@ -6,7 +6,8 @@ and whether it administers the server; an operation of the server by the latter 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from enum import Enum, IntEnum
 
 
@@ -131,3 +132,32 @@ def decide_of_server(operation: Operation, scopes: Iterable[Scope], *, administe
     takes_administrator, scope = _OF_SERVER[operation]
     able = (administers_server or not takes_administrator) and includes(scopes, scope)
     return Verdict.ALLOWED if able else Verdict.DENIED
+
+
+_SECRET_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_SECRET_LENGTH = 24
+_ENTROPY_BYTES = 32
+_TOKEN = re.compile(r"artfs_([0-9a-f]{16})_([0-9A-Za-z]{24})")
+_API_KEY = re.compile(r"([0-9a-f]{16})([0-9A-Za-z]{24})")
+
+
+def choose_secret(random_bytes: Callable[[int], bytes]) -> str:
+    """The secret part of a token: letters and digits, 142 random bits."""
+    number = int.from_bytes(random_bytes(_ENTROPY_BYTES), "little")
+    letters = []
+    for _ in range(_SECRET_LENGTH):
+        number, place = divmod(number, len(_SECRET_LETTERS))
+        letters.append(_SECRET_LETTERS[place])
+    return "".join(letters)
+
+
+def api_key_of_token(token: str) -> str | None:
+    """A token as an API key of 40 letters and digits; None for one that is too old to be one."""
+    match = _TOKEN.fullmatch(token)
+    return match[1] + match[2] if match else None
+
+
+def token_of_api_key(key: str) -> str:
+    """The token that an API key is; anything else as it is."""
+    match = _API_KEY.fullmatch(key)
+    return f"artfs_{match[1]}_{match[2]}" if match else key

@@ -1,6 +1,8 @@
 """Users and their tokens: the services of a caller who may do everything, and the check of a token.
 
-A token is `artfs_ID_SECRET`: a public id, and 256 random bits of which only the SHA-256 is kept. So many bits need no slow hash.
+A token is `artfs_ID_SECRET`: a public id, and 24 random letters and digits (142 bits), of which only the SHA-256 is kept. So
+many bits need no slow hash. ID and SECRET together are an API key of 40 letters and digits, as clients of W&B want it. Older
+tokens have 64 hexadecimal digits.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from artfs.errors import (
     TokenNotFound,
     UserNotFound,
 )
-from artfs.model.access import Scope, highest, included
+from artfs.model.access import Scope, choose_secret, highest, included
 from artfs.model.names import check_name
 from artfs.registry.changes import forget_farewells
 from artfs.registry.database import Row, Transaction, allocate
@@ -30,11 +32,10 @@ from artfs.wire.records import Identity, NewToken, TokenRecord, UserRecord
 
 OWNER = "owner"  # who opens the registry itself, without a token
 ID_BYTES = 8
-SECRET_BYTES = 32
 TOKEN_NAME_CHARACTERS_MAX = 128
 TOKEN_LIFE_NS_MAX = 100 * 365 * 24 * 3600 * 10**9
 USED_EVERY_NS = 3600 * 10**9  # how exact `last_used_at_ns` is: a write for every request would be too dear
-_TOKEN = re.compile(r"artfs_([0-9a-f]{16})_([0-9a-f]{64})")
+_TOKEN = re.compile(r"artfs_([0-9a-f]{16})_([0-9a-f]{64}|[0-9A-Za-z]{24})")
 _NO_SECRET = bytes(32)
 
 _USER = "SELECT id, name, admin, disabled, created_at FROM users"
@@ -133,7 +134,7 @@ class Tokens:
                 "a token cannot expire in the past, nor after more than 100 years",
                 hint="leave the expiry out for a token that never expires",
             )
-        id_, secret = self._random_bytes(ID_BYTES).hex(), self._random_bytes(SECRET_BYTES).hex()
+        id_, secret = self._random_bytes(ID_BYTES).hex(), choose_secret(self._random_bytes)
         with self._database.write() as tx:
             tx.run(
                 "INSERT INTO tokens (id, user_id, name, secret, scope, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_address
 
@@ -52,8 +52,10 @@ WITH_METADATA = (SealRequest, VersionChange, NewRun, RunChange, NewSweep, Histor
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(open_registry: Callable[[], SqlRegistry], settings: ServerSettings) -> Starlette:
-    """The server's application. `open_registry` is called when a worker starts, in that worker."""
+def create_app(
+    open_registry: Callable[[], SqlRegistry], settings: ServerSettings, more: Sequence[Route] = ()
+) -> Starlette:
+    """The server's application. `open_registry` is called when a worker starts, in that worker; `more` is answered besides."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -70,6 +72,7 @@ def create_app(open_registry: Callable[[], SqlRegistry], settings: ServerSetting
 
     routes = [Route(path, _endpoint(path, by_method), methods=[*by_method]) for path, by_method in _by_path().items()]
     routes += [Route("/healthz", healthy), Route("/readyz", ready)]
+    routes += more
     routes += [] if settings.metrics_listen else [Route("/metrics", show_metrics)]
     app = Starlette(
         routes=routes,

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import re
 import time
+from base64 import b64decode
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
@@ -20,6 +22,7 @@ from cachetools import TTLCache
 from starlette.requests import Request
 
 from artfs.errors import NotAuthenticated, TooManyRequests
+from artfs.model.access import token_of_api_key
 from artfs.server.settings import ServerSettings
 from artfs.wire.http import TOKEN_SCHEME
 from artfs.wire.records import Identity
@@ -93,10 +96,15 @@ class Authenticator:
 
 
 def _token_of(header: str) -> str:
-    """Empty for none, and for what cannot be one."""
-    scheme, _, token = header.partition(" ")
-    fits = scheme.lower() == TOKEN_SCHEME.lower() and len(token) <= TOKEN_CHARACTERS_MAX
-    return token.strip() if fits else ""
+    """Empty for none, and for what cannot be one. As a password it is an API key: the same token without what is between."""
+    scheme, _, given = header.partition(" ")
+    if len(given) > TOKEN_CHARACTERS_MAX:
+        return ""
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            return token_of_api_key(b64decode(given, validate=True).decode().partition(":")[2])
+        return ""
+    return given.strip() if scheme.lower() == TOKEN_SCHEME.lower() else ""
 
 
 def _guessers(request: Request, token: str) -> list[str]:

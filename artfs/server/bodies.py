@@ -52,16 +52,21 @@ async def stream(request: Request, most: int, settings: ServerSettings) -> Async
         yield part
 
 
-async def read_json(request: Request, type_: type[_T], most: int, settings: ServerSettings) -> _T:
-    """The request's body, of at most so many bytes, as a record. Raises InvalidValue and what `stream` raises;
-    Unavailable for one that is not what its Content-Digest says."""
+async def read_body(request: Request, most: int, settings: ServerSettings) -> bytes:
+    """All of a body of at most so many bytes. Raises what `stream` raises; Unavailable for one that is not what its
+    Content-Digest says."""
     declared_bytes(request, most)
     body = bytearray()
     async for part in stream(request, most, settings):
         body += part
     if not is_intact(body, request.headers.get(CONTENT_DIGEST, "")):
         raise Unavailable("the request's body was changed on its way", hint="try again")
-    found = json.decode(body, type_)
+    return bytes(body)
+
+
+async def read_json(request: Request, type_: type[_T], most: int, settings: ServerSettings) -> _T:
+    """The request's body, of at most so many bytes, as a record. Raises InvalidValue and what `read_body` raises."""
+    found = json.decode(await read_body(request, most, settings), type_)
     _check_texts("the body", found)
     return found
 

@@ -10,21 +10,27 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from artfs.errors import InvalidValue, StorageFailed
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.server.settings import ServerSettings
 from artfs.server.workers import Watch, in_child
 
+if TYPE_CHECKING:
+    from starlette.routing import Route
+
 BACKLOG = 1024
 
 OpenRegistry = Callable[[], SqlRegistry]
+MoreRoutes = Callable[[], "Sequence[Route]"]
+"""Routes of other interfaces, made after the fork."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +120,15 @@ def prepare(open_registry: OpenRegistry, workers: int) -> None:
 
 
 def serve(
-    open_registry: OpenRegistry, listen: Listen, listening: socket.socket, settings: ServerSettings, workers: int
+    open_registry: OpenRegistry,
+    listen: Listen,
+    listening: socket.socket,
+    settings: ServerSettings,
+    workers: int,
+    more: MoreRoutes = lambda: (),
 ) -> int:
-    """Serve until stopped; the exit code. The database is of the current format already."""
-    works: list[Callable[[], int]] = [lambda: _work(open_registry, listen, listening, settings)] * workers
+    """Serve until stopped; the exit code. The database is of the current format already. `more`: what is answered besides."""
+    works: list[Callable[[], int]] = [lambda: _work(open_registry, listen, listening, settings, more)] * workers
     with ExitStack() as stack:
         if settings.metrics_listen:
             at = stack.enter_context(Listen(settings.metrics_listen).bind())
@@ -139,7 +150,9 @@ def _show_metrics(listening: socket.socket, settings: ServerSettings) -> int:
     return 0
 
 
-def _work(open_registry: OpenRegistry, listen: Listen, listening: socket.socket, settings: ServerSettings) -> int:
+def _work(
+    open_registry: OpenRegistry, listen: Listen, listening: socket.socket, settings: ServerSettings, more: MoreRoutes
+) -> int:
     import uvicorn  # after the fork, like everything that may keep threads
 
     from artfs.server.app import create_app
@@ -154,7 +167,7 @@ def _work(open_registry: OpenRegistry, listen: Listen, listening: socket.socket,
                 service.stopping = True
             super().handle_exit(sig, frame)
 
-    app = create_app(open_registry, settings)
+    app = create_app(open_registry, settings, more())
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -43,6 +43,7 @@ class Service:
         self._authenticator = Authenticator(self._check, settings)
         self.feed = change_feed.ChangeFeed(self._position, settings.waiters_max)
         self._ready_at_s = -READY_LIFE_S
+        self._closing: list[Callable[[], None]] = []
         clean_spool(registry.spool, time.time())
 
     async def run(self, function: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
@@ -78,7 +79,13 @@ class Service:
     def json(value: Any) -> Response:
         return json_response(value)
 
+    def at_close(self, close: Callable[[], None]) -> None:
+        """Have something closed before the registry is."""
+        self._closing.append(close)
+
     def close(self) -> None:
+        for close in reversed(self._closing):
+            close()
         self.registry.close()
 
     def _ask_all(self) -> None:

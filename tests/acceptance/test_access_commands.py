@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.falsifies("access")]
 def test_a_new_user_gets_a_token_that_is_shown_once_and_alone(user: User) -> None:
     assert "token create --user alice" in user.run("user", "add", "alice").stdout
     made = user.run("token", "create", "--user", "alice", "--name", "laptop", "--scope", "read", "--expires", "90d")
-    assert re.fullmatch(r"artfs_[0-9a-f]{16}_[0-9a-f]{64}\n", made.stdout)
+    assert re.fullmatch(r"artfs_[0-9a-f]{16}_[0-9A-Za-z]{24}\n", made.stdout)
     assert "alice" in made.stderr
     assert made.stdout.strip() not in made.stderr
     (listed,) = user.json("token", "list", "--user", "alice")
@@ -133,4 +133,4 @@ def test_the_secret_of_a_token_is_in_no_file_of_its_maker(user: User, tmp_path: 
     secret = user.run("--verbose", "token", "create", "--user", "alice").stdout.strip().rpartition("_")[2]
     stored = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
     assert any(b"alice" in data for data in stored)
-    assert not any(secret.encode() in data or bytes.fromhex(secret) in data for data in stored)
+    assert not any(secret.encode() in data for data in stored)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from artfs.errors import (
     TokenNotFound,
     UserNotFound,
 )
-from artfs.model.access import Role, Scope
+from artfs.model.access import Role, Scope, api_key_of_token, token_of_api_key
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.guarded import GuardedRegistry
 from artfs.registry.sql_registry import SqlRegistry
@@ -71,12 +72,26 @@ def test_the_secret_is_nowhere_in_the_registry(tmp_path: Path) -> None:
     new = registry.access.tokens.create("alice", "laptop", [Scope.ADMIN])
     registry.access.tokens.authenticate(new.secret)
     secret = new.secret.rpartition("_")[2]
-    assert len(secret) == 64
+    assert len(secret) == 24
     stored = b"".join(file.read_bytes() for file in (tmp_path / "registry").rglob("*") if file.is_file())
     assert new.record.id.encode() in stored  # the files looked into are those that hold tokens
     assert secret.encode() not in stored
-    assert bytes.fromhex(secret) not in stored
     assert secret not in repr(registry.access.tokens.list("alice"))
+    registry.close()
+
+
+def test_a_token_is_an_api_key_and_an_older_one_stays_valid(tmp_path: Path) -> None:
+    registry = EmbeddedRegistry(tmp_path / "registry")
+    registry.access.users.create("alice")
+    new = registry.access.tokens.create("alice", "", [Scope.READ])
+    key = api_key_of_token(new.secret)
+    assert key is not None
+    assert (len(key), key.isalnum(), token_of_api_key(key)) == (40, True, new.secret)
+    older = f"artfs_{new.record.id}_{'0123456789abcdef' * 4}"
+    with registry.resources.database.write() as tx:
+        tx.run("UPDATE tokens SET secret = ?", (sha256(older.rpartition("_")[2].encode()).digest(),))
+    assert registry.access.tokens.authenticate(older).user.name == "alice"
+    assert api_key_of_token(older) is None
     registry.close()
 
 

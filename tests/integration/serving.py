@@ -135,10 +135,20 @@ class Place:
 
     @contextmanager
     def serving(
-        self, *options: str, settings: Mapping[str, str] | None = None, wait: bool = True, verify: str | bool = True
+        self,
+        *options: str,
+        settings: Mapping[str, str] | None = None,
+        wait: bool = True,
+        verify: str | bool = True,
+        port: int = 0,
     ) -> Iterator[Server]:
-        """A server on a free port, ready unless `wait` is False, and gone afterwards. `verify`: of TLS, by requests."""
-        port = free_port()
+        """A server, ready unless `wait` is False, and gone afterwards.
+
+        Args:
+            verify: of TLS, by requests.
+            port: 0 for a free one.
+        """
+        port = port or free_port()
         scheme = "https" if "--tls-cert" in options else "http"
         command = [sys.executable, "-c", "from artfs.cli.main import main; main()"]
         command += ["--registry", str(self.directory / "registry")]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
+from starlette.routing import Route
 
 from artfs.model.access import Scope
 from artfs.registry.sql_registry import SqlRegistry
@@ -22,10 +23,12 @@ START_S = 30.0
 
 
 @contextmanager
-def served(open_registry: Callable[[], SqlRegistry], settings: ServerSettings | None = None) -> Iterator[str]:
-    """The URL of a server over what `open_registry` opens."""
+def served(
+    open_registry: Callable[[], SqlRegistry], settings: ServerSettings | None = None, more: Sequence[Route] = ()
+) -> Iterator[str]:
+    """The URL of a server over what `open_registry` opens. `more` is answered besides."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
-        app = create_app(open_registry, settings or ServerSettings())
+        app = create_app(open_registry, settings or ServerSettings(), more)
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", http="h11", ws="none")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -1,10 +1,8 @@
 """Where wandb is installed: `exchange.py write DIR` makes the files of tests/wandb/files, `exchange.py read DIR` reads tables.
 
-The tests of artfs do without wandb: it would bring twenty packages along, and a service that wants to be started. To renew
-the files:
+To renew the files:
 
-    python -m venv /tmp/wandb && /tmp/wandb/bin/pip install wandb==0.31.0 numpy
-    PYTHONPATH=. WANDB_MODE=offline /tmp/wandb/bin/python -m tests.wandb.exchange write tests/wandb/files
+    PYTHONPATH=. WANDB_MODE=offline $(scripts/wandb-client 0.31.0) -m tests.wandb.exchange write tests/wandb/files
 """
 
 from __future__ import annotations

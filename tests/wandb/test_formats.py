@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,10 @@ import pytest
 from artfs.api.data_types import PartitionedTable, Table
 from tests.unit.api.files import MemoryFiles, written
 from tests.wandb.cases import ARRAYS, CASES, ONLY_OURS, PARTS, Case
+from tests.wandb.client import INSTALL_S, installed
 
 ROOT = Path(__file__).parents[2]
 FILES = Path(__file__).parent / "files"
-INSTALL_S = 600
 READ_S = 120
 
 
@@ -76,7 +75,7 @@ def test_artfs_reads_and_writes_a_partitioned_table_as_wandb_does(theirs: Memory
 @pytest.mark.timeout(INSTALL_S + READ_S)
 def test_wandb_reads_what_artfs_writes(tmp_path: Path) -> None:
     """With the wandb that wrote the files, from the package index."""
-    python = installed_wandb(tmp_path / "venv", (FILES / "VERSION").read_text().replace(" ", "==").strip())
+    python = installed((FILES / "VERSION").read_text().split()[1])
     files = MemoryFiles()
     cases = CASES | ONLY_OURS
     for name, case in cases.items():
@@ -95,15 +94,6 @@ def test_wandb_reads_what_artfs_writes(tmp_path: Path) -> None:
         table = files.get(path)
         assert rows == json.loads(json.dumps(table.data, default=str)), path
     assert len(read) == len(cases) + len(PARTS)
-
-
-def installed_wandb(place: Path, requirement: str) -> Path:
-    """The interpreter of an environment with wandb."""
-    subprocess.run([sys.executable, "-m", "venv", place], check=True, timeout=READ_S)
-    python = place / "bin/python"
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement, "numpy"]
-    subprocess.run(install, check=True, timeout=INSTALL_S)
-    return python
 
 
 def read_by_wandb(python: Path, tmp_path: Path) -> dict[str, list[list[Any]]]:

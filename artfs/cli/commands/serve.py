@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from artfs.cli.context import Session, pass_session
 from artfs.errors import InvalidValue, MachineNotReady
+
+if TYPE_CHECKING:
+    from starlette.routing import Route
+
+    from artfs.config import Config
 
 DEFAULT_LISTEN = "127.0.0.1:7433"
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -50,6 +55,7 @@ The first user, on the same machine, with the same database and storage:
 @click.option("--accel-prefix", metavar="PATH", help="Let nginx send packs from this internal location.")
 @click.option("--access-log", type=click.Path(path_type=Path), help="Append the access log there, not to stdout.")
 @click.option("--metrics-listen", metavar="HOST:PORT", help="Answer /metrics there, to everybody, and only there.")
+@click.option("--wandb", is_flag=True, help="Answer the wandb client of W&B too (docs/wandb.md).")
 @_limit("--max-requests", "requests_max", int, "Requests under way at once, a worker.")
 @_limit("--max-waiting", "waiters_max", int, "Clients waiting for changes, a worker.")
 @_limit("--max-guesses", "guesses_free", int, "Wrong tokens from an address before it is slowed.")
@@ -71,6 +77,7 @@ def command(
     insecure_http: bool,
     public_url: str | None,
     access_log: Path | None,
+    wandb: bool,
     **options: Any,
 ) -> int:
     """Serve the registry to a team: users, tokens and projects with members (docs/access.md), over HTTP (docs/api.md)."""
@@ -100,7 +107,25 @@ def command(
     _log_to(access_log, session.config.log_level)
     with place.bind() as listening:
         _say(config.described_registry, public_url or place.url(listening))
-        return serve(open_registry, place, listening, limits, workers)
+        return serve(
+            open_registry, place, listening, limits, workers, _wandb(config, public_url or "") if wandb else _nothing
+        )
+
+
+def _nothing() -> Sequence[Route]:
+    return ()
+
+
+def _wandb(config: Config, public_url: str) -> Callable[[], Sequence[Route]]:
+    """What the `wandb` client asks for. Raises MachineNotReady."""
+    try:
+        from artfs.wandb_server.routes import opener, routes
+    except ImportError as error:
+        raise MachineNotReady(f"{error}", hint="install artfs with its extra: artfs[server]") from None
+    from artfs.assemble import open_client
+
+    opened = opener(partial(open_client, config), config.registry_dir / "wandb", public_url)
+    return lambda: routes(opened)
 
 
 def _say(registry: str, url: str) -> None:

@@ -9,7 +9,8 @@ import click
 
 from artfs.cli.context import Session, json_option, pass_session
 from artfs.cli.output import echo_json, echo_table, iso_time, local_time
-from artfs.model.access import Scope
+from artfs.errors import NewerFormat
+from artfs.model.access import Scope, api_key_of_token
 from artfs.model.durations import parse_duration_s
 from artfs.wire.records import TokenRecord
 
@@ -38,9 +39,12 @@ def command() -> None:
     help="What it is good for; each includes the ones before.",
 )
 @click.option("--expires", metavar="DURATION", help="When it ends, such as 90d; never by default.")
+@click.option("--wandb", is_flag=True, help="Print it as an API key for the wandb client: WANDB_API_KEY.")
 @json_option
 @pass_session
-def create(session: Session, user: str | None, name: str, scope: str, expires: str | None, as_json: bool) -> None:
+def create(
+    session: Session, user: str | None, name: str, scope: str, expires: str | None, wandb: bool, as_json: bool
+) -> None:
     """Make a token and print it: the only time that it is shown."""
     expires_at_ns = None if expires is None else time.time_ns() + parse_duration_s(expires) * 10**9
     access = session.registry.access
@@ -48,8 +52,12 @@ def create(session: Session, user: str | None, name: str, scope: str, expires: s
     if as_json:
         echo_json({**_json(new.record), "token": new.secret})
         return
-    click.echo(new.secret)
-    click.echo(f"the token of {new.record.user}, shown only now; for: artfs login URL", err=True)
+    key = api_key_of_token(new.secret) if wandb else new.secret
+    if key is None:
+        raise NewerFormat("the server makes tokens that cannot be API keys", hint="upgrade the server's artfs")
+    click.echo(key)
+    use = "wandb login --host URL" if wandb else "artfs login URL"
+    click.echo(f"the token of {new.record.user}, shown only now; for: {use}", err=True)
 
 
 @command.command("list")
