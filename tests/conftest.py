@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -17,6 +18,13 @@ from tests.reliability.promises import PROMISES
 # A machine under load may take any time for one example; pytest's timeout bounds the whole test.
 settings.register_profile("artfs", deadline=None, print_blob=True)
 settings.load_profile("artfs")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interrupts() -> None:
+    """A run that a shell put into the background ignores interrupts, and so would all that tests start and interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

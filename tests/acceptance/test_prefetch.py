@@ -131,6 +131,7 @@ def test_more_than_fits_is_not_pinned(alice: Member) -> None:
     alice.run("cache", "unpin", "vision/bikes:latest", code=3)
 
 
+@pytest.mark.deep
 def test_ls_tells_what_was_listed_before_when_the_server_is_gone(alice: Member, server: Server, tmp_path: Path) -> None:
     listed = alice.run("ls", "vision/bikes").stdout
     alice.run("get", "vision/bikes:v0/images/3", "--root", tmp_path / "part")

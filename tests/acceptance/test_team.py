@@ -213,6 +213,7 @@ def test_a_stopped_server_is_an_error_in_bounded_time_and_no_reader_is_unkillabl
         assert_same(source, mount / "vision/bikes/latest")
 
 
+@pytest.mark.deep
 def test_a_token_is_in_no_log_no_process_and_no_file_but_the_credentials(
     team: Team, server: Server, tmp_path: Path
 ) -> None:

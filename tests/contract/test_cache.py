@@ -86,7 +86,7 @@ def test_objects_of_any_size_come_back(cache: ObjectCache) -> None:
 
 def test_all_of_many_objects_put_at_once_is_there(root: Path) -> None:
     """The index grows before it is so crowded that it loses more than a few."""
-    put = chunks(seed=3, count=70_000, size_bytes=8)
+    put = chunks(seed=3, count=48_000, size_bytes=8)
     with ObjectCache(root, 1 << 30, "registry") as cache:
         for start in range(0, len(keys := list(put)), 5000):
             cache.put("p", {key: put[key] for key in keys[start : start + 5000]})

@@ -263,6 +263,7 @@ def test_a_link_in_the_place_of_the_index_is_not_followed(root: Path, tmp_path: 
     assert victim.read_bytes() == b"precious"
 
 
+@pytest.mark.deep
 def test_a_process_stopped_while_it_makes_room_holds_up_nobody(root: Path) -> None:
     kept = filled(root)
     with ObjectCache(root, LIMIT) as cache, (root / "v1" / "lock").open("rb") as lock:

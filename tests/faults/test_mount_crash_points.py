@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.timeout(1800),
 ]
 
-SOME = 6
+SOME = 4
 PARTS = 6
 KILLS = "drafting and committing on a mount, SQLite and a directory: kills of its process at a change of a file"
 BASE = {"a": b"a" * 5000, "sub/b": b"b" * 300_000}

@@ -43,7 +43,7 @@ COMMAND_S = 120
 SEEN_SHARE = 10  # at least one in so many faults must have been met by a reader
 CHANGED_EVERY = 3
 
-SHORT, LONG = 20, 400
+SHORT, LONG = 8, 400
 short_and_long = pytest.mark.parametrize("faults", [SHORT, pytest.param(LONG, marks=pytest.mark.deep)])
 
 

@@ -80,7 +80,7 @@ def _fails(path: Path) -> float:
     return time.monotonic() - began_s
 
 
-@pytest.mark.parametrize("fault", [DEAD, STALLED])
+@pytest.mark.parametrize("fault", [DEAD, pytest.param(STALLED, marks=pytest.mark.deep)])
 def test_what_was_visited_works_without_the_registry_and_the_rest_fails_in_time(
     mount: Mount, faults: Faults, fault: str
 ) -> None:
@@ -160,6 +160,7 @@ def test_a_mount_begun_while_the_registry_is_dead_shows_what_was_visited(machine
         assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
 
 
+@pytest.mark.deep
 def test_an_alias_moved_elsewhere_is_seen_at_once_and_after_an_outage_too(
     machine: Machine, mount: Mount, faults: Faults
 ) -> None:

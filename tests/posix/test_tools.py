@@ -29,6 +29,7 @@ def commit(draft: Path, artifact: Path) -> Path:
     return place
 
 
+@pytest.mark.deep
 def test_a_virtual_environment_is_made_and_runs(draft: Path, artifact: Path) -> None:
     """With --copies: without, it has an absolute link to the interpreter, which no version holds."""
     run(sys.executable, "-m", "venv", "--copies", draft / "venv")
