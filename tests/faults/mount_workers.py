@@ -17,6 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +38,12 @@ def read_whole(path: str | Path, directory: int | None = None) -> bytes:
     file = os.open(path, os.O_RDONLY, dir_fd=directory)
     with os.fdopen(file, "rb") as opened:
         return opened.read()
+
+
+def close(file: int) -> None:
+    """Of a mount that may be gone: the kernel says so, and closes all the same."""
+    with suppress(OSError):
+        os.close(file)
 
 
 class Reader:
@@ -84,7 +91,7 @@ class Reader:
         name = self.choose.choice(sorted(self.data))
         self.late.append((name, os.open(self.artifact / "v0" / name, os.O_RDONLY)))
         if len(self.late) > LATE_MAX:
-            os.close(self.late.pop(0)[1])
+            close(self.late.pop(0)[1])
 
     def read_late(self) -> None:
         """A file that was opened before: its bytes, or an error if its mount is gone."""
@@ -97,7 +104,7 @@ class Reader:
         except OSError as error:
             self.count_error(error)
             self.late.remove((name, file))
-            os.close(file)
+            close(file)
 
     def read_alias(self) -> None:
         directory = os.open(self.artifact / "best", os.O_RDONLY | os.O_DIRECTORY)
@@ -106,7 +113,7 @@ class Reader:
             for file in range(FILES):
                 self.check(f"best {number}/{file}", read_whole(f"f{file}", directory), content(number, file))
         finally:
-            os.close(directory)
+            close(directory)
 
 
 class Writer:

@@ -20,7 +20,7 @@ import pytest
 
 from tests.acceptance.user import User
 from tests.faults.test_random_damage import ROOT, mounted
-from tests.reliability.trials import tried
+from tests.reliability.trials import measured, tried
 
 pytestmark = [pytest.mark.falsifies("verified"), pytest.mark.fuse, pytest.mark.serial, pytest.mark.deep]
 
@@ -28,6 +28,9 @@ SMALL_FILES, SMALL_BYTES = 3000, 12 << 10
 LARGE_BYTES = 192 << 20
 ROUNDS = 5
 COST_MAX = 0.15
+COST_MAX_AT_FIRST = (
+    0.6  # of a large file that a new mount reads from a cache in the kernel's memory: docs/decisions/0031
+)
 PIECE = 1 << 20
 PASSES = ("first read of a mount", "second epoch")
 
@@ -75,7 +78,7 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> User:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["small", "large"])
-def test_verification_costs_less_than_15_percent_of_warm_reads(user: User, kind: str) -> None:
+def test_verification_costs_little_of_warm_reads(user: User, kind: str) -> None:
     seconds: dict[str, list[list[float]]] = {"as-it-is": [], "unverified": []}
     for _ in range(ROUNDS):
         for change, found in seconds.items():
@@ -87,7 +90,9 @@ def test_verification_costs_less_than_15_percent_of_warm_reads(user: User, kind:
         verified, unverified = (statistics.median(one[number] for one in found) for found in seconds.values())
         costs[what] = verified / unverified - 1
         sys.stderr.write(f"{kind}, {what}: {verified:.3f} s, {unverified:.3f} s unverified: {costs[what]:+.1%}\n")
-    assert max(costs.values()) < COST_MAX
+        measured(f"cost of verification, {kind} files, {what}, part of the time without", [costs[what]])
+    assert costs["second epoch"] < COST_MAX
+    assert costs["first read of a mount"] < (COST_MAX if kind == "small" else COST_MAX_AT_FIRST)
 
 
 if __name__ == "__main__":
