@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from hashlib import md5
 from pathlib import Path
 
@@ -75,12 +77,13 @@ async def put_signed(service: Service, wandb: WandbService, request: Request) ->
     if isinstance(allowed, WriteRunFile):
         place = wandb.directory / "run-files" / f".{os.urandom(8).hex()}"
         await _receive(service, request, place, FILE_BYTES_MAX, "")
-        await _taken(service, place, _run_files(wandb).take, allowed.project, allowed.run, allowed.name, place)
+        take = partial(_run_files(wandb).take, allowed.project, allowed.run, allowed.name, place)
+        await _taken(service, place, take)
     elif isinstance(allowed, WriteManifest):
         row = await service.run(wandb.uploads.manifest, allowed.manifest)
         place = _place(wandb, row.upload)
         await _receive(service, request, place, MANIFEST_BYTES_MAX, allowed.md5)
-        await _taken(service, place, wandb.uploads.receive_manifest, allowed.manifest, place)
+        await _taken(service, place, partial(wandb.uploads.receive_manifest, allowed.manifest, place))
     else:
         assert isinstance(allowed, WriteFile)
         place = _place(wandb, allowed.upload)
@@ -92,10 +95,9 @@ async def put_signed(service: Service, wandb: WandbService, request: Request) ->
     return Response(status_code=200)
 
 
-async def _taken(service: Service, place: Path, take: object, *args: object) -> None:
-    assert callable(take)
+async def _taken(service: Service, place: Path, take: Callable[[], None]) -> None:
     try:
-        await service.run(take, *args)
+        await service.run(take)
     finally:
         await service.run(_remove, place)
 
@@ -151,8 +153,7 @@ async def _receive(service: Service, request: Request, path: Path, most: int, ex
     return received
 
 
-def _write(fd: int, data: bytearray, update: object, path: Path) -> None:
-    assert callable(update)
+def _write(fd: int, data: bytearray, update: Callable[[bytearray], None], path: Path) -> None:
     update(data)
     with reported("write", path):
         view = memoryview(data)

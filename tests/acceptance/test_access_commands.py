@@ -33,6 +33,9 @@ def test_a_new_user_gets_a_token_that_is_shown_once_and_alone(user: User) -> Non
 
 def test_a_revoked_token_is_gone_and_unknown_ones_say_so(user: User) -> None:
     user.run("user", "add", "alice")
+    assert re.fullmatch(r"[0-9A-Za-z]{40}\n", user.run("token", "create", "--user", "alice", "--wandb").stdout)
+    (key,) = user.json("token", "list", "--user", "alice")
+    user.run("token", "revoke", key["id"])
     made = user.json("token", "create", "--user", "alice")
     assert made["token"].startswith(f"artfs_{made['id']}_")
     user.run("token", "revoke", made["id"])

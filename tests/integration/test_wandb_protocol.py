@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from functools import partial
 from hashlib import md5
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -19,6 +21,7 @@ from artfs.model.access import Role, Scope, Visibility, api_key_of_token
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.resources import Verify
 from artfs.wandb_server.routes import opener, routes
+from tests.integration.serving import wait_until
 from tests.network.served import served
 from tests.reliability.trials import tried
 
@@ -160,6 +163,27 @@ def test_a_body_that_is_cut_or_another_is_not_taken(geoff: Side) -> None:
     assert geoff.ask(COMMIT, a=artifact)["commitArtifact"]["artifact"]["versionIndex"] == 0
 
 
+@pytest.mark.falsifies("whole")
+def test_a_body_that_ends_early_leaves_nothing(world: World, geoff: Side) -> None:
+    artifact = geoff.begin()
+    data = bytes(3_000_000)
+    url = geoff.file_url(artifact, "a", data)
+    assert url is not None
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=REQUEST_S)
+    connection.putrequest("PUT", f"{address.path}?{address.query}")
+    connection.putheader("Content-Length", str(len(data)))
+    connection.endheaders(data[:2_000_000])
+    place = world.directory / "wandb/uploads"
+    wait_until(lambda: any(place.rglob("part-*")), "the upload has begun")
+    connection.close()
+    wait_until(lambda: not any(place.rglob("part-*")), "what was sent of it is gone")
+    geoff.describe(artifact, {"a": data})
+    status, message = geoff.refused(COMMIT, a=artifact)
+    assert (status, "was not sent" in message) == (400, True)
+    tried("uploads that ended early")
+
+
 @pytest.mark.falsifies("whole", "verified")
 def test_a_manifest_that_contradicts_the_files_makes_no_version(geoff: Side) -> None:
     artifact = geoff.begin()
@@ -280,6 +304,15 @@ def test_a_request_that_makes_no_sense_is_refused_at_once(geoff: Side) -> None:
         assert 400 <= answer.status_code < 500, (body, answer.status_code, answer.text)
         assert answer.json()["errors"][0]["message"]
     tried("requests that make no sense", len(SENSELESS))
+
+
+@pytest.mark.falsifies("hostile")
+def test_a_sweep_in_few_lines_that_stand_for_terabytes_is_refused(geoff: Side) -> None:
+    levels = "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]\n" for n in range(15))
+    config = f"method: random\nparameters: {{p: {{value: 1}}}}\na0: &a0 [1]\n{levels}"
+    query = "mutation M($p: String, $c: String) { upsertSweep(input: {projectName: $p, config: $c}) { sweep { id } } }"
+    status, message = geoff.refused(query, p=PROJECT, c=config)
+    assert (status, "YAML" in message) == (400, True)
 
 
 @pytest.mark.falsifies("access")
