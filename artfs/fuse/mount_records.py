@@ -15,10 +15,10 @@ from pathlib import Path
 import msgspec
 
 from artfs.errors import StorageFailed
+from artfs.fuse.process_records import read_living
 from artfs.fuse.running_runs import RunningRuns, read_process
 from artfs.fuse.supervisor_records import SupervisorRecord, SupervisorRecords
 from artfs.store.durable import make_private, write_private
-from artfs.wire.json import UNDECODABLE
 
 
 class MountRecord(msgspec.Struct, frozen=True):
@@ -74,11 +74,11 @@ class MountRecords:
 
     def find(self, mountpoint: Path) -> MountRecord | None:
         """The record of a living mount at `mountpoint`."""
-        return self._read(self._path(mountpoint))
+        return read_living(self._path(mountpoint), MountRecord)
 
     def list(self) -> list[MountRecord]:
         """The records of all living mounts, by mount point."""
-        records = (self._read(path) for path in sorted(self._records.glob("*.json")))
+        records = (read_living(path, MountRecord) for path in sorted(self._records.glob("*.json")))
         return sorted((record for record in records if record is not None), key=lambda record: record.mountpoint)
 
     def remove(self, mountpoint: Path, pid: int) -> None:
@@ -88,16 +88,6 @@ class MountRecords:
             return
         self._path(mountpoint).unlink(missing_ok=True)
         self.socket_path(mountpoint).unlink(missing_ok=True)
-
-    def _read(self, path: Path) -> MountRecord | None:
-        try:
-            record = msgspec.json.decode(path.read_bytes(), type=MountRecord)
-        except (FileNotFoundError, *UNDECODABLE):
-            return None
-        if record.is_alive:
-            return record
-        path.unlink(missing_ok=True)
-        return None
 
     def _path(self, mountpoint: Path) -> Path:
         return self._records / f"{_name(mountpoint)}.json"

@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 
 from artfs.errors import StorageFailed
+from artfs.fuse.process_records import read_living
 from artfs.fuse.running_runs import read_process
 from artfs.store.durable import write_private
-from artfs.wire.json import UNDECODABLE
 
 
 class SupervisorRecord(msgspec.Struct, frozen=True):
@@ -58,11 +58,11 @@ class SupervisorRecords:
 
     def find(self, mountpoint: Path) -> SupervisorRecord | None:
         """The living supervisor of `mountpoint`."""
-        return self._read(self._path(mountpoint))
+        return read_living(self._path(mountpoint), SupervisorRecord)
 
     def list(self) -> list[SupervisorRecord]:
         """All living supervisors, by mount point."""
-        records = (self._read(path) for path in self._directory.glob("*.json"))
+        records = (read_living(path, SupervisorRecord) for path in self._directory.glob("*.json"))
         return sorted((record for record in records if record is not None), key=lambda record: record.mountpoint)
 
     def remove(self, record: SupervisorRecord) -> None:
@@ -70,16 +70,6 @@ class SupervisorRecords:
         found = self.find(Path(record.mountpoint))
         if found is not None and found.pid == record.pid:
             self._path(Path(record.mountpoint)).unlink(missing_ok=True)
-
-    def _read(self, path: Path) -> SupervisorRecord | None:
-        try:
-            record = msgspec.json.decode(path.read_bytes(), type=SupervisorRecord)
-        except (FileNotFoundError, *UNDECODABLE):
-            return None
-        if record.is_alive:
-            return record
-        path.unlink(missing_ok=True)
-        return None
 
     def _path(self, mountpoint: Path) -> Path:
         return self._directory / f"{sha256(os.fsencode(mountpoint)).hexdigest()[:16]}.json"
