@@ -210,7 +210,8 @@ def _translated(path: Path) -> Iterator[None]:
 
 
 def _artfs_error(path: Path, error: apsw.Error) -> ArtfsError:
-    if isinstance(error, apsw.FullError):
+    no_space_for_log_index = getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
+    if isinstance(error, apsw.FullError) or no_space_for_log_index:
         return StorageFull(f"cannot write {path}: the file system is full", hint="free some space and try again")
     if isinstance(error, (apsw.BusyError, apsw.LockedError)):
         return RegistryUnavailable(f"{path} is busy", hint="another process holds it; try again")

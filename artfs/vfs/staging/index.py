@@ -322,6 +322,8 @@ _ERRNOS: list[tuple[type[apsw.Error], int]] = [
 
 def os_error(error: apsw.Error) -> OSError | DamagedDatabase:
     """What an error of SQLite means to the program whose call it met."""
+    if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:  # no space for the index of the log
+        return OSError(errno.ENOSPC, f"the draft's database: {error}")
     for kind, number in _ERRNOS:
         if isinstance(error, kind):
             return OSError(number, f"the draft's database: {error}")
