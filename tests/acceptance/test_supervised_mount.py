@@ -190,8 +190,8 @@ def hopeless(owner: User) -> Iterator[Path]:
         try:
             yield mount
         finally:
-            owner.registry.unlink(missing_ok=True)
             if (owner.home / "registry").exists():
+                owner.registry.unlink(missing_ok=True)
                 (owner.home / "registry").rename(owner.registry)
 
 
