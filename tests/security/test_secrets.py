@@ -153,7 +153,7 @@ def test_a_server_that_crashes_leaves_no_core(tmp_path: Path) -> None:
 
 def test_what_is_executed_has_its_memory_for_itself_again() -> None:
     """A program that `artfs run` starts can be debugged and dumped as ever."""
-    code = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    code = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), flush=True)"
     inner = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}], check=True)"
     told = subprocess.run(
         [
