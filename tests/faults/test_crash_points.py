@@ -143,7 +143,8 @@ def disturb_at_each(place: Place, points: list[Point]) -> None:
         place.check(f"{do} at {point}", code)
         tried(f"{place.scenario.name}, {place.ground.name}: {_WHAT[point.is_request, do == LOSE]}")
     for do, count in done.items():
-        assert count >= 0.9 * sum(1 for _, wanted in kills(points) if wanted == do), do
+        wanted = sum(1 for _, each in kills(points) if each == do)
+        assert count >= min(0.9 * wanted, wanted - 1), do  # a run may do a call less, or in another order
 
 
 _WHAT = {
