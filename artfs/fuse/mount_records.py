@@ -18,7 +18,7 @@ from artfs.errors import StorageFailed
 from artfs.fuse.process_records import read_living
 from artfs.fuse.running_runs import RunningRuns, read_process
 from artfs.fuse.supervisor_records import SupervisorRecord, SupervisorRecords
-from artfs.store.durable import make_private, write_private
+from artfs.store.durable import make_private, sweep_private, write_private
 
 
 class MountRecord(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ class MountRecords:
         """Raises StorageFailed."""
         path = self._path(Path(record.mountpoint))
         try:
-            _sweep(path)
+            sweep_private(path, lambda writer: process_started_ticks(writer) is not None)
             write_private(path, msgspec.json.format(msgspec.json.encode(record)))
         except OSError as error:
             raise StorageFailed(f"cannot write {path}: {error.strerror}") from None
@@ -104,14 +104,6 @@ def end_process(record: MountRecord | SupervisorRecord, number: signal.Signals) 
     if record.is_alive:
         with contextlib.suppress(ProcessLookupError):
             os.kill(record.pid, number)
-
-
-def _sweep(path: Path) -> None:
-    """Remove what processes left beside a record that died while they wrote it."""
-    for left in path.parent.glob(f".{path.name}.*.tmp"):  # as write_private names them
-        writer = left.name.removeprefix(f".{path.name}.").partition(".")[0]
-        if writer.isdecimal() and process_started_ticks(int(writer)) is None:
-            left.unlink(missing_ok=True)
 
 
 def _name(mountpoint: Path) -> str:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 from enum import Enum, IntEnum
 
+from artfs.model.letters import letters_of
+
 
 class Visibility(Enum):
     """Who besides members may use a project."""
@@ -143,12 +145,7 @@ _API_KEY = re.compile(r"([0-9a-f]{16})([0-9A-Za-z]{24})")
 
 def choose_secret(random_bytes: Callable[[int], bytes]) -> str:
     """The secret part of a token: letters and digits, 142 random bits."""
-    number = int.from_bytes(random_bytes(_ENTROPY_BYTES), "little")
-    letters = []
-    for _ in range(_SECRET_LENGTH):
-        number, place = divmod(number, len(_SECRET_LETTERS))
-        letters.append(_SECRET_LETTERS[place])
-    return "".join(letters)
+    return letters_of(random_bytes(_ENTROPY_BYTES), _SECRET_LETTERS, _SECRET_LENGTH)
 
 
 def api_key_of_token(token: str) -> str | None:

@@ -13,6 +13,7 @@ from enum import Enum
 import msgspec
 
 from artfs.errors import InvalidName
+from artfs.model.letters import letters_of
 from artfs.model.names import check_name, parse_version, version_name
 
 _ENTITY_PARTS = 3  # entity/project/id
@@ -100,9 +101,4 @@ _ID_LENGTH = 8
 
 def choose_id(random_bytes: Callable[[int], bytes]) -> str:
     """An id for a run or a sweep that was given none: eight letters and digits."""
-    number = int.from_bytes(random_bytes(_ID_LENGTH), "little")
-    letters = []
-    for _ in range(_ID_LENGTH):
-        number, place = divmod(number, len(_ID_LETTERS))
-        letters.append(_ID_LETTERS[place])
-    return "".join(letters)
+    return letters_of(random_bytes(_ID_LENGTH), _ID_LETTERS, _ID_LENGTH)

@@ -19,6 +19,7 @@ import apsw
 from artfs.errors import ArtfsError, DamagedDatabase, InvalidValue, RegistryUnavailable, StorageFailed, StorageFull
 from artfs.registry.database import Parameters, Row
 from artfs.store.durable import FILE_MODE, reported
+from artfs.store.sqlite_errors import lacks_space
 
 BUSY_TIMEOUT_S = 120
 IDLE_CONNECTIONS_MAX = 8
@@ -210,8 +211,7 @@ def _translated(path: Path) -> Iterator[None]:
 
 
 def _artfs_error(path: Path, error: apsw.Error) -> ArtfsError:
-    no_space_for_log_index = getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
-    if isinstance(error, apsw.FullError) or no_space_for_log_index:
+    if lacks_space(error):
         return StorageFull(f"cannot write {path}: the file system is full", hint="free some space and try again")
     if isinstance(error, (apsw.BusyError, apsw.LockedError)):
         return RegistryUnavailable(f"{path} is busy", hint="another process holds it; try again")

@@ -12,18 +12,17 @@ from artfs.errors import DamagedPack, InvalidValue, ObjectMissing, PathNotFound,
 from artfs.model.digest import DIGEST_BYTES, Digest, ObjectKey, ObjectKind
 from artfs.model.pack import HEADER_BYTES, decode_header
 from artfs.model.tree import decode_page
-from artfs.server.bodies import declared_bytes, stream
+from artfs.server.bodies import declared_bytes
+from artfs.server.body_files import receive_file
 from artfs.server.ranges import etag_of, ranged
 from artfs.server.routes import Call, Operation
 from artfs.server.service import Service
 from artfs.server.spool import UPLOAD_SUFFIX
-from artfs.store.durable import FILE_MODE, reported
 from artfs.store.packs import ID_BYTES
 from artfs.wire.http import Keys, Pages, Places, SentPage
 from artfs.wire.records import DraftRecord, Location, SealRequest, SealResult
 from artfs.wire.service import KEYS_MAX
 
-BUFFER_BYTES = 1 << 20
 READ_ATTEMPTS = 3
 PAGES_MAX = 256  # tree pages in one answer
 PAGES_BYTES_MAX = 512 << 10  # of all but the first
@@ -88,37 +87,11 @@ async def put_pack(service: Service, request: Request, call: Call) -> Response:
         raise UsageError("a pack of unknown length", hint="send a Content-Length")
     path = service.registry.spool / f"{pack_id.hex()}.{os.urandom(8).hex()}{UPLOAD_SUFFIX}"
     try:
-        await _receive(service, request, path, declared)
+        await receive_file(service, request, path, declared)
         await service.run_upload(_put, call, draft, path, pack_id)
     finally:
         await service.run(_remove, path)
     return Response(status_code=204)
-
-
-async def _receive(service: Service, request: Request, path: Path, declared: int) -> None:
-    buffer = bytearray()
-    received = 0
-    with reported("store an upload in", path.parent):
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-    try:
-        async for part in stream(request, declared, service.settings):
-            buffer += part
-            received += len(part)
-            if len(buffer) >= BUFFER_BYTES:
-                await service.run(_write, fd, buffer, path)
-                buffer = bytearray()
-        await service.run(_write, fd, buffer, path)
-    finally:
-        os.close(fd)
-    if received != declared:
-        raise InvalidValue(f"the body ended after {received} of {declared} bytes", hint="send it again")
-
-
-def _write(fd: int, data: bytearray, path: Path) -> None:
-    with reported("write", path):
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
 
 
 def _put(call: Call, draft: str, path: Path, pack_id: bytes) -> None:

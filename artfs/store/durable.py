@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -76,6 +76,18 @@ def write_private(path: Path, data: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def sweep_private(path: Path, is_alive: Callable[[int], bool]) -> None:
+    """Remove what `write_private` left beside `path` in processes that died within it. Raises OSError.
+
+    Args:
+        is_alive: whether there is a process of that number.
+    """
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        writer = left.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if writer.isdecimal() and not is_alive(int(writer)):
+            left.unlink(missing_ok=True)
 
 
 def sync_directory(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from hashlib import md5
 from pathlib import Path
@@ -17,10 +16,9 @@ from artfs.client.files import FileReader
 from artfs.errors import DraftNotFound, InvalidValue, PathNotFound
 from artfs.model.chunking import WHOLE_FILE_BYTES_MAX
 from artfs.model.lineage import VersionRef
-from artfs.server.bodies import declared_bytes, stream
+from artfs.server.body_files import receive_file, remove_file
 from artfs.server.ranges import etag_of, ranged
 from artfs.server.service import Service
-from artfs.store.durable import FILE_MODE, reported
 from artfs.wandb_server.committing import add_file
 from artfs.wandb_server.downloads import (
     ReadFile,
@@ -36,7 +34,6 @@ from artfs.wandb_server.run_files import RunFiles
 from artfs.wandb_server.service import WandbService
 
 FILE_BYTES_MAX = 1 << 41
-BUFFER_BYTES = 1 << 20
 _READ: dict[str, type[msgspec.Struct]] = {"content": ReadFile, "manifest": ReadManifest, "run": ReadRunFile}
 _WRITE: dict[str, type[msgspec.Struct]] = {"content": WriteFile, "manifest": WriteManifest, "run": WriteRunFile}
 
@@ -99,14 +96,14 @@ async def _taken(service: Service, place: Path, take: Callable[[], None]) -> Non
     try:
         await service.run(take)
     finally:
-        await service.run(_remove, place)
+        await service.run(remove_file, place)
 
 
 async def _taken_large(service: Service, wandb: WandbService, allowed: WriteFile, place: Path) -> None:
     try:
         await service.run_upload(_store_large, wandb, allowed, place)
     finally:
-        await service.run(_remove, place)
+        await service.run(remove_file, place)
 
 
 def _store_large(wandb: WandbService, allowed: WriteFile, place: Path) -> None:
@@ -129,41 +126,12 @@ def _place(wandb: WandbService, upload: str) -> Path:
 
 async def _receive(service: Service, request: Request, path: Path, most: int, expected: str) -> int:
     """A body as a file that is whole, or is not there; its length. `expected` is its MD5, if not empty. Raises InvalidValue."""
-    declared = declared_bytes(request, most)
-    computed, received, buffer = md5(usedforsecurity=False), 0, bytearray()
-    with reported("store an upload in", path.parent):
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-    try:
-        async for part in stream(request, most, service.settings):
-            buffer += part
-            received += len(part)
-            if len(buffer) >= BUFFER_BYTES:
-                await service.run(_write, fd, buffer, computed.update, path)
-                buffer = bytearray()
-        await service.run(_write, fd, buffer, computed.update, path)
-        if declared is not None and received != declared:
-            raise InvalidValue(f"the body ended after {received} of {declared} bytes", hint="send it again")
-        if expected and computed.hexdigest() != expected:
-            raise InvalidValue("the body is not what its MD5 says", hint="send it again")
-    except BaseException:
-        _remove(path)
-        raise
-    finally:
-        os.close(fd)
+    computed = md5(usedforsecurity=False)
+    received = await receive_file(service, request, path, most, computed.update)
+    if expected and computed.hexdigest() != expected:
+        remove_file(path)
+        raise InvalidValue("the body is not what its MD5 says", hint="send it again")
     return received
-
-
-def _write(fd: int, data: bytearray, update: Callable[[bytearray], None], path: Path) -> None:
-    update(data)
-    with reported("write", path):
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink(missing_ok=True)
 
 
 def _run_files(wandb: WandbService) -> RunFiles:

@@ -19,6 +19,7 @@ import apsw
 
 from artfs.errors import DamagedDatabase, NewerFormat
 from artfs.store.durable import FILE_MODE
+from artfs.store.sqlite_errors import lacks_space
 
 FORMAT = 1
 CHECKPOINT_PAGES = 8192
@@ -309,7 +310,6 @@ def _check_writable(connection: apsw.Connection, path: Path) -> None:
 
 
 _ERRNOS: list[tuple[type[apsw.Error], int]] = [
-    (apsw.FullError, errno.ENOSPC),
     (apsw.BusyError, errno.EBUSY),
     (apsw.LockedError, errno.EBUSY),
     (apsw.ReadOnlyError, errno.EROFS),
@@ -322,7 +322,7 @@ _ERRNOS: list[tuple[type[apsw.Error], int]] = [
 
 def os_error(error: apsw.Error) -> OSError | DamagedDatabase:
     """What an error of SQLite means to the program whose call it met."""
-    if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:  # no space for the index of the log
+    if lacks_space(error):
         return OSError(errno.ENOSPC, f"the draft's database: {error}")
     for kind, number in _ERRNOS:
         if isinstance(error, kind):
