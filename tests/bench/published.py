@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.bench.measure import ROOT
 from tests.bench.report import short_table, table
+from tests.docs.marked import parts_of
 
 RESULT = ROOT / "docs/benchmark.json"
 PAGE = ROOT / "docs/benchmark-result.md"
@@ -39,11 +40,7 @@ def page(result: dict[str, Any]) -> str:
 
 def parts_of_readme() -> tuple[str, str, str]:
     """What is before the table, the table, and what is after it."""
-    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    shown, found, after = rest.partition(END)
-    if not found:
-        raise ValueError("README.md has no place for the table")
-    return before, shown, after
+    return parts_of(README, BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -28,6 +27,7 @@ from tests.contract.uploading import commit
 from tests.faults.cells import flat, read_tree
 from tests.faults.lies import FAILURES, HANGS, LIES
 from tests.faults.lying import Liar
+from tests.faults.operations import After, Do, Operations
 from tests.network.served import admin_token, served
 from tests.reliability.trials import tried
 from tests.stores import IMPATIENT, s3_credentials, s3_url
@@ -44,30 +44,17 @@ SAY_DELETED = {"another object", "another object that says it is the right one",
 SAMPLES = {"another object that says it is the right one"}
 
 
-Do = Callable[[], None]
-After = Callable[[bool], None]
-"""Told whether it was said to have been done."""
-
-
 @dataclass
-class Bucket:
+class Bucket(Operations):
     """A registry whose packs are in a bucket behind a liar, a server over it, and a client of the server."""
 
     registry: EmbeddedRegistry
     remote: RemoteRegistry
     liar: Liar
     directory: Path
-    cell: int = 0
-    _dice: random.Random = field(default_factory=lambda: random.Random(5))
-
-    def prepare(self, operation: str) -> tuple[Do, After]:
-        """What to do while the fault strikes, and how to look at it when all is well."""
-        self.cell += 1
-        found: tuple[Do, After] = getattr(self, f"_{operation}")(f"{operation}-{self.cell}")
-        return found
 
     def random(self, size_bytes: int) -> bytes:
-        return self._dice.randbytes(size_bytes)
+        return self.dice.randbytes(size_bytes)
 
     def read(self, artifact: str, tree: dict[str, bytes]) -> None:
         """Through the server, and the bucket that it points to, with nothing in memory."""

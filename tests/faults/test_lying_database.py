@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from artfs.errors import NotFound, Unavailable
 from artfs.registry.fsck import check_registry
 from artfs.registry.sql_registry import SqlRegistry
 from tests.contract.uploading import commit, content_of, fetch
+from tests.faults.operations import After, Do, Operations
 from tests.faults.wire import Wire
 from tests.postgres_server import own_postgres
 from tests.registries import administer, migrated_database, open_postgres_registry, url_of
@@ -31,25 +31,12 @@ MESSAGES_MAX = 1000
 LEAST = 4  # messages of the shortest operation
 
 
-Do = Callable[[], None]
-After = Callable[[bool], None]
-"""Told whether it was said to have been done."""
-
-
 @dataclass
-class Database:
+class Database(Operations):
     """A registry over PostgreSQL behind a wire that breaks."""
 
     registry: SqlRegistry
     wire: Wire
-    cell: int = 0
-    _dice: random.Random = field(default_factory=lambda: random.Random(9))
-
-    def prepare(self, operation: str) -> tuple[Do, After]:
-        """What to do while the fault strikes, and how to look at it when all is well."""
-        self.cell += 1
-        found: tuple[Do, After] = getattr(self, f"_{operation}")(f"{operation}-{self.cell}")
-        return found
 
     def numbers(self, artifact: str) -> list[int]:
         return [version.number for version in self.registry.versions.list("vision", artifact)]
@@ -65,7 +52,7 @@ class Database:
         return do, lambda is_done: do()
 
     def _commit(self, artifact: str) -> tuple[Do, After]:
-        content = content_of({"a": self._dice.randbytes(5000), "d": {"b": self._dice.randbytes(300)}})
+        content = content_of({"a": self.dice.randbytes(5000), "d": {"b": self.dice.randbytes(300)}})
 
         def do() -> None:
             commit(self.registry, "vision", artifact, content, "best", now_ns=time.time_ns())

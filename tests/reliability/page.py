@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.measure import machine_facts
+from tests.docs.marked import parts_of
 from tests.reliability.promises import PROMISES, ROOT, files_of_promises
 
 KEPT = ROOT / "docs/reliability.json"
@@ -141,11 +142,7 @@ def _files(files: Sequence[str]) -> str:
 
 def parts_of_semantics() -> tuple[str, str, str]:
     """What is before the list of promises, the list, and what is after it."""
-    before, _, rest = SEMANTICS.read_text(encoding="utf-8").partition(BEGIN)
-    shown, found, after = rest.partition(END)
-    if not found:
-        raise ValueError("docs/semantics.md has no place for the promises")
-    return before, shown, after
+    return parts_of(SEMANTICS, BEGIN, END)
 
 
 def main(arguments: Sequence[str]) -> int:

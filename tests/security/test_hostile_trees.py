@@ -7,8 +7,7 @@ stands for a huge one, by holding the same directory many times.
 from __future__ import annotations
 
 import os
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -26,9 +25,8 @@ from tests.contract.uploading import content_of
 from tests.reliability.trials import tried
 from tests.unit.client.memory_source import MemorySource
 
-pytestmark = [pytest.mark.falsifies("hostile")]
+pytestmark = [pytest.mark.usefixtures("little_memory"), pytest.mark.falsifies("hostile")]
 
-MEMORY_BYTES = 32 << 20
 encode = msgspec.msgpack.encode
 
 HOSTILE_NAMES = [
@@ -80,16 +78,6 @@ def index(**columns: object) -> bytes:
         "format": 1, "level": 1, "firsts": ["a"], "digests": bytes(32), "counts": [1], "sizes": [1], "files": [1],
     }  # fmt: skip
     return encode(list({**page, **columns}.values()))
-
-
-@pytest.fixture(autouse=True)
-def _little_memory() -> Iterator[None]:
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < MEMORY_BYTES
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
