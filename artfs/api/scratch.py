@@ -73,7 +73,7 @@ def _copy(original: BinaryIO, copy: BinaryIO) -> None:
 
 def _make_root() -> Path:
     from artfs.assemble import configured
-    from artfs.fuse.mount_records import process_started_ticks
+    from artfs.fuse.process_records import process_started_ticks
 
     above = configured({}).data_dir / "adding"
     with reported("create", above):
@@ -86,7 +86,7 @@ def _make_root() -> Path:
 
 def _sweep(above: Path) -> None:
     """Remove what processes left behind that were killed."""
-    from artfs.fuse.mount_records import process_started_ticks
+    from artfs.fuse.process_records import process_started_ticks
 
     for name in os.listdir(above):
         pid, _, rest = name.partition("-")

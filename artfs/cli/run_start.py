@@ -11,7 +11,8 @@ from artfs.cli.working_directory import enter_again
 from artfs.errors import ProjectNotFound, Unavailable
 from artfs.fuse.mount_records import MountRecords
 from artfs.fuse.observing import observe
-from artfs.fuse.running_runs import RunningRun, read_process
+from artfs.fuse.process_records import read_process
+from artfs.fuse.running_runs import RunningRun
 from artfs.model.lineage import RunRef
 from artfs.wire.runs import NewRun
 from artfs.wire.service import Registry

@@ -9,23 +9,20 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
 from artfs.errors import StorageFailed
-from artfs.fuse.process_records import read_living
-from artfs.fuse.running_runs import RunningRuns, read_process
+from artfs.fuse.process_records import ProcessRecord, process_started_ticks, read_living, record_name
+from artfs.fuse.running_runs import RunningRuns
 from artfs.fuse.supervisor_records import SupervisorRecord, SupervisorRecords
 from artfs.store.durable import make_private, sweep_private, write_private
 
 
-class MountRecord(msgspec.Struct, frozen=True):
-    """A running mount. `started_ticks` tells its process from a later one with the same id."""
+class MountRecord(ProcessRecord, frozen=True):
+    """A running mount."""
 
-    pid: int
-    started_ticks: int
     mountpoint: str
     registry: str
     started_at_ns: int
@@ -33,10 +30,6 @@ class MountRecord(msgspec.Struct, frozen=True):
     pin: bool
     socket: str
     log: str
-
-    @property
-    def is_alive(self) -> bool:
-        return process_started_ticks(self.pid) == self.started_ticks
 
 
 class MountRecords:
@@ -56,12 +49,12 @@ class MountRecords:
 
     def socket_path(self, mountpoint: Path) -> Path:
         make_private(self._sockets)
-        return self._sockets / f"{_name(mountpoint)}.sock"
+        return self._sockets / f"{record_name(mountpoint)}.sock"
 
     def log_path(self, mountpoint: Path) -> Path:
         """Where the mount's process writes its log; the name says which mount it is."""
         make_private(self._logs)
-        return self._logs / f"{mountpoint.name or 'root'}-{_name(mountpoint)[:8]}.log"
+        return self._logs / f"{mountpoint.name or 'root'}-{record_name(mountpoint)[:8]}.log"
 
     def write(self, record: MountRecord) -> None:
         """Raises StorageFailed."""
@@ -90,13 +83,7 @@ class MountRecords:
         self.socket_path(mountpoint).unlink(missing_ok=True)
 
     def _path(self, mountpoint: Path) -> Path:
-        return self._records / f"{_name(mountpoint)}.json"
-
-
-def process_started_ticks(pid: int) -> int | None:
-    """When process `pid` was started, in clock ticks since boot; None if there is none, or only a zombie."""
-    found = read_process(pid)
-    return None if found is None else found.started_ticks
+        return self._records / f"{record_name(mountpoint)}.json"
 
 
 def end_process(record: MountRecord | SupervisorRecord, number: signal.Signals) -> None:
@@ -104,7 +91,3 @@ def end_process(record: MountRecord | SupervisorRecord, number: signal.Signals) 
     if record.is_alive:
         with contextlib.suppress(ProcessLookupError):
             os.kill(record.pid, number)
-
-
-def _name(mountpoint: Path) -> str:
-    return sha256(os.fsencode(mountpoint)).hexdigest()[:16]

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from artfs.errors import StorageFailed
+from artfs.fuse.process_records import ProcessFacts, ProcessRecord, read_process
 from artfs.model.lineage import RunRef, VersionRef
 from artfs.store.durable import write_private
 from artfs.wire.json import UNDECODABLE
@@ -26,18 +26,11 @@ REMEMBERED_MAX = 8192
 ATTEMPTS_MAX = 3  # at climbing while processes end on the way
 
 
-class RunningRun(msgspec.Struct, frozen=True):
-    """A run under way. `started_ticks` tells its process from a later one with the same id; `registry` is an identity."""
+class RunningRun(ProcessRecord, frozen=True):
+    """A run under way. `registry` is an identity."""
 
-    pid: int
-    started_ticks: int
     run: RunRef
     registry: str
-
-    @property
-    def is_alive(self) -> bool:
-        found = read_process(self.pid)
-        return found is not None and found.started_ticks == self.started_ticks
 
 
 class RunTold(msgspec.Struct, frozen=True):
@@ -98,30 +91,6 @@ class RunningRuns:
     def _path(self, running: RunningRun) -> Path:
         name = f"{running.pid}-{running.started_ticks}-{running.run}"
         return self._directory / f"{sha256(name.encode()).hexdigest()[:16]}.json"
-
-
-class ProcessFacts(NamedTuple):
-    """What /proc tells of a process or thread; `parent` is the process that it answers to now."""
-
-    parent: int
-    started_ticks: int
-
-
-def read_process(pid: int) -> ProcessFacts | None:
-    """None if there is none with this id, or only a zombie."""
-    try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fields = os.read(fd, 4096).rpartition(b")")[2].split()
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-    if not fields or fields[0] in (b"Z", b"X"):
-        return None
-    return ProcessFacts(int(fields[1]), int(fields[19]))
 
 
 class Ancestry:

@@ -32,9 +32,10 @@ from artfs.fuse.control_server import Answers, serve_control
 from artfs.fuse.kernel_caches import PyfuseCaches
 from artfs.fuse.kernel_read_ahead import raise_read_ahead
 from artfs.fuse.mount_points import Claim
-from artfs.fuse.mount_records import MountRecord, process_started_ticks
+from artfs.fuse.mount_records import MountRecord
 from artfs.fuse.mount_request import Began, MountRequest, Ready
 from artfs.fuse.operations import FuseOperations
+from artfs.fuse.process_records import process_started_ticks
 from artfs.fuse.request_loop import answer_requests
 from artfs.fuse.running_runs import Ancestry
 from artfs.fuse.tracking import TRACK, Tracking
@@ -145,9 +146,8 @@ def _mount(operations: FuseOperations, request: MountRequest) -> str:
         options.add("ro")
     if request.options.allow_other:
         options.add("allow_other")
-    mount_points.detach(
-        request.mountpoint, request.replaces
-    )  # no earlier: meanwhile it would look like an empty directory
+    # No earlier: meanwhile it would look like an empty directory.
+    mount_points.detach(request.mountpoint, request.replaces)
     try:
         with _stderr_captured() as said:
             pyfuse3.init(operations, str(request.mountpoint), options)

@@ -29,8 +29,8 @@ from artfs.errors import ArtfsError, Busy, StorageFailed, Unavailable
 from artfs.fuse import mount_points, serving
 from artfs.fuse.backend import OpenBackend
 from artfs.fuse.log_files import log_beside, log_to_file
-from artfs.fuse.mount_records import process_started_ticks
 from artfs.fuse.mount_request import Began, MountRequest, Ready
+from artfs.fuse.process_records import process_started_ticks
 from artfs.fuse.restarts import Restarts
 from artfs.fuse.service_manager import notify
 from artfs.fuse.starting import Report, ReportPipe, run_and_report

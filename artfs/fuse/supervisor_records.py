@@ -6,20 +6,17 @@ process is gone is removed by whoever meets it. Must not import pyfuse3 or trio.
 
 from __future__ import annotations
 
-import os
-from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
 from artfs.errors import StorageFailed
-from artfs.fuse.process_records import read_living
-from artfs.fuse.running_runs import read_process
+from artfs.fuse.process_records import ProcessRecord, read_living, record_name
 from artfs.store.durable import write_private
 
 
-class SupervisorRecord(msgspec.Struct, frozen=True):
-    """A supervisor at work. `started_ticks` tells its process from a later one with the same id.
+class SupervisorRecord(ProcessRecord, frozen=True):
+    """A supervisor at work.
 
     Attributes:
         restarts: how often it mounted again.
@@ -27,19 +24,12 @@ class SupervisorRecord(msgspec.Struct, frozen=True):
         trouble: why nothing is mounted now; empty while the mount lives.
     """
 
-    pid: int
-    started_ticks: int
     mountpoint: str
     registry: str
     log: str
     restarts: int = 0
     restarted_at_ns: int = 0
     trouble: str = ""
-
-    @property
-    def is_alive(self) -> bool:
-        found = read_process(self.pid)
-        return found is not None and found.started_ticks == self.started_ticks
 
 
 class SupervisorRecords:
@@ -72,4 +62,4 @@ class SupervisorRecords:
             self._path(Path(record.mountpoint)).unlink(missing_ok=True)
 
     def _path(self, mountpoint: Path) -> Path:
-        return self._directory / f"{sha256(os.fsencode(mountpoint)).hexdigest()[:16]}.json"
+        return self._directory / f"{record_name(mountpoint)}.json"

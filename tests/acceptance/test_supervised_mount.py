@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from artfs.fuse.mount_points import MountState, look_at, mounted_at
-from artfs.fuse.mount_records import process_started_ticks
+from artfs.fuse.process_records import process_started_ticks
 from tests.acceptance.user import User, wait_until
 
 pytestmark = [pytest.mark.falsifies("supervised"), pytest.mark.fuse, pytest.mark.serial]

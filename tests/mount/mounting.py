@@ -18,7 +18,8 @@ from artfs.errors import Busy, NotFound
 from artfs.fuse import mount_points
 from artfs.fuse.mount import mount_status, unmount
 from artfs.fuse.mount_points import mounted_at
-from artfs.fuse.mount_records import MountRecords, process_started_ticks
+from artfs.fuse.mount_records import MountRecords
+from artfs.fuse.process_records import process_started_ticks
 from artfs.registry.embedded import EmbeddedRegistry
 from tests.contract.uploading import Content, Tree, commit
 

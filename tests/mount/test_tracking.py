@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from artfs.fuse.control import ask
-from artfs.fuse.mount_records import process_started_ticks
+from artfs.fuse.process_records import process_started_ticks
 from artfs.fuse.running_runs import RunningRun
 from artfs.model.lineage import RunRef, VersionRef
 from tests.contract.uploading import Tree

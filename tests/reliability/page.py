@@ -111,10 +111,10 @@ def _figures(what: str, lie: dict[str, float]) -> str:
 
 _PAGE = """# How the promises were tested
 
-Made by `scripts/reliability` on {date} with artfs {artfs}, of what {tests:,} tests counted that took {minutes} minutes together;
-do not edit. Every promise of [semantics.md](semantics.md) has tests that try to falsify it. A trial is one fault, one kill, one
-random history, one call: the test says what it counts. A failure is a test that did not pass. A test of several promises counts
-for each.
+Made by `python -m tests.reliability.page` on {date} with artfs {artfs}, of what {tests:,} tests counted that took {minutes} minutes
+together; do not edit. Tests that were not run are not in it; `scripts/reliability` runs all, which takes hours. Every promise of
+[semantics.md](semantics.md) has tests that try to falsify it. A trial is one fault, one kill, one random history, one call: the
+test says what it counts. A failure is a test that did not pass. A test of several promises counts for each.
 
 | promise | tests | trials | failures | to repeat |
 |---|---|---|---|---|

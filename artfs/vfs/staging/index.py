@@ -278,8 +278,7 @@ def _connect(path: Path, *, new: bool = False) -> apsw.Connection:
         if connection.readonly(
             "main"
         ):  # SQLite's second choice, and for good, if no descriptor was free at that moment
-            number = errno.EIO if os.access(path, os.W_OK) else errno.EROFS
-            raise OSError(number, f"{path} could only be opened for reading")
+            raise _only_for_reading(path)
         connection.set_busy_timeout(_BUSY_MS)
         if new:
             connection.pragma("page_size", _PAGE_BYTES)
@@ -305,8 +304,12 @@ def _check_writable(connection: apsw.Connection, path: Path) -> None:
             connection.execute("ROLLBACK")
     except apsw.ReadOnlyError as error:
         connection.close()
-        number = errno.EIO if os.access(path, os.W_OK) else errno.EROFS
-        raise OSError(number, f"{path} could only be opened for reading") from error
+        raise _only_for_reading(path) from error
+
+
+def _only_for_reading(path: Path) -> OSError:
+    number = errno.EIO if os.access(path, os.W_OK) else errno.EROFS
+    return OSError(number, f"{path} could only be opened for reading")
 
 
 _ERRNOS: list[tuple[type[apsw.Error], int]] = [

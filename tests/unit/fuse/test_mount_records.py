@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from artfs.fuse.mount_records import MountRecord, MountRecords, process_started_ticks
+from artfs.fuse.mount_records import MountRecord, MountRecords
+from artfs.fuse.process_records import process_started_ticks
 
 HERE = Path("/some/where")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from artfs.fuse.running_runs import REMEMBERED_S, Ancestry, ProcessFacts, RunningRun, RunningRuns, read_process
+from artfs.fuse.process_records import ProcessFacts, read_process
+from artfs.fuse.running_runs import REMEMBERED_S, Ancestry, RunningRun, RunningRuns
 from artfs.model.lineage import RunRef
 
 pytestmark = [pytest.mark.falsifies("lineage")]
