@@ -111,8 +111,8 @@ def _figures(what: str, lie: dict[str, float]) -> str:
 
 _PAGE = """# How the promises were tested
 
-Made by `python -m tests.reliability.page` on {date} with artfs {artfs}, of what {tests:,} tests counted in {minutes}
-minutes together; do not edit. Tests that were not run are not in it; `scripts/reliability` runs all, which takes hours. Every promise of
+Made by `python -m tests.reliability.page` on {date} with artfs {artfs}, of what {tests:,} tests counted in {minutes} minutes;
+do not edit. Tests that were not run are not in it; `scripts/reliability` runs all, which takes hours. Every promise of
 [semantics.md](semantics.md) has tests that try to falsify it. A trial is one fault, one kill, one random history, one call: the
 test says what it counts. A failure is a test that did not pass. A test of several promises counts for each.
 
