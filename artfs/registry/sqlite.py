@@ -19,7 +19,7 @@ import apsw
 from artfs.errors import ArtfsError, DamagedDatabase, InvalidValue, RegistryUnavailable, StorageFailed, StorageFull
 from artfs.registry.database import Parameters, Row
 from artfs.store.durable import FILE_MODE, reported
-from artfs.store.sqlite_errors import lacks_space
+from artfs.store.sqlite_files import lacks_space, use_write_ahead_log
 
 BUSY_TIMEOUT_S = 120
 IDLE_CONNECTIONS_MAX = 8
@@ -39,8 +39,7 @@ class _Connection:
         self.is_read_only = False
         self.raw = apsw.Connection(str(path))
         self.raw.set_busy_handler(lambda count: _wait(count, timeout_s))
-        if self.raw.pragma("journal_mode") != "wal":
-            self.raw.pragma("journal_mode", "wal")
+        use_write_ahead_log(self.raw, timeout_s=timeout_s)
         self.raw.pragma("synchronous", "full")
         self.raw.pragma("foreign_keys", True)
         self.raw.pragma("temp_store", "memory")

@@ -15,6 +15,7 @@ from typing import Any
 import apsw
 
 from artfs.errors import NewerFormat, StorageFailed
+from artfs.store.sqlite_files import use_write_ahead_log
 
 FORMAT = 1
 BUSY_MS = 10_000
@@ -59,7 +60,8 @@ class State:
         with _reported(path):
             self._connection = apsw.Connection(str(path))
             self._connection.set_busy_timeout(BUSY_MS)
-            self._connection.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+            use_write_ahead_log(self._connection, timeout_s=BUSY_MS / 1000)
+            self._connection.execute("PRAGMA synchronous = NORMAL")
         self._path = path
         with self.write() as tx:
             found = tx.rows("PRAGMA user_version")[0][0]

@@ -20,6 +20,7 @@ import apsw
 
 from artfs.model.digest import DIGEST_BYTES, Digest
 from artfs.store.durable import FILE_MODE, make_private
+from artfs.store.sqlite_files import use_write_ahead_log
 
 ROWS_MAX = 1_000_000  # of blocks, and of what else there is; about 70 MB of blocks
 TRIM_EVERY = 10_000  # rows written by this process, after the first
@@ -139,7 +140,7 @@ class SeenBlocks:
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
         connection = apsw.Connection(str(self._path))
         connection.set_busy_timeout(BUSY_MS)
-        connection.execute("PRAGMA journal_mode = WAL")
+        use_write_ahead_log(connection, timeout_s=BUSY_MS / 1000)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(_SCHEMA)
         return connection

@@ -23,6 +23,7 @@ from artfs.client.remembered.question import ANSWER_TYPES, Kind, Question
 from artfs.errors import InvalidValue
 from artfs.model.digest import Digest
 from artfs.store.durable import make_private
+from artfs.store.sqlite_files import use_write_ahead_log
 from artfs.wire import json
 from artfs.wire.records import Change
 
@@ -193,7 +194,7 @@ class AnswerFile:
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = apsw.Connection(str(self._path))
         connection.set_busy_timeout(BUSY_MS)
-        connection.pragma("journal_mode", "wal")
+        use_write_ahead_log(connection, timeout_s=BUSY_MS / 1000)
         connection.pragma("synchronous", "off")
         if connection.pragma("user_version") not in (0, _VERSION):
             connection.close()

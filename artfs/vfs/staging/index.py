@@ -19,7 +19,7 @@ import apsw
 
 from artfs.errors import DamagedDatabase, NewerFormat
 from artfs.store.durable import FILE_MODE
-from artfs.store.sqlite_errors import lacks_space
+from artfs.store.sqlite_files import lacks_space, use_write_ahead_log
 
 FORMAT = 1
 CHECKPOINT_PAGES = 8192
@@ -282,7 +282,7 @@ def _connect(path: Path, *, new: bool = False) -> apsw.Connection:
         connection.set_busy_timeout(_BUSY_MS)
         if new:
             connection.pragma("page_size", _PAGE_BYTES)
-        connection.pragma("journal_mode", "wal")
+        use_write_ahead_log(connection, timeout_s=_BUSY_MS / 1000)
         connection.pragma("synchronous", "NORMAL")
         connection.pragma("wal_autocheckpoint", 0)
         connection.pragma("cache_size", -8192)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+import apsw
 import pytest
 
-from artfs.errors import DamagedDatabase
+from artfs.errors import DamagedDatabase, RegistryUnavailable
 from artfs.registry.database import allocate
 from artfs.registry.migrations import migrate, statements
 from artfs.registry.sqlite import SqliteDatabase
@@ -54,6 +56,25 @@ def test_what_is_not_a_database_is_damage(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_bytes(b"no database" * 1000)
     with pytest.raises(DamagedDatabase):
         SqliteDatabase(tmp_path / "x.db")
+
+
+def test_a_new_database_that_another_process_just_reads_is_waited_for(tmp_path: Path) -> None:
+    """SQLite itself does not wait when it is to put a database into WAL mode."""
+    other = apsw.Connection(str(tmp_path / "registry.db"))
+    other.execute("BEGIN; SELECT count(*) FROM sqlite_schema")
+    done = threading.Timer(0.2, other.execute, ["COMMIT"])
+    done.start()
+    SqliteDatabase(tmp_path / "registry.db").close()
+    done.join()
+    other.close()
+
+
+def test_a_database_that_stays_busy_is_given_up(tmp_path: Path) -> None:
+    other = apsw.Connection(str(tmp_path / "registry.db"))
+    other.execute("BEGIN; SELECT count(*) FROM sqlite_schema")
+    with pytest.raises(RegistryUnavailable, match="busy"):
+        SqliteDatabase(tmp_path / "registry.db", timeout_s=0.1)
+    other.close()
 
 
 def test_comments_are_not_statements() -> None:
