@@ -1,0 +1,29 @@
+"""What is kept of a version on a W&B server beside its record."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from artfs.model.digest import Digest
+
+
+class WandbVersion(NamedTuple):
+    """One version of an artifact.
+
+    Attributes:
+        id: what the server calls it: opaque text.
+        digest: of its manifest, in hexadecimal: equal for versions of equal content.
+    """
+
+    entity: str
+    project: str
+    artifact: str
+    number: int
+    id: str
+    digest: str
+    created_at_ns: int
+
+    @property
+    def root(self) -> Digest:
+        """Stands for the root of its tree before its manifest was read. Not the digest of any bytes."""
+        return Digest.of(f"wandb-version\0{self.id}\0{self.digest}".encode())
