@@ -13,6 +13,10 @@ used object, and the question decided here is whether to make room at all:
 - while a cache that always admits would clearly do better, so does this one;
 - otherwise everything held is as likely to be read next as what was missed, and stays.
 
+A use may be told several times: a file is read in several requests, of which some are under way at once. So an access to what was
+accessed among the last few others is the same use, and does not count (the correlated references of LRU-K, O'Neil et al.,
+SIGMOD 1993); counted, each would look like a short gap and like a hit that only recency explains.
+
 How long an epoch lasts is learnt from the gaps between accesses to the same object: in epochs of N shuffled objects their
 median is N, and none reaches 2 N. Gaps, and a small image of the cache, are kept for a sample of the objects chosen by their
 digest (spatial sampling as in SHARDS, Waldspurger et al., FAST 2015), so memory is bounded and most accesses cost one mask.
@@ -33,6 +37,8 @@ EPOCHS_STALE = 2.5  # median gaps; shuffled epochs never reach 2, and the median
 WORTH_SHARE = 0.3  # of the hits that epochs would give, below which what is held is not worth keeping
 SHORT_ACCESSES = 256  # sampled ones, over which hits are compared with a cache that always admits
 RECENT_MARGIN = 0.06  # of hits by which always admitting must be better before it is done
+CORRELATED_MAX = 256  # other objects accessed between two accesses, up to which they are one use
+_CORRELATED_SHARE = 16  # and at most this part of the cache
 _SUBDIVISIONS = 8  # of an octave of gaps
 _MEDIAN_EVERY = 32
 
@@ -90,6 +96,7 @@ class EpochPolicy:
         self._mask = 0
         self._accesses = 0
         self._sampled_at = 0
+        self._lately: OrderedDict[int, None] = OrderedDict()  # used last, the oldest first
         self._last_access: OrderedDict[int, int] = OrderedDict()  # of sampled objects, oldest first
         self._held = _Image()  # what a cache of this policy would hold of them
         self._recent = _Image()  # what one that always admits would hold
@@ -110,6 +117,11 @@ class EpochPolicy:
 
     def record(self, mark: int, *, hit: bool) -> None:
         """Note an access to the object with the hash `mark` (64 well mixed bits), and whether the cache had it."""
+        if mark in self._lately:
+            return
+        self._lately[mark] = None
+        while len(self._lately) > min(CORRELATED_MAX, self.capacity_objects // _CORRELATED_SHARE):
+            self._lately.popitem(last=False)
         self._accesses += 1
         if not (mark >> 32) & self._mask:
             self._record_sampled(mark, hit)

@@ -101,6 +101,15 @@ def test_shuffled_epochs_of_any_size_hit_nearly_the_share_that_fits(seed: int, s
     assert ratio(hits[count:]) >= share - 0.02
 
 
+@pytest.mark.parametrize("between", [0, 15])
+def test_uses_that_are_told_twice_count_once(between: int) -> None:
+    """A file is read in several requests, and others by other readers meanwhile."""
+    once = shuffled(0, 8192, 5, seed=3)
+    twice = [i for told in zip(once, [once[0]] * between + once, strict=False) for i in told]
+    policy = hits_of_policy(twice, 4096)[2 * 2 * 8192 :]
+    assert ratio(policy[::2]) > 0.45
+
+
 @given(st.floats(0.1, 0.9))
 @some
 def test_sequential_epochs_hit_nearly_the_share_that_fits(share: float) -> None:
