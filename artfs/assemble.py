@@ -16,11 +16,14 @@ from artfs.store.durable import make_private, reported
 
 CACHE_SHARE = 8  # of what a start was learned to need, at most this part of the cache is fetched ahead
 
+MANIFESTS_BYTES_MAX = 2 << 30  # of a W&B server, compressed, on local disk
+
 if TYPE_CHECKING:
     from artfs.cache.object_cache import ObjectCache
     from artfs.client.client import Client
     from artfs.client.learned.starts import Starts
     from artfs.client.references.references import References
+    from artfs.client.references.source import Source
     from artfs.client.remembered.registry import RememberingRegistry
     from artfs.fuse.mount_records import MountRecords
     from artfs.registry.findings import Report
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from artfs.vfs.ports import Catalog, ObjectSource
     from artfs.vfs.staging_port import StagingArea
     from artfs.vfs.view import View
+    from artfs.wandb_client.registry import WandbRegistry
     from artfs.wire.deletions import Collected
     from artfs.wire.service import Registry
 
@@ -47,6 +51,8 @@ def open_registry(config: Config) -> Registry:
     """Raises InvalidValue for a registry this artfs cannot speak to, and what opening one raises."""
     if not config.is_remote:
         return open_own_registry(config)
+    if config.is_wandb:
+        return _open_wandb_registry(config)
     if not config.registry.startswith(("http://", "https://")):
         raise InvalidValue(
             f"{config.registry!r} is not a registry", hint="name a directory, or a server: https://HOST:PORT"
@@ -58,6 +64,15 @@ def open_registry(config: Config) -> Registry:
     spool = config.data_dir / "spool"
     registry = RemoteRegistry(config.registry, token, spool=spool, ca_file=config.ca_file)
     return remembering(config, registry, as_whom=token)
+
+
+def _open_wandb_registry(config: Config) -> WandbRegistry:
+    from artfs.wandb_client.address import parse_address
+    from artfs.wandb_client.credentials import find_key
+    from artfs.wandb_client.registry import WandbRegistry
+
+    address = parse_address(config.registry)
+    return WandbRegistry(address, find_key(address, os.environ), ca_file=config.ca_file)
 
 
 def open_own_registry(config: Config, *, trusted: bool = True) -> SqlRegistry:
@@ -211,7 +226,7 @@ def remembering(config: Config, inner: Registry, as_whom: str = "") -> Rememberi
 def learned_starts(config: Config, registry: Registry) -> Starts | None:
     """What this user's mounts of the registry learned of how programs start; None where nothing is to be learned."""
     far = config.is_remote or config.is_in_bucket
-    if config.learn is LearnMode.NEVER or not far:
+    if config.learn is LearnMode.NEVER or not far or config.is_wandb:
         return None
     from hashlib import sha256
 
@@ -244,6 +259,8 @@ def open_client(config: Config, registry: Registry, starts: Starts | None = None
     may_cache = config.cache is not CacheMode.NEVER  # what references refer to is far, wherever the registry is
     disk = open_cache(config, registry.identity) if may_cache else None
     cache = disk if cached else None
+    if config.is_wandb:
+        return _open_wandb_client(config, registry, disk)
     references = open_references(config, disk)
     if not config.is_remote:
         return _open_own_client(config, registry, cache, references, starts)
@@ -271,6 +288,29 @@ def open_client(config: Config, registry: Registry, starts: Starts | None = None
     )
 
 
+def _open_wandb_client(config: Config, registry: Registry, cache: ObjectCache | None) -> Client:
+    from artfs.client.client import Client
+    from artfs.wandb_client.births import SCHEME, Births
+    from artfs.wandb_client.manifest_files import ManifestFiles
+    from artfs.wandb_client.manifests import Manifests
+    from artfs.wandb_client.objects import WandbObjects
+    from artfs.wandb_client.source import WandbSource
+    from artfs.wandb_client.trees import Trees
+
+    registry = wandb_part(registry)
+    files = None
+    if cache is not None:
+        directory = config.cache_dir / "wandb" / registry.identity
+        files = ManifestFiles(directory, min(MANIFESTS_BYTES_MAX, config.cache_size_bytes // CACHE_SHARE))
+    source = WandbSource(registry.url, registry.key, ca_file=config.ca_file)
+    references = open_references(config, cache, {SCHEME: source})
+    births = Births()
+    manifests = Manifests(registry.manifest, files)
+    trees = Trees(births, registry.version_of, manifests.read, registry.created_at_ns)
+    objects = WandbObjects(trees, births, references.reader)
+    return Client(registry, cache, references=references, objects=objects)
+
+
 def _open_own_client(
     config: Config, registry: Registry, cache: ObjectCache | None, references: References, starts: Starts | None
 ) -> Client:
@@ -293,14 +333,16 @@ def _open_own_client(
     return Client(registry, cache, packs=packs, windows=PackWindows(packs), references=references, starts=starts)
 
 
-def open_references(config: Config, cache: ObjectCache | None) -> References:
-    """Which references are followed, and where what they refer to is kept."""
+def open_references(
+    config: Config, cache: ObjectCache | None, sources: Mapping[str, Source] | None = None
+) -> References:
+    """Which references are followed, and where what they refer to is kept; `sources` are for schemes besides."""
     from artfs.client.references.policy import Policy
     from artfs.client.references.references import References
 
     policy = Policy(config.reference_schemes, config.reference_hosts, files=config.has_own_files)
     seen = None if config.cache is CacheMode.NEVER else config.cache_dir / "references.db"
-    return References(policy, cache=cache, seen=seen, ca_file=config.ca_file, environ=os.environ)
+    return References(policy, cache=cache, seen=seen, ca_file=config.ca_file, environ=os.environ, sources=sources)
 
 
 def remembered_part(registry: Registry) -> RememberingRegistry | None:
@@ -308,6 +350,14 @@ def remembered_part(registry: Registry) -> RememberingRegistry | None:
     from artfs.client.remembered.registry import RememberingRegistry
 
     return registry if isinstance(registry, RememberingRegistry) else None
+
+
+def wandb_part(registry: Registry) -> WandbRegistry:
+    """`registry`, which is what a W&B server has."""
+    from artfs.wandb_client.registry import WandbRegistry
+
+    assert isinstance(registry, WandbRegistry)
+    return registry
 
 
 def asked_anew(registry: Registry) -> Registry:
@@ -359,6 +409,8 @@ class MountBackend:
 
     @property
     def known(self) -> Catalog | None:
+        if self._config.is_wandb:
+            return wandb_part(self.registry).known
         return None if self._remembering is None else self._remembering.known
 
     def open_staging(self, view: View, door: Door, kernel: KernelCaches) -> StagingArea | None:

@@ -32,6 +32,7 @@ _SETTINGS = (
     "learn",
 )
 DATABASE_FILE = "registry.db"
+WANDB_PREFIX = "wandb+"
 DEFAULT = "default"  # where a setting came from that nobody set
 _REFERENCE_SCHEMES = ("https", "http", "s3", "file")
 _LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -57,7 +58,7 @@ class Config:
     """Every setting, resolved.
 
     Attributes:
-        registry: a directory, or an http(s) URL.
+        registry: a directory, an http(s) URL, or that of a W&B server: `wandb+https://HOST/ENTITY`.
         data_dir: staging directories; what must not be lost.
         cache_dir: what can be fetched again.
         state_dir: logs and the records of running mounts.
@@ -98,6 +99,11 @@ class Config:
     @property
     def is_remote(self) -> bool:
         return "://" in self.registry and not self.registry.startswith("file://")
+
+    @property
+    def is_wandb(self) -> bool:
+        """Whether the registry is what a W&B server has: it is read, not written."""
+        return self.registry.startswith(WANDB_PREFIX)
 
     @property
     def is_shared(self) -> bool:

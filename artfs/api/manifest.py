@@ -14,7 +14,6 @@ from artfs.client.trees import Found, TreeReader
 from artfs.errors import InvalidValue, PathNotFound
 from artfs.model.content import FileContent
 from artfs.model.names import split_path
-from artfs.model.reference import decode_reference
 from artfs.model.tree import EntryKind
 
 if TYPE_CHECKING:
@@ -143,8 +142,7 @@ class ManifestEntry:
         entry = self._found.entry
         if entry.kind is not EntryKind.REFERENCE:
             return None
-        key = FileContent.of(entry).key
-        return decode_reference(bytes(self._session.client.objects.read(self._version.project, key)))
+        return self._session.client.objects.descriptors(self._version.project, [FileContent.of(entry)])[0]
 
     def __repr__(self) -> str:
         return f"<ManifestEntry {self.path!r}>"

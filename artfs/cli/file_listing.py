@@ -11,7 +11,7 @@ from artfs.cli.output import echo_json_stream, echo_name, iso_time, local_time
 from artfs.cli.refs import resolve_version
 from artfs.client.trees import Found, TreeReader
 from artfs.model.content import FileContent
-from artfs.model.reference import Reference, decode_reference
+from artfs.model.reference import Reference
 from artfs.model.sizes import format_size
 from artfs.model.tree import EntryKind
 
@@ -55,9 +55,9 @@ def list_files(session: Session, ref: str, *, long: bool, recursive: bool, as_js
 def _described(session: Session, project: str, listed: Iterator[Found]) -> Iterator[tuple[Found, Reference | None]]:
     """Entries with their descriptors, which are read many at a time; what references refer to is not looked for."""
     while some := list(islice(listed, AT_ONCE)):
-        keys = {i: FileContent.of(one.entry).key for i, one in enumerate(some) if _is_reference(one)}
-        read = session.client.objects.read_many(project, [*keys.values()])
-        references = {i: decode_reference(bytes(data)) for i, data in zip(keys, read, strict=True)}
+        contents = {i: FileContent.of(one.entry) for i, one in enumerate(some) if _is_reference(one)}
+        read = session.client.objects.descriptors(project, [*contents.values()])
+        references = dict(zip(contents, read, strict=True))
         yield from ((one, references.get(i)) for i, one in enumerate(some))
 
 

@@ -45,7 +45,7 @@ def pin(session: Session, ref: str, dry_run: bool, quiet: bool, as_json: bool) -
     if client.cache is None:
         raise InvalidValue(f"{ref} cannot be pinned", hint=READ_IN_PLACE)
     name = _pinned_name(session, version, path)
-    objects = VersionObjects(client.objects, version.project, version.root, [path])
+    objects = VersionObjects(client.objects, version.project, version.root, [path] if client.has_packs else [])
     with meter(f"pin {ref}", quiet=quiet) as bar:
         references = _References(client, client.cache, version, path)
         plan = references.beside(plan_pin(client.cache, name, version.project, objects))

@@ -42,17 +42,18 @@ class FileReader:
             pieces.append(data[begin : offset + length - span.start])
         return b"".join(pieces)
 
-    def stream(self, content: FileContent, ahead: Executor | None = None) -> Iterator[Bytes]:
+    def stream(self, content: FileContent, ahead: Executor | None = None, *, name: str = "") -> Iterator[Bytes]:
         """The whole file in order.
 
         Args:
             ahead: a thread of it reads the next piece while the caller has this one.
+            name: of the file, if it is known: see `ObjectSource.open_reference`.
         """
         if content.kind is EntryKind.FILE:
             yield self._whole(content)
             return
         if content.kind is EntryKind.REFERENCE:
-            yield from self.reference(content).stream()
+            yield from self.reference(content, name).stream()
             return
         groups = _groups(self.recipe(content))
         if ahead is None:
@@ -75,9 +76,9 @@ class FileReader:
             return opened.reference.sha256 or _digest(opened.stream())
         return content.digest if content.kind is EntryKind.FILE else self.recipe(content).file_digest
 
-    def reference(self, content: FileContent) -> OpenReference:
+    def reference(self, content: FileContent, name: str = "") -> OpenReference:
         """What a reference refers to. Raises ReferenceForbidden, DamagedObject."""
-        return self._source.open_reference(self._project, content)
+        return self._source.open_reference(self._project, content, name)
 
     def recipe(self, content: FileContent) -> Recipe:
         """The recipe of a large file. Raises DamagedObject when it is of another length than the file."""

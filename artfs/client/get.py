@@ -188,7 +188,9 @@ class Getter:
                 content = FileContent.of(entry)
                 small_file = contents.get(content.key) if content.kind is EntryKind.FILE else None
                 pieces = (
-                    self._files.stream(content, ahead) if small_file is None else [checked_length(content, small_file)]
+                    self._files.stream(content, ahead, name=entry.name)
+                    if small_file is None
+                    else [checked_length(content, small_file)]
                 )
                 item.target.write_file(entry.name, self._until_stopped(pieces), entry.executable, item.found.time_ns)
             result.files_written += 1

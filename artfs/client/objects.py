@@ -26,7 +26,7 @@ from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ReferenceForbid
 from artfs.model import codec
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey
-from artfs.model.reference import decode_reference
+from artfs.model.reference import Reference, decode_reference
 from artfs.vfs.ports import Bytes, DatedPage, OpenReference, Part
 from artfs.wire.records import Location
 from artfs.wire.service import KEYS_MAX, Registry
@@ -206,8 +206,12 @@ class ObjectReader:
         except Unavailable as error:  # whoever reads them meets it again, and is told
             _log.debug("places not learned: %s", error)
 
-    def open_reference(self, project: str, content: FileContent) -> OpenReference:
-        reference = decode_reference(bytes(self.read(project, content.key)))
+    def descriptors(self, project: str, contents: Sequence[FileContent]) -> list[Reference]:
+        read = self.read_many(project, [content.key for content in contents])
+        return [decode_reference(bytes(data)) for data in read]
+
+    def open_reference(self, project: str, content: FileContent, name: str = "") -> OpenReference:
+        (reference,) = self.descriptors(project, [content])
         if reference.size_bytes != content.size_bytes:
             raise DamagedObject(f"{content.key} refers to {reference.size_bytes} bytes, not {content.size_bytes}")
         if self._references is None:

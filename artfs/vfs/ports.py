@@ -101,8 +101,15 @@ class ObjectSource(Protocol):
     def prepare(self, project: str, keys: Sequence[ObjectKey]) -> None:
         """Learn where `keys` are stored: they are about to be read."""
 
-    def open_reference(self, project: str, content: FileContent) -> OpenReference:
-        """What a REFERENCE refers to; its descriptor is read. Raises ReferenceForbidden too."""
+    def descriptors(self, project: str, contents: Sequence[FileContent]) -> list[Reference]:
+        """What is kept of some REFERENCEs, without asking what they refer to."""
+
+    def open_reference(self, project: str, content: FileContent, name: str = "") -> OpenReference:
+        """What a REFERENCE refers to; its descriptor is read. Raises ReferenceForbidden too.
+
+        Args:
+            name: of the file in its directory, which some servers are told; empty where it is not known.
+        """
 
 
 class UploadSession(Protocol):

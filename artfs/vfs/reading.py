@@ -101,8 +101,9 @@ class ContentReader:
     async def reference(self, file: OpenFile) -> OpenReference:
         """What a REFERENCE refers to. Raises ReferenceForbidden."""
         if file.reference is None:
-            project, content = file.project, file.content
-            file.reference = await self._door.run(Lane.CONTENT, self._source.open_reference, project, content)
+            name = (await self._leaf(file)).names[file.position]
+            open_reference = partial(self._source.open_reference, file.project, file.content, name)
+            file.reference = await self._door.run(Lane.CONTENT, open_reference)
         return file.reference
 
     async def run(self) -> None:

@@ -24,6 +24,10 @@ class WandbVersion(NamedTuple):
     created_at_ns: int
 
     @property
+    def name(self) -> str:
+        return f"{self.project}/{self.artifact}:v{self.number}"
+
+    @property
     def root(self) -> Digest:
         """Stands for the root of its tree before its manifest was read. Not the digest of any bytes."""
         return Digest.of(f"wandb-version\0{self.id}\0{self.digest}".encode())

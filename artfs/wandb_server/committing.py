@@ -24,12 +24,12 @@ from artfs.model.reference import Reference, encode_reference
 from artfs.model.tree import NO_XATTRS, Entry, EntryKind, PageSummary
 from artfs.model.tree_build import DirectoryBuilder
 from artfs.wandb_server import ids
-from artfs.wandb_server.contents import ARTIFACT_SCHEME, DIGEST, EXTRA, REF, File, artifact_digest
-from artfs.wandb_server.manifests import ManifestEntry
+from artfs.wandb_server.contents import ARTIFACT_SCHEME, DIGEST, EXTRA, REF, File
 from artfs.wandb_server.service import Caller
 from artfs.wandb_server.tags import set_tags
 from artfs.wandb_server.uploads import Upload, committing
 from artfs.wire.records import ProjectRecord, SealRequest, VersionChange, VersionRecord
+from artfs.wire.wandb_manifests import ManifestEntry, artifact_digest
 
 BATCH = 1000
 _Directory = dict[str, Any]  # of names to entries and directories
@@ -255,9 +255,10 @@ def _reference(session: UploadSession, uri: str, told: ManifestEntry) -> Entry:
     etag = str((told.extra or {}).get("etag") or "")
     if etag and not etag.endswith('"'):
         etag = f'"{etag}"'
-    data = encode_reference(Reference(uri, told.size, etag))
+    size_bytes = told.size or 0
+    data = encode_reference(Reference(uri, size_bytes, etag))
     digest = session.add_small(Digest.of(data), data).digest
-    return Entry("", EntryKind.REFERENCE, digest, told.size, xattrs=_attributes(told))
+    return Entry("", EntryKind.REFERENCE, digest, size_bytes, xattrs=_attributes(told))
 
 
 def _attributes(told: ManifestEntry) -> dict[str, bytes]:

@@ -25,8 +25,8 @@ from artfs.model.reference import decode_reference
 from artfs.model.tree import Entry, EntryKind
 from artfs.wandb_server.state import State
 from artfs.wire.records import ProjectRecord
+from artfs.wire.wandb_manifests import artifact_digest
 
-DIGEST_HEAD = b"wandb-artifact-manifest-v1\n"
 REF, DIGEST, EXTRA = "wandb.ref", "wandb.digest", "wandb.extra"  # attributes of entries that are references
 ARTIFACT_SCHEME = "wandb-artifact:"
 MANIFESTS_MAX = 16
@@ -35,11 +35,15 @@ _KINDS = {int(kind): kind for kind in (EntryKind.FILE, EntryKind.LARGE_FILE)}
 
 
 class File(NamedTuple):
-    """A file of a version as clients know it. `digest` is base64 of an MD5, or what a reference's source says."""
+    """A file of a version as clients know it. `digest` is base64 of an MD5, or what a reference's source says.
+
+    `entered_at_ns` is when its content entered the project.
+    """
 
     path: str
     entry: Entry
     digest: str
+    entered_at_ns: int
     ref: str = ""
     extra: dict[str, object] = {}  # noqa: RUF012  # never changed
 
@@ -122,12 +126,14 @@ class Contents:
         xattrs = entry.xattrs
         if REF in xattrs:
             extra = msgspec.json.decode(xattrs.get(EXTRA, b"{}"))
-            return File(found.path, entry, xattrs[DIGEST].decode(), xattrs[REF].decode(), extra)
+            return File(found.path, entry, xattrs[DIGEST].decode(), found.time_ns, xattrs[REF].decode(), extra)
         if entry.kind is not EntryKind.REFERENCE:
-            return File(found.path, entry, base64.b64encode(bytes.fromhex(digests[entry.digest])).decode())
+            digest = base64.b64encode(bytes.fromhex(digests[entry.digest])).decode()
+            return File(found.path, entry, digest, found.time_ns)
         reference = decode_reference(bytes(self._client.objects.read(project, FileContent.of(entry).key)))
         etag = reference.etag.strip('"')
-        return File(found.path, entry, etag or reference.uri, reference.uri, {"etag": etag} if etag else {})
+        extra = {"etag": etag} if etag else {}
+        return File(found.path, entry, etag or reference.uri, found.time_ns, reference.uri, extra)
 
     def _digests(self, project: ProjectRecord, reader: FileReader, entries: Sequence[Entry]) -> dict[Digest, str]:
         found: dict[Digest, str] = {}
@@ -144,14 +150,6 @@ class Contents:
                 found[entry.digest] = computed.hexdigest()
                 self.note(project, [(content, found[entry.digest])])
         return found
-
-
-def artifact_digest(files: Iterable[tuple[str, str]]) -> str:
-    """What clients compute of paths and digests, which are in the order of paths."""
-    computed = md5(DIGEST_HEAD, usedforsecurity=False)
-    for path, digest in files:
-        computed.update(f"{path}:{digest}\n".encode())
-    return computed.hexdigest()
 
 
 def _followed(trees: TreeReader, root: Digest, found: Found) -> Found | None:

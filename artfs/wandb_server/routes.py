@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from artfs.errors import ArtfsError, InvalidValue, NotAuthenticated, PathNotFound
-from artfs.model.lineage import RunRef
+from artfs.model.lineage import RunRef, VersionRef
 from artfs.model.names import check_name
 from artfs.server import metrics
 from artfs.server.bodies import drain, read_body
@@ -25,6 +25,7 @@ from artfs.server.errors import STATUSES
 from artfs.server.service import Service
 from artfs.wandb_server.downloads import FILES, content_url
 from artfs.wandb_server.graphql import execute, parse_operation
+from artfs.wandb_server.ids import decode_artifact
 from artfs.wandb_server.queries import mutation_root, query_root
 from artfs.wandb_server.run_changes import Stream, take_stream
 from artfs.wandb_server.service import Caller, WandbService
@@ -141,13 +142,22 @@ async def answer_stream(service: Service, wandb: WandbService, request: Request)
 
 
 async def redirect_to_file(service: Service, wandb: WandbService, request: Request) -> Response:
-    """Any of the project's files with that MD5: `REGION/ENTITY/PROJECT/COLLECTION/[ARTIFACT/]BIRTH_ARTIFACT/MD5/NAME`."""
+    """Any of the project's files with that MD5: `REGION/ENTITY/[PROJECT/COLLECTION/[ARTIFACT/]]BIRTH_ARTIFACT/MD5/NAME`."""
     caller = await _caller(service, wandb, request)
     parts = request.path_params["path"].split("/")
-    if not 6 <= len(parts) <= 8:
+    if not 5 <= len(parts) <= 8:
         raise PathNotFound("there is no such file")
-    url = await service.run(_find_file, caller, check_name("project", parts[2]), parts[-2], parts[-1])
+    project = check_name("project", parts[2]) if len(parts) > 5 else _project_of(parts[2])
+    url = await service.run(_find_file, caller, project, parts[-2], parts[-1])
     return RedirectResponse(url, 302)
+
+
+def _project_of(birth_id: str) -> str:
+    """Raises NotFound."""
+    found = decode_artifact(birth_id)
+    if not isinstance(found, VersionRef):
+        raise PathNotFound("there is no such file")
+    return found.project
 
 
 def _find_file(caller: Caller, project: str, digest: str, name: str) -> str:

@@ -28,10 +28,10 @@ from artfs.wandb_server.downloads import (
     WriteManifest,
     WriteRunFile,
 )
-from artfs.wandb_server.ids import artifact_id
-from artfs.wandb_server.manifests import MANIFEST_BYTES_MAX, encode_manifest
+from artfs.wandb_server.manifests import Births, encode_manifest
 from artfs.wandb_server.run_files import RunFiles
 from artfs.wandb_server.service import WandbService
+from artfs.wire.wandb_manifests import MANIFEST_BYTES_MAX
 
 FILE_BYTES_MAX = 1 << 41
 _READ: dict[str, type[msgspec.Struct]] = {"content": ReadFile, "manifest": ReadManifest, "run": ReadRunFile}
@@ -66,7 +66,7 @@ def _manifest(wandb: WandbService, allowed: ReadManifest) -> bytes:
     ref = VersionRef.parse(allowed.version)
     version = wandb.registry.versions.resolve(ref.project, ref.artifact, f"v{ref.number}")
     files = wandb.contents.files(wandb.registry.projects.get(ref.project), version.root)
-    return encode_manifest(files, artifact_id(ref))
+    return encode_manifest(files, Births(wandb.registry.versions.list(ref.project, ref.artifact)))
 
 
 async def put_signed(service: Service, wandb: WandbService, request: Request) -> Response:

@@ -22,8 +22,9 @@ from artfs.model.access import Operation
 from artfs.model.lineage import VersionRef
 from artfs.registry.guarded import GuardedRegistry
 from artfs.store.durable import DIRECTORY_MODE, FILE_MODE, reported
-from artfs.wandb_server.manifests import ManifestEntry, decode_manifest, merge
+from artfs.wandb_server.manifests import merge
 from artfs.wandb_server.state import State
+from artfs.wire.wandb_manifests import ManifestEntry, decode_manifest
 
 UPLOAD_LIFE_S = 7 * 24 * 3600
 FULL, PATCH, INCREMENTAL = "FULL", "PATCH", "INCREMENTAL"
@@ -154,7 +155,7 @@ class Uploads:
         if not there:
             raise InvalidValue("no manifest was sent", hint="log the artifact again")
         bases = [row.base for row in there if row.base and row.kind == INCREMENTAL]
-        return merge(decode_manifest(self._manifest_file(row).read_bytes()) for row in there), bases[
+        return merge(decode_manifest(self._manifest_file(row).read_bytes()).contents for row in there), bases[
             -1
         ] if bases else ""
 

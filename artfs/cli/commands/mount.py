@@ -12,6 +12,7 @@ from artfs.cli.context import Session, json_option, pass_session
 from artfs.cli.output import echo_json
 from artfs.cli.systemd_unit import mount_unit
 from artfs.config import Config
+from artfs.errors import InvalidValue
 from artfs.fuse.mount_options import MountOptions, parse_mount_options
 
 
@@ -21,6 +22,7 @@ from artfs.fuse.mount_options import MountOptions, parse_mount_options
 Examples:
   artfs mount ~/artfs
   artfs mount --registry https://artfs.example.org ~/team
+  artfs mount --registry wandb+https://api.wandb.ai/ENTITY ~/wandb
   artfs mount --supervise ~/artfs               mounted again if it dies
   artfs mount --read-only --pin /data/artfs     aliases keep their meaning
   artfs mount -o allow_other,ro /data/artfs     as /etc/fstab writes it
@@ -62,6 +64,10 @@ def command(
     )
     settings = parsed.settings if registry is None else {**parsed.settings, "registry": registry}
     config = session.with_settings(settings)
+    if config.is_wandb:
+        if wanted.pin:
+            raise InvalidValue("a W&B server does not tell what aliases meant", hint="name versions: v3, not an alias")
+        wanted = replace(wanted, read_only=True)
     if systemd_unit:
         click.echo(mount_unit(mountpoint.expanduser().absolute(), config, wanted), nl=False)
         return

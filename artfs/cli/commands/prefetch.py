@@ -49,7 +49,9 @@ def command(session: Session, ref: str, paths: tuple[str, ...], quiet: bool, as_
     client = session.client
     name = f"{version.project}/{version.artifact}:{version.name}"
     parts = [path + split_path(part) for part in paths] or [path]
-    done = Prefetched() if client.cache is None else _objects(session, client.cache, version, parts, quiet=quiet)
+    done = Prefetched()
+    if client.cache is not None and client.has_packs:
+        done = _objects(session, client.cache, version, parts, quiet=quiet)
     referred = _references(session, version, parts, quiet=quiet)
     if client.cache is None and not referred.references:
         if as_json:

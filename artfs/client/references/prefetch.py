@@ -13,7 +13,6 @@ from artfs.client.references.reader import OpenedReference, ReferenceReader
 from artfs.client.trees import TreeReader
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey
-from artfs.model.reference import decode_reference
 from artfs.model.tree import Entry, EntryKind
 from artfs.vfs.ports import ObjectSource
 
@@ -67,7 +66,7 @@ def pin_of_references(
     """What a pin of references would protect: blocks whose digests are known, and how large all blocks are."""
     pin = ReferencesPin()
     for entry in entries:
-        opened = _opened(source, reader, project, entry)
+        opened = _opened(source, project, entry)
         size_bytes = entry.size_bytes + RECORD_BYTES * opened.reference.block_count
         keys = [*opened.known_keys()]
         pin.keys += keys
@@ -78,9 +77,10 @@ def pin_of_references(
     return pin
 
 
-def _opened(source: ObjectSource, reader: ReferenceReader, project: str, entry: Entry) -> OpenedReference:
-    data = source.read(project, FileContent.of(entry).key)
-    return reader.open(project, entry.digest, decode_reference(bytes(data)))
+def _opened(source: ObjectSource, project: str, entry: Entry) -> OpenedReference:
+    opened = source.open_reference(project, FileContent.of(entry), entry.name)
+    assert isinstance(opened, OpenedReference)
+    return opened
 
 
 def prefetch_references(
@@ -101,7 +101,7 @@ def prefetch_references(
         report(done)
 
     def fetch(entry: Entry) -> int:
-        return _opened(source, reader, project, entry).prefetch()
+        return _opened(source, project, entry).prefetch()
 
     with ThreadPoolExecutor(THREADS, "artfs-prefetch-references") as threads:
         try:

@@ -14,12 +14,12 @@ import pytest
 from artfs.errors import AccessDenied, InvalidName, InvalidValue, NotFound, PathConflict
 from artfs.model.lineage import RunState, VersionRef
 from artfs.wandb_server import ids
-from artfs.wandb_server.contents import artifact_digest
-from artfs.wandb_server.manifests import decode_manifest, merge
+from artfs.wandb_server.manifests import merge
 from artfs.wandb_server.run_filters import matches, ordered
 from artfs.wandb_server.signing import Signer, load_key
 from artfs.wandb_server.sweep_choices import check_config, choose_grid, choose_random, grid_size
 from artfs.wire.runs import RunRecord
+from artfs.wire.wandb_manifests import artifact_digest, decode_manifest
 
 LIFE_S = 60
 
@@ -98,7 +98,7 @@ def test_where_a_file_was_on_the_clients_machine_is_dropped() -> None:
     found = decode_manifest(
         manifest(a={"digest": "x", "size": 3, "local_path": "/home/geoff/a", "birthArtifactID": "b"})
     )
-    assert [(path, entry.size) for path, entry in found.items()] == [("a", 3)]
+    assert [(path, entry.size) for path, entry in found.contents.items()] == [("a", 3)]
     assert "geoff" not in repr(found)
 
 
@@ -119,8 +119,8 @@ def test_paths_that_no_version_can_hold_are_refused(path: str) -> None:
 
 
 def test_writers_may_add_the_same_but_not_something_else() -> None:
-    one = decode_manifest(manifest(a={"digest": "x", "size": 1}))
-    other = decode_manifest(manifest(a={"digest": "y", "size": 1}))
+    one = decode_manifest(manifest(a={"digest": "x", "size": 1})).contents
+    other = decode_manifest(manifest(a={"digest": "y", "size": 1})).contents
     assert merge([one, one]) == one
     with pytest.raises(PathConflict):
         merge([one, other])
