@@ -283,9 +283,17 @@ class TooManyRequests(Unavailable):
 
 
 class ReferenceUnavailable(Unavailable):
-    """What a reference points to cannot be reached now."""
+    """What a reference points to cannot be reached now.
+
+    Args:
+        status: what its web server answered, if that is why; else 0.
+    """
 
     code = "reference-unavailable"
+
+    def __init__(self, message: str, *, hint: str = "", status: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 class MachineNotReady(ArtfsError):

@@ -58,7 +58,7 @@ class OpenReference(Protocol):
         """The bytes if they are on this machine. Never waits for the source."""
 
     def read(self, offset: int, length: int) -> Bytes:
-        """Raises ReferenceChanged, ReferenceUnavailable or ReferenceForbidden."""
+        """Raises ReferenceChanged, ReferenceUnavailable, ReferenceForbidden or DamagedObject."""
 
     def stream(self) -> Iterator[Bytes]:
         """All of it in order, as `read` reads it."""

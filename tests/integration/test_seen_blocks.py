@@ -60,3 +60,53 @@ def test_what_was_used_lately_stays(tmp_path: Path) -> None:
     assert not seen.digests(_name(-2), 0, 9)
     assert seen.validator(_name(2)) == "state"  # there is room for what it was
     seen.close()
+
+
+def _digests(name: str) -> dict[int, Digest]:
+    return {number: Digest.of(f"{name} {number}".encode()) for number in range(3)}
+
+
+def _of_all(digests: dict[int, Digest]) -> Digest:
+    return Digest.of(b"".join(digests[number] for number in sorted(digests)))
+
+
+def test_that_all_is_verified_is_remembered_of_the_blocks_that_were(tmp_path: Path) -> None:
+    seen, blocks = SeenBlocks(tmp_path / "db"), _digests("right")
+    seen.keep(_name(1), blocks)
+    assert sorted(seen.numbers(_name(1))) == [0, 1, 2]
+    seen.note_verified(_name(1), _of_all(_digests("other")))
+    assert not seen.is_verified(_name(1))
+    seen.note_verified(_name(1), _of_all(blocks))
+    seen.close()
+    again = SeenBlocks(tmp_path / "db")
+    assert again.is_verified(_name(1))
+    assert not again.is_verified(_name(2))
+    assert again.digests(_name(1), 0, 9) == blocks
+    assert sorted(again.numbers(_name(1))) == [0, 1, 2]
+    again.close()
+
+
+def test_what_is_forgotten_may_be_seen_anew(tmp_path: Path) -> None:
+    seen = SeenBlocks(tmp_path / "db")
+    seen.keep(_name(1), _digests("wrong"))
+    seen.note_verified(_name(1), _of_all(_digests("wrong")))
+    seen.keep(_name(2), _digests("another file"))
+    seen.forget(_name(1))
+    assert not seen.is_verified(_name(1))
+    assert seen.numbers(_name(1)) == []
+    assert seen.keep(_name(1), _digests("right")) == _digests("right")
+    assert seen.digests(_name(2), 0, 9) == _digests("another file")
+    seen.close()
+
+
+def test_what_gives_way_to_others_is_verified_no_more(tmp_path: Path) -> None:
+    seen = SeenBlocks(tmp_path / "db", lambda: 0.0, rows_max=ROWS_MAX)
+    seen.keep(_name(1), _digests("first"))
+    seen.note_verified(_name(1), _of_all(_digests("first")))
+    seen.close()
+    for number in range(2, 2 * ROWS_MAX):
+        _read(tmp_path / "db", number, number * HOUR_S)
+    seen = SeenBlocks(tmp_path / "db")
+    assert seen.numbers(_name(1)) == []
+    assert not seen.is_verified(_name(1))
+    seen.close()

@@ -28,6 +28,9 @@ class FileSource:
     def close(self) -> None:
         pass
 
+    def whole_md5(self, uri: str) -> bytes | None:
+        return None
+
     def locate(self, uri: str, objects_max: int) -> list[Located]:
         """A file, or every file below a directory; a symbolic link in it means what it points to, if that is a file."""
         path = path_of(uri)

@@ -20,10 +20,10 @@ import requests
 
 from artfs import __version__
 from artfs.client.references.policy import Policy, host_and_port
-from artfs.client.references.source import Located, Told, name_of, shown
+from artfs.client.references.source import Located, Told, changed, name_of, shown
 from artfs.client.remote.breaker import Breaker
 from artfs.client.remote.connections import Connections, Exchange, Unreachable
-from artfs.errors import InvalidValue, ReferenceChanged, ReferenceUnavailable
+from artfs.errors import InvalidValue, ReferenceUnavailable
 from artfs.vfs.ports import Bytes
 
 CALL_S = 30.0  # of a call with all its attempts, besides what its bytes take
@@ -44,7 +44,9 @@ _T = TypeVar("_T")
 _Take = Callable[[Told, Iterator[Bytes]], _T]
 
 
-class _Redirected(Exception):
+class Redirected(Exception):
+    """An answer that leads to `location`, which may be relative and is not judged yet."""
+
     def __init__(self, location: str) -> None:
         super().__init__(location)
         self.location = location
@@ -87,6 +89,9 @@ class HttpSource:
         self._closed.set()
         self._connections.close()
 
+    def whole_md5(self, uri: str) -> bytes | None:
+        return None
+
     def locate(self, uri: str, objects_max: int) -> list[Located]:
         host_and_port(uri)
         told = self._call("HEAD", uri, {}, 0, lambda response, _: _look(response))
@@ -96,9 +101,23 @@ class HttpSource:
 
     def receive(self, uri: str, span: tuple[int, int] | None, etag: str, expected_bytes: int, take: _Take[_T]) -> _T:
         headers = {"If-Match": etag} if etag else {}
-        if span is not None:
-            headers["Range"] = f"bytes={span[0]}-{span[0] + span[1] - 1}"
+        return self._call("GET", uri, headers | _range(span), expected_bytes, self._receiving(uri, span, take))
 
+    def receive_here(
+        self,
+        url: str,
+        span: tuple[int, int] | None,
+        headers: dict[str, str],
+        expected_bytes: int,
+        take: _Take[_T],
+    ) -> _T:
+        """The same of what is at `url` itself, asked for with `headers`. Raises Redirected as well."""
+        self._policy.check_url(url)
+        return self._hop("GET", url, headers | _range(span), expected_bytes, self._receiving(url, span, take))
+
+    def _receiving(
+        self, uri: str, span: tuple[int, int] | None, take: _Take[_T]
+    ) -> Callable[[requests.Response, float], _T]:
         def receive(response: requests.Response, deadline_s: float) -> _T:
             told = _told(response, uri)
             length = None if told.size_bytes is None else told.size_bytes - told.start
@@ -108,7 +127,7 @@ class HttpSource:
                 length = span[1]
             return take(told, _pieces(response, length, deadline_s, self._clock))
 
-        return self._call("GET", uri, headers, expected_bytes, receive)
+        return receive
 
     def _call(
         self,
@@ -123,8 +142,8 @@ class HttpSource:
             self._policy.check_url(target)
             try:
                 return self._hop(method, target, headers, size_bytes, take)
-            except _Redirected as redirected:
-                target = _followed(uri, target, redirected.location)
+            except Redirected as redirected:
+                target = followed(uri, target, redirected.location)
         raise ReferenceUnavailable(f"{shown(uri)} redirects more than {REDIRECTS_MAX} times")
 
     def _hop(
@@ -185,7 +204,11 @@ class HttpSource:
         return self._breakers.setdefault(origin, Breaker(self._clock))
 
 
-def _followed(uri: str, url: str, location: str) -> str:
+def _range(span: tuple[int, int] | None) -> dict[str, str]:
+    return {} if span is None else {"Range": f"bytes={span[0]}-{span[0] + span[1] - 1}"}
+
+
+def followed(uri: str, url: str, location: str) -> str:
     """Where a redirect of `url`, which began at `uri`, leads. Raises ReferenceUnavailable for what is not followed."""
     try:
         following = urljoin(url, location).partition("#")[0]
@@ -207,7 +230,7 @@ def _judge(response: requests.Response, url: str) -> None:
     """Pass an answer of success, and one to HEAD that need not be the last word. Raises what any other means."""
     status = response.status_code
     if status in (301, 302, 303, 307, 308) and response.headers.get("Location"):
-        raise _Redirected(response.headers["Location"])
+        raise Redirected(response.headers["Location"])
     if status in (200, 206) or (response.request.method == "HEAD" and status in _NO_HEAD):
         return
     if status in _AGAIN:
@@ -216,12 +239,8 @@ def _judge(response: requests.Response, url: str) -> None:
         raise changed(url, "it has another ETag")
     if status == 416:
         raise changed(url, "it is shorter")
-    raise ReferenceUnavailable(f"{shown(url)} answered {status}", hint="see whether it is still there, and public")
-
-
-def changed(uri: str, how: str) -> ReferenceChanged:
-    return ReferenceChanged(
-        f"{shown(uri)} is not what it was when it was referred to: {how}", hint="add the reference again"
+    raise ReferenceUnavailable(
+        f"{shown(url)} answered {status}", hint="see whether it is still there, and public", status=status
     )
 
 

@@ -4,8 +4,12 @@ A block whose digest the descriptor holds, or whose digest was seen before, is l
 of that digest. What is not there is asked for in one range for neighbouring blocks; whoever wants a block that is on its way
 waits for it. Without digests in the descriptor, the source must go on telling the state (ETag, or a reliable time of change) that
 the descriptor or the first read of this machine names. A source that ignores ranges, or tells no state, is read as one
-stream, all of it, if it is small enough. Owners of mutable things: the memory and the loads in flight have `_lock`; a load
-belongs to the thread that began it.
+stream, all of it, if it is small enough.
+
+Where a source knows the MD5 of a whole file, `whole_file` verifies it. A file that is wrong is forgotten, so that it is fetched
+again: its blocks may still be in the cache, but are named by their digests there, which nobody knows any more.
+
+Owners of mutable things: the memory and the loads in flight have `_lock`; a load belongs to the thread that began it.
 """
 
 from __future__ import annotations
@@ -13,14 +17,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from hashlib import sha256
-from itertools import pairwise, takewhile
-from typing import TYPE_CHECKING
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache
 
-from artfs.client.references.source import Source, Told, shown
-from artfs.errors import ArtfsError, ReferenceChanged, ReferenceUnavailable
+from artfs.client.references.blocks import cut_blocks, runs
+from artfs.client.references.source import Source, Told, changed, shown
+from artfs.client.references.subject import SUBJECTS_BYTES, Subject, size_of
+from artfs.client.references.whole_file import WholeFile
+from artfs.errors import ArtfsError, DamagedObject, InvalidValue, ReferenceForbidden, ReferenceUnavailable
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.model.reference import Reference
 from artfs.vfs.ports import Bytes
@@ -34,38 +42,11 @@ RUN_BYTES_MAX = 8 << 20  # asked for at once, when a file is read in order
 WHOLE_BYTES_MAX = 256 << 20  # of a source that is only read as a whole
 KEYS_AT_ONCE = 4096  # of a descriptor's blocks
 WHOLE_WAIT_S = 600.0  # for another thread that reads a source as a whole
-SUBJECTS_BYTES = 64 << 20  # of descriptors that are remembered while nobody has them open
 DIGESTS_MAX = 200_000  # of blocks that descriptors do not have, in memory; about 40 MB
 
 
 class _WholeOnly(Exception):
     """The source must be read as one stream: it sends all of it anyway, or does not tell its state."""
-
-
-class _Subject:
-    """One descriptor in one project.
-
-    Attributes:
-        name: what its source is called in `SeenBlocks`.
-        blocks_name: what its blocks are called there: those of one state of it.
-        validator: the state that is read; None until the first byte came.
-        is_whole_only: ranges are not asked for.
-    """
-
-    def __init__(self, name: bytes, project: str, reference: Reference) -> None:
-        self.name = name
-        self.blocks_name = name
-        self.project = project
-        self.reference = reference
-        self.validator: str | None = None
-        self.is_whole_only = False
-        self.streaming = threading.Lock()
-
-    def settle(self, validator: str) -> None:
-        """From now on, this state is read."""
-        self.validator = validator
-        self.blocks_name = sha256(self.name + validator.encode()).digest()[:16]
-        self.is_whole_only = self.is_whole_only or not validator
 
 
 class ReferenceReader:
@@ -89,12 +70,12 @@ class ReferenceReader:
         self._cache = cache
         self._seen = seen
         self._lock = threading.Lock()
-        self._memory: LRUCache[tuple[_Subject, int], Bytes] = LRUCache(
+        self._memory: LRUCache[tuple[Subject, int], Bytes] = LRUCache(
             memory_bytes, getsizeof=lambda data: len(data) + 200
         )
-        self._digest_memory: LRUCache[tuple[_Subject, int], Digest] = LRUCache(DIGESTS_MAX)
-        self._subjects: LRUCache[bytes, _Subject] = LRUCache(SUBJECTS_BYTES, getsizeof=_subject_bytes)
-        self._loading: dict[tuple[_Subject, int], Future[Bytes]] = {}
+        self._digest_memory: LRUCache[tuple[Subject, int], Digest] = LRUCache(DIGESTS_MAX)
+        self._subjects: LRUCache[bytes, Subject] = LRUCache(SUBJECTS_BYTES, getsizeof=size_of)
+        self._loading: dict[tuple[Subject, int], Future[Bytes]] = {}
         self._fetched_ranges = self._fetched_bytes = 0
 
     def open(self, project: str, descriptor: Digest, reference: Reference) -> OpenedReference:
@@ -103,7 +84,7 @@ class ReferenceReader:
         with self._lock:
             subject = self._subjects.get(name)
             if subject is None:
-                subject = self._subjects[name] = _Subject(name, project, reference)
+                subject = self._subjects[name] = Subject(name, project, reference)
         return OpenedReference(self, subject)
 
     def status(self) -> dict[str, int]:
@@ -116,21 +97,25 @@ class ReferenceReader:
                 "fetched_bytes": self._fetched_bytes,
             }
 
-    def peek(self, subject: _Subject, numbers: Sequence[int]) -> list[Bytes] | None:
+    def peek(self, subject: Subject, numbers: Sequence[int]) -> list[Bytes] | None:
         """The blocks if all of them are in memory."""
         found = self._in_memory(subject, numbers)
         return [found[number] for number in numbers] if len(found) == len(numbers) else None
 
-    def held(self, subject: _Subject, numbers: Sequence[int]) -> list[Bytes] | None:
-        """The blocks if all of them are on this machine."""
+    def held(self, subject: Subject, numbers: Sequence[int]) -> list[Bytes] | None:
+        """The blocks if all of them are on this machine, and do not have to be verified first."""
+        whole = self._whole(subject)
+        if whole is not None and whole.is_due:
+            return None
         found = self._find(subject, numbers)
         return [found[number] for number in numbers] if len(found) == len(numbers) else None
 
-    def blocks(self, subject: _Subject, numbers: range, ahead: int) -> list[Bytes]:
+    def blocks(self, subject: Subject, numbers: range, ahead: int) -> list[Bytes]:
         """The blocks, and with what has to be fetched for them up to `ahead` more, which nobody has asked for yet.
 
-        Raises ReferenceChanged, ReferenceUnavailable, ReferenceForbidden.
+        Raises ReferenceChanged, ReferenceUnavailable, ReferenceForbidden, DamagedObject.
         """
+        self._verify_due(subject)
         found = self._find(subject, numbers)
         absent = [number for number in numbers if number not in found]
         if absent and absent[-1] == numbers[-1]:
@@ -143,13 +128,14 @@ class ReferenceReader:
                 found[number] = future.result()
         return [found[number] for number in numbers]
 
-    def fill(self, subject: _Subject, numbers: range) -> None:
+    def fill(self, subject: Subject, numbers: range) -> None:
         """Have the blocks in the cache, as far as it keeps them. Raises as `blocks` does."""
+        self._verify_due(subject)
         absent = self.not_cached(subject, numbers)
-        for run in _runs(absent):
+        for run in runs(absent):
             self.blocks(subject, run, 0)
 
-    def not_cached(self, subject: _Subject, numbers: Sequence[int]) -> list[int]:
+    def not_cached(self, subject: Subject, numbers: Sequence[int]) -> list[int]:
         """Those that are not in the cache on disk."""
         if self._cache is None or self._source(subject.reference.scheme).is_local:
             return []
@@ -158,17 +144,17 @@ class ReferenceReader:
         absent = self._cache.absent(subject.project, list(keys.values())) if keys else set()
         return [number for number in numbers if number not in keys or keys[number] in absent]
 
-    def known_keys(self, subject: _Subject, numbers: range) -> list[ObjectKey]:
+    def known_keys(self, subject: Subject, numbers: range) -> list[ObjectKey]:
         digests = self._digests(subject, numbers[: max(0, _count(subject) - numbers.start)])
         return [ObjectKey(ObjectKind.CHUNK, digests[number]) for number in sorted(digests)]
 
-    def _not_held(self, subject: _Subject, numbers: range) -> list[int]:
+    def _not_held(self, subject: Subject, numbers: range) -> list[int]:
         """The first of `numbers` up to one that is held."""
         not_cached = numbers if self._cache is None else self.not_cached(subject, numbers)
         in_memory = self._in_memory(subject, numbers)
         return list(takewhile(lambda number: number in not_cached and number not in in_memory, numbers))
 
-    def _find(self, subject: _Subject, numbers: Sequence[int]) -> dict[int, Bytes]:
+    def _find(self, subject: Subject, numbers: Sequence[int]) -> dict[int, Bytes]:
         """Those that are in memory or in the cache."""
         found = self._in_memory(subject, numbers)
         absent = [number for number in numbers if number not in found]
@@ -186,11 +172,11 @@ class ReferenceReader:
                 self._remember(subject, number, data)
         return found
 
-    def _in_memory(self, subject: _Subject, numbers: Iterable[int]) -> dict[int, Bytes]:
+    def _in_memory(self, subject: Subject, numbers: Iterable[int]) -> dict[int, Bytes]:
         with self._lock:
             return {n: data for n in numbers if (data := self._memory.get((subject, n))) is not None}
 
-    def _digests(self, subject: _Subject, numbers: Sequence[int]) -> dict[int, Digest]:
+    def _digests(self, subject: Subject, numbers: Sequence[int]) -> dict[int, Digest]:
         """What is known of the digests of these blocks."""
         if subject.reference.blocks:
             known = ((number, subject.reference.block_digest(number)) for number in numbers)
@@ -206,13 +192,13 @@ class ReferenceReader:
                         found[number] = self._digest_memory.setdefault((subject, number), stored[number])
         return found
 
-    def _remember(self, subject: _Subject, number: int, data: Bytes) -> None:
+    def _remember(self, subject: Subject, number: int, data: Bytes) -> None:
         with self._lock:
             if len(data) + 200 <= self._memory.maxsize:
                 self._memory[subject, number] = data
 
     def _claim(
-        self, subject: _Subject, numbers: Sequence[int]
+        self, subject: Subject, numbers: Sequence[int]
     ) -> tuple[dict[int, Future[Bytes]], dict[int, Future[Bytes]]]:
         """Which of these blocks the caller is to load, and which others are loading."""
         mine: dict[int, Future[Bytes]] = {}
@@ -226,13 +212,13 @@ class ReferenceReader:
                     waiting[number] = loading
         return mine, waiting
 
-    def _load(self, subject: _Subject, mine: Mapping[int, Future[Bytes]]) -> dict[int, Bytes]:
+    def _load(self, subject: Subject, mine: Mapping[int, Future[Bytes]]) -> dict[int, Bytes]:
         loaded: dict[int, Bytes] = {}
         failure: BaseException | None = None
         try:
             # Somebody may have loaded them between the look and the claim.
             loaded.update(self._in_memory(subject, mine))
-            for run in _runs(sorted(number for number in mine if number not in loaded)):
+            for run in runs(sorted(number for number in mine if number not in loaded)):
                 loaded.update(self._fetch(subject, run))
             return loaded
         except BaseException as error:
@@ -248,7 +234,7 @@ class ReferenceReader:
                 else:
                     future.set_exception(_for_others(failure, subject))
 
-    def _fetch(self, subject: _Subject, run: range) -> dict[int, Bytes]:
+    def _fetch(self, subject: Subject, run: range) -> dict[int, Bytes]:
         reference = subject.reference
         if not subject.is_whole_only:
             offset, end = reference.block_range(run[0])[0], sum(reference.block_range(run[-1]))
@@ -258,7 +244,7 @@ class ReferenceReader:
                 subject.is_whole_only = True
         return self._fetch_whole(subject, run)
 
-    def _fetch_whole(self, subject: _Subject, run: range) -> dict[int, Bytes]:
+    def _fetch_whole(self, subject: Subject, run: range) -> dict[int, Bytes]:
         reference = subject.reference
         if reference.size_bytes > WHOLE_BYTES_MAX:
             raise ReferenceUnavailable(
@@ -273,7 +259,7 @@ class ReferenceReader:
         finally:
             subject.streaming.release()
 
-    def _receive(self, subject: _Subject, span: tuple[int, int] | None, run: range) -> dict[int, Bytes]:
+    def _receive(self, subject: Subject, span: tuple[int, int] | None, run: range) -> dict[int, Bytes]:
         """Blocks of `run`; those that come besides, when all of the source does, are kept as well."""
         reference = subject.reference
         source = self._source(reference.scheme)
@@ -283,10 +269,11 @@ class ReferenceReader:
                 self._check(subject, told, in_parts=False)
                 raise _WholeOnly
             self._check(subject, told, in_parts=not told.is_whole)
+            epoch = 0 if (whole := self._whole(subject)) is None else whole.epoch
             found: dict[int, Bytes] = {}
             numbers = range(reference.block_count) if told.is_whole else run
-            for number, data in zip(numbers, _cut(reference, numbers, pieces), strict=True):
-                self._take_block(subject, source, number, data)
+            for number, data in zip(numbers, cut_blocks(reference, numbers, pieces), strict=True):
+                self._take_block(subject, source, number, data, epoch)
                 if number in run:
                     found[number] = data
             return found
@@ -297,18 +284,19 @@ class ReferenceReader:
         with self._lock:
             self._fetched_ranges += 1
             self._fetched_bytes += expected_bytes
+        self._verify_due(subject)
         return found
 
-    def _check(self, subject: _Subject, told: Told, *, in_parts: bool) -> None:
+    def _check(self, subject: Subject, told: Told, *, in_parts: bool) -> None:
         """Whether the source is in the state that is to be read. Raises ReferenceChanged, _WholeOnly."""
         reference = subject.reference
         if told.size_bytes is not None and told.size_bytes != reference.size_bytes:
-            raise _changed(reference, f"it is {told.size_bytes} bytes, not {reference.size_bytes}")
+            raise changed(reference.uri, f"it is {told.size_bytes} bytes, not {reference.size_bytes}")
         if reference.blocks:
             return
         if reference.etag:
             if told.etag != reference.etag:
-                raise _changed(reference, "it has another ETag" if told.etag else "it tells no ETag any more")
+                raise changed(reference.uri, "it has another ETag" if told.etag else "it tells no ETag any more")
             return
         if self._settled(subject) is None:
             if in_parts and not told.validator:
@@ -316,11 +304,11 @@ class ReferenceReader:
             validator = told.validator if self._seen is None else self._seen.settle(subject.name, told.validator)
             subject.settle(validator)
         if subject.validator and told.validator != subject.validator:
-            raise _changed(reference, "it is in another state than when it was first read here")
+            raise changed(reference.uri, "it is in another state than when it was first read here")
         if not subject.validator and in_parts:
             raise _WholeOnly
 
-    def _settled(self, subject: _Subject) -> str | None:
+    def _settled(self, subject: Subject) -> str | None:
         """The state that is read; None if the next byte settles it."""
         if subject.validator is None and self._seen is not None and not subject.reference.etag:
             known = self._seen.validator(subject.name)
@@ -328,25 +316,87 @@ class ReferenceReader:
                 subject.settle(known)
         return subject.validator
 
-    def _take_block(self, subject: _Subject, source: Source, number: int, data: bytes) -> None:
-        """Verify a block that came, and keep it. Raises ReferenceChanged."""
+    def _take_block(self, subject: Subject, source: Source, number: int, data: bytes, epoch: int) -> None:
+        """Verify a block that came, and keep it. Raises ReferenceChanged, DamagedObject."""
+        whole = self._whole(subject)
+        if whole is not None:
+            whole.admit(data, epoch)
         digest = Digest.of(data)
-        expected = self._digests(subject, [number]).get(number)
+        expected = known = self._digests(subject, [number]).get(number)
         if expected is None:
             kept = {number: digest} if self._seen is None else self._seen.keep(subject.blocks_name, {number: digest})
             with self._lock:
                 expected = self._digest_memory.setdefault((subject, number), kept[number])
         if digest != expected:
-            raise _changed(subject.reference, "its bytes are other ones")
+            if whole is None:
+                raise changed(subject.reference.uri, "its bytes are other ones")
+            differing = whole.differing()
+            if whole.epoch != epoch:
+                self._drop(subject)
+            raise differing
         self._remember(subject, number, data)
         if self._cache is not None and not source.is_local:
             self._cache.put(subject.project, {ObjectKey(ObjectKind.CHUNK, digest): data})
+        if whole is not None and subject.reference.block_count > 1:
+            whole.came(number, is_new=known is None)
+            self._verify(subject, whole, self._in_memory, {number: (digest, data)}, wait=False)
+
+    def _whole(self, subject: Subject) -> WholeFile | None:
+        """What verifies all of it, if its source knows what it must be."""
+        if not subject.is_whole_known:
+            reference, expected = subject.reference, None
+            if reference.etag and not reference.blocks:
+                with suppress(ReferenceForbidden, InvalidValue):  # such a reference is not read, either
+                    expected = self._source(reference.scheme).whole_md5(reference.uri)
+            with self._lock:
+                if subject.whole is None and expected is not None:
+                    count, name = reference.block_count, subject.blocks_name
+                    subject.whole = WholeFile(shown(reference.uri), expected, name, count, self._seen)
+                subject.is_whole_known = True
+        return subject.whole
+
+    def _verify_due(self, subject: Subject) -> None:
+        """Outside of what has a deadline: of a long file this may take long."""
+        whole = self._whole(subject)
+        if whole is not None and whole.is_due:
+            self._verify(subject, whole, self._find, {}, wait=True)
+
+    def _verify(
+        self,
+        subject: Subject,
+        whole: WholeFile,
+        look: Callable[[Subject, Sequence[int]], dict[int, Bytes]],
+        came: Mapping[int, tuple[Digest, Bytes]],
+        *,
+        wait: bool,
+    ) -> None:
+        """Let its digest run on, over what `came` and what `look` finds. Raises DamagedObject."""
+
+        def find(number: int) -> tuple[Digest, Bytes] | None:
+            if number in came:
+                return came[number]
+            digest, data = self._digests(subject, [number]).get(number), look(subject, [number]).get(number)
+            return None if digest is None or data is None else (digest, data)
+
+        try:
+            whole.run(find, wait=wait)
+        except DamagedObject:
+            self._drop(subject)
+            raise
+
+    def _drop(self, subject: Subject) -> None:
+        """Have nothing of it in memory."""
+        owned: tuple[LRUCache[tuple[Subject, int], Any], ...] = (self._memory, self._digest_memory)
+        with self._lock:
+            for held in owned:
+                for key in [key for key in held if key[0] is subject]:
+                    del held[key]
 
 
 class OpenedReference:
     """Implements `OpenReference`: one open file."""
 
-    def __init__(self, reader: ReferenceReader, subject: _Subject) -> None:
+    def __init__(self, reader: ReferenceReader, subject: Subject) -> None:
         self._reader = reader
         self._subject = subject
         self._last = -2  # the block that was read last
@@ -367,7 +417,7 @@ class OpenedReference:
         return None if found is None else self._joined(found, numbers, offset, length)
 
     def read(self, offset: int, length: int) -> Bytes:
-        """At most `length` bytes from `offset`. Raises ReferenceChanged, ReferenceUnavailable, ReferenceForbidden."""
+        """At most `length` bytes from `offset`. Raises what `ReferenceReader.blocks` raises."""
         numbers = self._numbers(offset, length)
         if not numbers:
             return b""
@@ -413,49 +463,11 @@ class OpenedReference:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _cut(reference: Reference, numbers: Sequence[int], pieces: Iterator[Bytes]) -> Iterator[bytes]:
-    """The blocks `numbers`, neighbours, out of their bytes in pieces. Raises ReferenceChanged if there are fewer or more."""
-    held = bytearray()
-    for number in numbers:
-        length = reference.block_range(number)[1]
-        while len(held) < length:
-            piece = next(pieces, None)
-            if piece is None:
-                raise _changed(reference, "it is shorter")
-            held += piece
-        yield bytes(memoryview(held)[:length])
-        del held[:length]
-    if held or next(pieces, None):
-        raise _changed(reference, "it is longer")
-
-
-def _runs(numbers: Sequence[int]) -> Iterator[range]:
-    """Neighbours together."""
-    if not numbers:
-        return
-    first = numbers[0]
-    for before, number in pairwise(numbers):
-        if number != before + 1:
-            yield range(first, before + 1)
-            first = number
-    yield range(first, numbers[-1] + 1)
-
-
-def _subject_bytes(subject: _Subject) -> int:
-    return min(1000 + len(subject.reference.blocks), SUBJECTS_BYTES)
-
-
-def _count(subject: _Subject) -> int:
+def _count(subject: Subject) -> int:
     return subject.reference.block_count
 
 
-def _changed(reference: Reference, how: str) -> ReferenceChanged:
-    return ReferenceChanged(
-        f"{shown(reference.uri)} is not what it was when it was referred to: {how}", hint="add the reference again"
-    )
-
-
-def _for_others(failure: BaseException | None, subject: _Subject) -> ArtfsError:
+def _for_others(failure: BaseException | None, subject: Subject) -> ArtfsError:
     """What those are told who waited for a block that did not come."""
     if isinstance(failure, ArtfsError):
         return failure

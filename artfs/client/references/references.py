@@ -36,6 +36,7 @@ class References:
         seen: the file in which it is remembered which bytes were read; None for this process alone.
         ca_file: certificates (PEM) that https: trusts besides the usual ones; empty for none.
         environ: where s3: finds its keys and endpoint.
+        sources: of other schemes, which `policy` has no say in. Closed together with this.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class References:
         seen: Path | None = None,
         ca_file: str = "",
         environ: Mapping[str, str] | None = None,
+        sources: Mapping[str, Source] | None = None,
     ) -> None:
         self._policy = policy
         self._ca_file = ca_file
@@ -53,13 +55,14 @@ class References:
         self._cache = cache
         self._lock = threading.Lock()
         self._sources: dict[str, Source] = {}
+        self._others = dict(sources or {})
         self._seen = None if seen is None else SeenBlocks(seen)
         self.reader = ReferenceReader(self.source, cache=cache, seen=self._seen)
 
     def close(self) -> None:
         """End what is under way, too."""
         with self._lock:
-            for source in self._sources.values():
+            for source in (*self._sources.values(), *self._others.values()):
                 source.close()
             self._sources.clear()
         if self._seen is not None:
@@ -95,6 +98,8 @@ class References:
 
     def source(self, scheme: str) -> Source:
         """What reads a scheme. Raises ReferenceForbidden, and InvalidValue for one that is not known."""
+        if scheme in self._others:
+            return self._others[scheme]
         self._policy.check_scheme(scheme)
         kind = "http" if scheme == "https" else scheme
         with self._lock:

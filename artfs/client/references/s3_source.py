@@ -34,6 +34,9 @@ class S3Source:
     def close(self) -> None:
         pass
 
+    def whole_md5(self, uri: str) -> bytes | None:
+        return None
+
     def locate(self, uri: str, objects_max: int) -> list[Located]:
         """An object; or every object below a prefix, if there is no object of that name or it ends with a slash."""
         bucket, key = _parts(uri)

@@ -13,8 +13,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import apsw
 
@@ -23,6 +24,7 @@ from artfs.store.durable import FILE_MODE, make_private
 from artfs.store.sqlite_files import use_write_ahead_log
 
 ROWS_MAX = 1_000_000  # of blocks, and of what else there is; about 70 MB of blocks
+VERIFIED = -1  # in place of a block's number: that all are verified. It goes when they go, whoever removes them
 TRIM_EVERY = 10_000  # rows written by this process, after the first
 USED_EVERY_S = 3600
 BUSY_MS = 500
@@ -113,6 +115,41 @@ class SeenBlocks:
 
         self._use(insert)
         return dict(digests) | self.digests(name, numbers[0], numbers[-1])
+
+    def numbers(self, name: bytes) -> list[int]:
+        """Of all blocks that were seen."""
+        sql = "SELECT number FROM blocks WHERE name = ? AND number >= 0"
+        rows = self._use(lambda db: db.execute(sql, (name,)).fetchall()) or []
+        return [int(str(row[0])) for row in rows]
+
+    def is_verified(self, name: bytes) -> bool:
+        sql = "SELECT 1 FROM blocks WHERE name = ? AND number = ?"
+        return self._use(lambda db: db.execute(sql, (name, VERIFIED)).fetchone()) is not None
+
+    def note_verified(self, name: bytes, blocks: Digest) -> None:
+        """Remember that all blocks are right, if those that were seen are still these; `blocks` is of their digests in order."""
+
+        def insert(db: apsw.Connection) -> None:
+            with db:
+                found = sha256()
+                for row in db.execute(
+                    "SELECT digest FROM blocks WHERE name = ? AND number >= 0 ORDER BY number", (name,)
+                ):
+                    found.update(cast(bytes, row[0]))
+                if found.digest() == blocks:
+                    db.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", (name, VERIFIED, bytes(blocks)))
+
+        self._use(insert)
+
+    def forget(self, name: bytes) -> None:
+        """Its blocks, so that the next that are read are the first."""
+
+        def delete(db: apsw.Connection) -> None:
+            with db:
+                db.execute("DELETE FROM blocks WHERE name = ?", (name,))
+                db.execute("DELETE FROM block_uses WHERE name = ?", (name,))
+
+        self._use(delete)
 
     def _note_use(self, db: apsw.Connection, name: bytes) -> None:
         now = int(self._clock())

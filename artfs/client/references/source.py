@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from artfs.errors import InvalidName, InvalidValue
+from artfs.errors import InvalidName, InvalidValue, ReferenceChanged
 from artfs.model.names import check_file_name
 from artfs.vfs.ports import Bytes
 
@@ -67,6 +67,9 @@ class Source(Protocol):
             expected_bytes: how many will come, for the time that they may take; a source that is slow is given up.
         """
 
+    def whole_md5(self, uri: str) -> bytes | None:
+        """The MD5 that all bytes of `uri` must have, if that is known; of a reference with an ETag it is verified."""
+
     def close(self) -> None: ...
 
 
@@ -82,6 +85,12 @@ def name_of(uri: str) -> str:
 def shown(uri: str) -> str:
     """A URI as messages and logs show it: without a query, which may hold a signature."""
     return uri.partition("?")[0]
+
+
+def changed(uri: str, how: str) -> ReferenceChanged:
+    return ReferenceChanged(
+        f"{shown(uri)} is not what it was when it was referred to: {how}", hint="add the reference again"
+    )
 
 
 def too_many(uri: str, objects_max: int) -> InvalidValue:
