@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from artfs.vfs.ports import Catalog, ObjectSource
     from artfs.vfs.staging_port import StagingArea
     from artfs.vfs.view import View
+    from artfs.wandb_client.address import WandbAddress
     from artfs.wandb_client.registry import WandbRegistry
     from artfs.wire.deletions import Collected
     from artfs.wire.service import Registry
@@ -67,12 +68,18 @@ def open_registry(config: Config) -> Registry:
 
 
 def _open_wandb_registry(config: Config) -> WandbRegistry:
-    from artfs.wandb_client.address import parse_address
-    from artfs.wandb_client.credentials import find_key
     from artfs.wandb_client.registry import WandbRegistry
 
+    return WandbRegistry(*_wandb_place(config), ca_file=config.ca_file)
+
+
+def _wandb_place(config: Config) -> tuple[WandbAddress, str]:
+    """The server and entity, and the key to it."""
+    from artfs.wandb_client.address import parse_address
+    from artfs.wandb_client.credentials import find_api_key
+
     address = parse_address(config.registry)
-    return WandbRegistry(address, find_key(address, os.environ), ca_file=config.ca_file)
+    return address, find_api_key(address, os.environ, Path.home())
 
 
 def open_own_registry(config: Config, *, trusted: bool = True) -> SqlRegistry:
@@ -302,7 +309,8 @@ def _open_wandb_client(config: Config, registry: Registry, cache: ObjectCache | 
     if cache is not None:
         directory = config.cache_dir / "wandb" / registry.identity
         files = ManifestFiles(directory, min(MANIFESTS_BYTES_MAX, config.cache_size_bytes // CACHE_SHARE))
-    source = WandbSource(registry.url, registry.key, ca_file=config.ca_file)
+    address, key = _wandb_place(config)
+    source = WandbSource(address.url, key, ca_file=config.ca_file)
     references = open_references(config, cache, {SCHEME: source})
     births = Births()
     manifests = Manifests(registry.manifest, files)

@@ -1,4 +1,4 @@
-"""Files of a W&B server, by range. Their URIs are made in memory alone: `wandb:/artifactsV2/REGION/.../MD5/NAME`, not encoded.
+"""Files of a W&B server, by range. Their URIs are made in memory alone (`births`): `wandb:/artifactsV2/REGION/.../MD5/NAME`.
 
 The server answers to a file's path with a signed URL, which is read like any other; it is remembered for a while, and asked for
 anew when its storage refuses it. The API key goes to the server for that question and nowhere else: not to a signed URL, of the
@@ -12,7 +12,7 @@ import base64
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
-from urllib.parse import quote
+from urllib.parse import unquote
 
 from artfs.client.references.http_source import CALL_S, HttpSource, Redirected, followed
 from artfs.client.references.policy import PUBLIC, Policy, host_and_port
@@ -20,23 +20,18 @@ from artfs.client.references.source import Located, Told
 from artfs.client.remote.transport import checked_url
 from artfs.errors import AccessDenied, ArtfsError, InvalidValue, NotAuthenticated, ReferenceUnavailable
 from artfs.vfs.ports import Bytes
+from artfs.wandb_client.births import SCHEME
 from artfs.wandb_client.signed_urls import SignedUrls
 
-SCHEME = "wandb"
 MD5_DIGITS = 32
-_PLACE = f"{SCHEME}:/artifactsV2/"
-_EXPIRED = (
-    400,
-    401,
-    403,
-    410,
-)  # as storage says of a URL that is good no more; S3 says 400 when the key that signed it is
+_PLACES = ("/artifacts/", "/artifactsV2/")
+_EXPIRED = (400, 401, 403, 410)  # as storage says of a URL that is good no more; S3 says 400 if its key is not
 
 _T = TypeVar("_T")
 
 
 class _File(NamedTuple):
-    """What a URI names: its path on the server, encoded, the last part of it, and the MD5 of its bytes."""
+    """What a URI names: its path on the server, percent-encoded as in the URI, the last part of it, and the MD5 of its bytes."""
 
     path: str
     name: str
@@ -45,12 +40,13 @@ class _File(NamedTuple):
     @classmethod
     def parse(cls, uri: str) -> _File:
         """Raises InvalidValue."""
-        parts = uri.removeprefix(_PLACE).split("/")
+        scheme, _, path = uri.partition(":")
+        _, *parts = path.split("/")
         digits = parts[-2] if len(parts) >= 2 else ""
-        plain = uri.startswith(_PLACE) and not any(part in ("", ".", "..") for part in parts)
+        plain = scheme == SCHEME and path.startswith(_PLACES) and not any(part in ("", ".", "..") for part in parts)
         if not plain or len(digits) != MD5_DIGITS or not set(digits) <= set("0123456789abcdef"):
             raise InvalidValue(f"{uri!r} names no file of a W&B server")
-        return cls(quote(uri.removeprefix(f"{SCHEME}:")), parts[-1], bytes.fromhex(digits))
+        return cls(path, unquote(parts[-1]), bytes.fromhex(digits))
 
 
 class WandbSource:

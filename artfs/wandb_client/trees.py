@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from cachetools import LRUCache
 
 from artfs.client.version_tree import build_tree
-from artfs.errors import DamagedObject, InvalidValue, ObjectMissing, UsageError
+from artfs.errors import DamagedObject, InvalidValue, ObjectMissing, PathConflict, UsageError
 from artfs.model.digest import Digest
 from artfs.model.reference import Reference, encode_reference
 from artfs.model.tree import Entry, EntryKind, LeafPage, TreePage, decode_page
@@ -147,7 +147,7 @@ class Trees:
 
         try:
             root = build_tree(_entries(version, manifest, self._marks(version, manifest), store), store)
-        except UsageError as error:  # what is wrong is the server's
+        except (UsageError, PathConflict) as error:  # what is wrong is the server's
             raise DamagedObject(f"the manifest of {version.name} cannot be shown: {error.message}") from None
         size_bytes = sum(len(data) + _OVERHEAD_BYTES for data in objects.values())
         return _Tree(root, version.created_at_ns, objects, size_bytes)

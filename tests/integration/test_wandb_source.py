@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from hashlib import md5
 from pathlib import Path
 from random import Random
+from urllib.parse import quote
 
 import pytest
 
@@ -46,7 +47,7 @@ SIGNED = "/stored/object?X-Signature=secret"
 
 
 def uri_of(name: str = "a.bin", digest: str = MD5, project: str = "vision") -> str:
-    return f"wandb:/artifactsV2/default/geoff/{project}/bikes/birth/{digest}/{name}"
+    return f"wandb:/artifactsV2/default/geoff/{project}/bikes/birth/{digest}/{quote(name, safe='')}"
 
 
 def part(first: int = 10, last: int = 19, body: bytes = BODY) -> bytes:
