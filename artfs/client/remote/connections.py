@@ -129,6 +129,7 @@ class _Connection(HTTPConnection):
     def connect(self) -> None:
         _enrol(self)
         super().connect()
+        _enrol(self)  # the watchdog could not end what had no socket yet
         _check_peer(self)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
@@ -140,6 +141,7 @@ class _TlsConnection(HTTPSConnection):
     def connect(self) -> None:
         _enrol(self)
         super().connect()
+        _enrol(self)  # the watchdog could not end what had no socket yet
         _check_peer(self)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
