@@ -33,11 +33,6 @@ class WandbAddress(NamedTuple):
         return f"wandb+{self.url}" + (f"/{self.entity}" if self.entity else "")
 
 
-def is_wandb_address(text: str) -> bool:
-    """Whether `text` is meant to be one."""
-    return text.partition("://")[0].lower() in _SCHEMES and "://" in text
-
-
 def parse_address(text: str) -> WandbAddress:
     """Raises InvalidValue, without telling a password that is in it."""
     try:

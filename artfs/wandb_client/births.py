@@ -62,13 +62,13 @@ class Births:
         """How a file is read. Raises ObjectMissing for one of a version whose manifest was not read.
 
         Args:
-            name: what the file is called, which is a part of its place; empty where nobody knows.
+            name: what the file is called, which its place ends with for people to see; empty where nobody knows.
         """
         birth = self.of(digest)
         if birth is None:
             raise ObjectMissing(f"there is no file {digest.text} in what was read of the server")
         md5 = digest[:MD5_BYTES].hex()
-        uri = f"{SCHEME}:{birth.path}/{md5}/{quote(name or md5, safe='')}"
+        uri = f"{SCHEME}:{birth.path}/{md5}/{quote(name if name.isprintable() and name else md5, safe='')}"
         return Reference(uri, size_bytes, f'"{md5}"', block_bytes=block_bytes_for(size_bytes))
 
 

@@ -47,7 +47,7 @@ class ManifestFiles:
             return None
         return data
 
-    def keep(self, root: Digest, data: bytes) -> None:
+    def keep(self, root: Digest, data: bytes | bytearray) -> None:
         stored = sha256(data).digest() + zstandard.ZstdCompressor().compress(data)
         if len(stored) > self._bytes_max:
             return

@@ -19,7 +19,7 @@ class Manifests:
     files: where they are kept; None for nowhere.
     """
 
-    def __init__(self, ask: Callable[[WandbVersion], bytes], files: ManifestFiles | None) -> None:
+    def __init__(self, ask: Callable[[WandbVersion], bytes | bytearray], files: ManifestFiles | None) -> None:
         self._ask = ask
         self._files = files
 

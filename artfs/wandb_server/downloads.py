@@ -79,4 +79,5 @@ def manifest_url(caller: Caller, version: VersionRef) -> str:
 def signed_url(caller: Caller, what: str, name: str, allowed: msgspec.Struct) -> str:
     life_s = READ_LIFE_S if isinstance(allowed, ReadFile | ReadManifest | ReadRunFile) else WRITE_LIFE_S
     signed = caller.service.signer.sign(allowed, life_s)
-    return f"{caller.base_url}{FILES}/{what}/{quote(name, safe='') or 'file'}?{signed}"
+    shown = quote(name, safe="") if name.isprintable() else ""
+    return f"{caller.base_url}{FILES}/{what}/{shown or 'file'}?{signed}"

@@ -73,7 +73,7 @@ class Manifest(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(Manifest)
 
 
-def decode_manifest(data: bytes) -> Manifest:
+def decode_manifest(data: bytes | bytearray) -> Manifest:
     """Raises InvalidValue, InvalidName."""
     try:
         told = _decoder.decode(data)

@@ -108,8 +108,13 @@ def test_a_question_is_posted_with_the_key() -> None:
     assert json.loads(seen.body)["operationName"] == "ArtfsViewer"
 
 
+def _named(value: object) -> str:
+    """The same in every process, which the text of a function is not."""
+    return getattr(value, "__name__", str(value))
+
+
 @pytest.mark.parametrize(
-    "first", [answer(429, b"slow down"), answer(503, b"busy", "text/plain"), answer(500), hang_up], ids=str
+    "first", [answer(429, b"slow down"), answer(503, b"busy", "text/plain"), answer(500), hang_up], ids=_named
 )
 def test_what_may_pass_is_asked_again(first: Reply) -> None:
     with scripted(first, first, VIEWER) as server:
@@ -124,7 +129,7 @@ def test_what_may_pass_is_asked_again(first: Reply) -> None:
         (answer(502, b"<html>", "text/html"), RegistryUnavailable),
         (hang_up, RegistryUnavailable),
     ],
-    ids=str,
+    ids=_named,
 )
 def test_what_does_not_pass_is_told_after_a_few_attempts(reply: Reply, kind: type[ArtfsError]) -> None:
     with scripted(reply) as server, pytest.raises(kind):

@@ -96,7 +96,7 @@ def _show_cache(cache: dict[str, Any]) -> None:
             click.echo(f"  {click.style('registry out of reach', fg='red')} since {since}: {registry['last_error']}")
     disk = cache.get("disk")
     if disk is not None:
-        fetched = format_size(cache["memory"]["fetched_bytes"])
+        fetched = format_size(sum(cache[part].get("fetched_bytes", 0) for part in ("memory", "references")))
         click.echo(f"  cache: {disk['hits']} hits, {disk['misses']} misses; {fetched} fetched")
 
 

@@ -57,7 +57,7 @@ def test_a_version_is_as_the_server_tells_it() -> None:
     found = version_of(PLACE, 3, told(), ShownNames())
     assert found is not None
     version, kept = found
-    created_at_ns = 1_709_208_000_123_456_000
+    created_at_ns = 1_709_208_000_123_456_000 + 3  # of the third after the first
     assert version == ("team", "vision", "bikes", 3, FULL["id"], FULL["digest"], created_at_ns)
     assert kept == VersionRecord(
         "vision", "bikes", 3, version.root, "dataset", "what it is", {"a": [1]}, 5_000_000_000, 7, created_at_ns, "",
