@@ -142,7 +142,8 @@ class ManifestEntry:
         entry = self._found.entry
         if entry.kind is not EntryKind.REFERENCE:
             return None
-        return self._session.client.objects.descriptors(self._version.project, [FileContent.of(entry)])[0]
+        objects = self._session.client.objects
+        return objects.open_references(self._version.project, [(FileContent.of(entry), entry.name)])[0].reference
 
     def __repr__(self) -> str:
         return f"<ManifestEntry {self.path!r}>"

@@ -55,9 +55,9 @@ def list_files(session: Session, ref: str, *, long: bool, recursive: bool, as_js
 def _described(session: Session, project: str, listed: Iterator[Found]) -> Iterator[tuple[Found, Reference | None]]:
     """Entries with their descriptors, which are read many at a time; what references refer to is not looked for."""
     while some := list(islice(listed, AT_ONCE)):
-        contents = {i: FileContent.of(one.entry) for i, one in enumerate(some) if _is_reference(one)}
-        read = session.client.objects.descriptors(project, [*contents.values()])
-        references = dict(zip(contents, read, strict=True))
+        named = {i: (FileContent.of(one.entry), one.entry.name) for i, one in enumerate(some) if _is_reference(one)}
+        opened = session.client.objects.open_references(project, [*named.values()])
+        references = {i: one.reference for i, one in zip(named, opened, strict=True)}
         yield from ((one, references.get(i)) for i, one in enumerate(some))
 
 

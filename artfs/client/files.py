@@ -47,7 +47,7 @@ class FileReader:
 
         Args:
             ahead: a thread of it reads the next piece while the caller has this one.
-            name: of the file, if it is known: see `ObjectSource.open_reference`.
+            name: of the file, if it is known: see `ObjectSource.open_references`.
         """
         if content.kind is EntryKind.FILE:
             yield self._whole(content)
@@ -78,7 +78,7 @@ class FileReader:
 
     def reference(self, content: FileContent, name: str = "") -> OpenReference:
         """What a reference refers to. Raises ReferenceForbidden, DamagedObject."""
-        return self._source.open_reference(self._project, content, name)
+        return self._source.open_references(self._project, [(content, name)])[0]
 
     def recipe(self, content: FileContent) -> Recipe:
         """The recipe of a large file. Raises DamagedObject when it is of another length than the file."""

@@ -26,7 +26,7 @@ from artfs.errors import ArtfsError, DamagedObject, DamagedPack, ReferenceForbid
 from artfs.model import codec
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey
-from artfs.model.reference import Reference, decode_reference
+from artfs.model.reference import decode_reference
 from artfs.vfs.ports import Bytes, DatedPage, OpenReference, Part
 from artfs.wire.records import Location
 from artfs.wire.service import KEYS_MAX, Registry
@@ -206,12 +206,13 @@ class ObjectReader:
         except Unavailable as error:  # whoever reads them meets it again, and is told
             _log.debug("places not learned: %s", error)
 
-    def descriptors(self, project: str, contents: Sequence[FileContent]) -> list[Reference]:
+    def open_references(self, project: str, files: Sequence[tuple[FileContent, str]]) -> list[OpenReference]:
+        contents = [content for content, _ in files]
         read = self.read_many(project, [content.key for content in contents])
-        return [decode_reference(bytes(data)) for data in read]
+        return [self._opened(project, content, data) for content, data in zip(contents, read, strict=True)]
 
-    def open_reference(self, project: str, content: FileContent, name: str = "") -> OpenReference:
-        (reference,) = self.descriptors(project, [content])
+    def _opened(self, project: str, content: FileContent, descriptor: Bytes) -> OpenReference:
+        reference = decode_reference(bytes(descriptor))
         if reference.size_bytes != content.size_bytes:
             raise DamagedObject(f"{content.key} refers to {reference.size_bytes} bytes, not {content.size_bytes}")
         if self._references is None:

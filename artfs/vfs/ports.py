@@ -101,14 +101,11 @@ class ObjectSource(Protocol):
     def prepare(self, project: str, keys: Sequence[ObjectKey]) -> None:
         """Learn where `keys` are stored: they are about to be read."""
 
-    def descriptors(self, project: str, contents: Sequence[FileContent]) -> list[Reference]:
-        """What is kept of some REFERENCEs, without asking what they refer to."""
-
-    def open_reference(self, project: str, content: FileContent, name: str = "") -> OpenReference:
-        """What a REFERENCE refers to; its descriptor is read. Raises ReferenceForbidden too.
+    def open_references(self, project: str, files: Sequence[tuple[FileContent, str]]) -> Sequence[OpenReference]:
+        """What REFERENCEs refer to; their descriptors are read, and nothing else is asked for. Raises ReferenceForbidden too.
 
         Args:
-            name: of the file in its directory, which some servers are told; empty where it is not known.
+            files: each with its name in its directory, which some servers are told; empty where it is not known.
         """
 
 

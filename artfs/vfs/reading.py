@@ -101,9 +101,8 @@ class ContentReader:
     async def reference(self, file: OpenFile) -> OpenReference:
         """What a REFERENCE refers to. Raises ReferenceForbidden."""
         if file.reference is None:
-            name = (await self._leaf(file)).names[file.position]
-            open_reference = partial(self._source.open_reference, file.project, file.content, name)
-            file.reference = await self._door.run(Lane.CONTENT, open_reference)
+            named = [(file.content, (await self._leaf(file)).names[file.position])]
+            (file.reference,) = await self._door.run(Lane.CONTENT, self._source.open_references, file.project, named)
         return file.reference
 
     async def run(self) -> None:

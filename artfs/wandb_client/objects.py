@@ -17,14 +17,12 @@ from artfs.wandb_client.trees import Trees
 class WandbObjects:
     """Implements `ObjectSource`. Safe from any thread."""
 
+    replay = None  # starts of programs are not learned from
+
     def __init__(self, trees: Trees, births: Births, references: ReferenceReader) -> None:
         self._trees = trees
         self._births = births
         self._references = references
-
-    @property
-    def replay(self) -> None:
-        """Starts of programs are not learned from."""
 
     def close(self) -> None:
         """Nothing is open here."""
@@ -63,15 +61,15 @@ class WandbObjects:
     def prepare(self, project: str, keys: Sequence[ObjectKey]) -> None:
         """All places are known."""
 
-    def descriptors(self, project: str, contents: Sequence[FileContent]) -> list[Reference]:
-        return [self._descriptor(content) for content in contents]
+    def open_references(self, project: str, files: Sequence[tuple[FileContent, str]]) -> list[OpenReference]:
+        return [self._opened(project, content, name) for content, name in files]
 
-    def open_reference(self, project: str, content: FileContent, name: str = "") -> OpenReference:
+    def _opened(self, project: str, content: FileContent, name: str) -> OpenReference:
         is_file = self._births.of(content.digest) is not None
         subject = content_name(content.digest) if is_file else content.digest
         return self._references.open(project, subject, self._descriptor(content, name))
 
-    def _descriptor(self, content: FileContent, name: str = "") -> Reference:
+    def _descriptor(self, content: FileContent, name: str) -> Reference:
         """Of a file of the server, or of what is elsewhere. Raises ObjectMissing."""
         if self._births.of(content.digest) is not None:
             return self._births.reference(content.digest, content.size_bytes, name)

@@ -96,7 +96,9 @@ def version_of(
     """None for one that is not committed, or is deleted."""
     if told is None or told.state != COMMITTED or number is None or number < 0 or not told.digest:
         return None
-    created_at_ns = time_ns(told.created_at) + number  # a server tells seconds: of two in one second, the later is later
+    created_at_ns = (
+        time_ns(told.created_at) + number
+    )  # a server tells seconds: of two in one second, the later is later
     found = WandbVersion(place.entity, place.project, place.artifact, number, told.id, told.digest, created_at_ns)
     where = f"{place.project}/{place.artifact}:v{number}"
     aliases = {

@@ -16,7 +16,7 @@ from cachetools import LRUCache
 from artfs.client.version_tree import build_tree
 from artfs.errors import DamagedObject, InvalidValue, ObjectMissing, PathConflict, UsageError
 from artfs.model.digest import Digest
-from artfs.model.reference import Reference, encode_reference
+from artfs.model.reference import SIZE_BYTES_MAX, Reference, encode_reference
 from artfs.model.tree import Entry, EntryKind, LeafPage, TreePage, decode_page
 from artfs.vfs.ports import DatedPage
 from artfs.wandb_client.births import Births, file_digest
@@ -184,7 +184,7 @@ def _entries(
     for path, told in manifest.contents.items():
         mark = marks[told.birth_id or ""]
         digest = store(encode_reference(_elsewhere(told))) if told.ref else file_digest(told, mark)
-        if told.size is None:
+        if told.size is None or told.size > SIZE_BYTES_MAX:
             raise InvalidValue(f"it does not say how long {path!r} is")
         yield path, Entry("", EntryKind.REFERENCE, digest, told.size)
 

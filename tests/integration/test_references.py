@@ -76,7 +76,7 @@ class Reader:
         return entry
 
     def open(self, entry: Entry) -> OpenReference:
-        return self.client.objects.open_reference("p", FileContent.of(entry))
+        return self.client.objects.open_references("p", [(FileContent.of(entry), "")])[0]
 
     def read(self, entry: Entry) -> bytes:
         return b"".join(FileReader(self.client.objects, "p").stream(FileContent.of(entry)))

@@ -86,7 +86,7 @@ def _read(client: Client, entry: Entry) -> bytes:
 def test_an_object_is_read_by_ranges_of_its_state(client: Client, bucket: Bucket, name: str) -> None:
     entries = _add(client, bucket.put(f"dir/{name}", BODY))
     assert [*entries] == [name]
-    opened = client.objects.open_reference("p", FileContent.of(entries[name]))
+    opened = client.objects.open_references("p", [(FileContent.of(entries[name]), "")])[0]
     assert opened.reference.etag.startswith('"')
     assert bytes(opened.read(3 * MIB - 5, 10)) == BODY[3 * MIB - 5 : 3 * MIB + 5]
     assert _read(client, entries[name]) == BODY
@@ -107,7 +107,7 @@ def test_a_prefix_stands_for_everything_below(client: Client, bucket: Bucket) ->
 
 def test_an_object_that_changes_is_never_mixed(client: Client, bucket: Bucket) -> None:
     (entry,) = _add(client, bucket.put("a.bin", BODY)).values()
-    opened = client.objects.open_reference("p", FileContent.of(entry))
+    opened = client.objects.open_references("p", [(FileContent.of(entry), "")])[0]
     assert bytes(opened.read(0, 10)) == BODY[:10]
     bucket.put("a.bin", BODY[::-1])
     with pytest.raises(ReferenceChanged, match="another ETag"):

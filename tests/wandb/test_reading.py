@@ -120,7 +120,7 @@ def test_commands_read_too(reader: Member, writer: Member) -> None:
     assert [project["project"] for project in reader.json("ls")] == ["vision"]
     shown = {
         one["path"]: one["size_bytes"]
-        for one in reader.json("ls", "-r", "vision/bikes:best")
+        for one in reader.json("ls", "-R", "vision/bikes:best")
         if one["kind"] != "directory"
     }
     assert shown == {name: len(content) for name, content in CHANGED.items()}
@@ -146,6 +146,7 @@ def test_nothing_is_written(server: WandbServer, reader: Member, writer: Member)
         ("put", "-n", "vision/bikes", writer.home / "best"),
         ("alias", "vision/bikes:v0", "worst"),
         ("rm", "--yes", "vision/bikes:v0"),
+        ("stage", "vision/bikes:v0", "fix"),
     ):
         said = refused(reader, *command)
         assert "W&B server" in said

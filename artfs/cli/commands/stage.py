@@ -12,6 +12,7 @@ from artfs.cli.context import Session, json_option, pass_session
 from artfs.cli.output import echo_json
 from artfs.errors import InvalidName
 from artfs.model.names import STAGING_NAME, ArtifactRef
+from artfs.wandb_client.services import refuse_change
 
 
 @click.command(
@@ -36,6 +37,8 @@ def command(session: Session, ref: str, name: str, as_json: bool) -> None:
     parsed = ArtifactRef.parse(ref)
     if parsed.artifact is None or parsed.path:
         raise InvalidName(f"{ref!r} names no artifact or version", hint="write project/artifact or project/artifact:v3")
+    if session.config.is_wandb:
+        refuse_change()
     registry = session.registry
     base = None
     if parsed.selector is not None:

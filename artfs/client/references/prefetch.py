@@ -78,7 +78,7 @@ def pin_of_references(
 
 
 def _opened(source: ObjectSource, project: str, entry: Entry) -> OpenedReference:
-    opened = source.open_reference(project, FileContent.of(entry), entry.name)
+    (opened,) = source.open_references(project, [(FileContent.of(entry), entry.name)])
     assert isinstance(opened, OpenedReference)
     return opened
 

@@ -96,7 +96,8 @@ class Lower:
     async def layout(self, content: FileContent) -> Layout:
         """How a file is put together. Raises ReferenceForbidden."""
         if content.kind is EntryKind.REFERENCE:
-            return await self._door.run(Lane.CONTENT, self._source.open_reference, self._project, content)
+            opened = await self._door.run(Lane.CONTENT, self._source.open_references, self._project, [(content, "")])
+            return opened[0]
         if content.kind is not EntryKind.LARGE_FILE:
             return None
         (data,) = await self._objects([content.key])
@@ -120,7 +121,7 @@ def copy_content(source: ObjectSource, project: str, content: FileContent, fd: i
     if length == 0:
         return
     if content.kind is EntryKind.REFERENCE:
-        _copy_reference(source.open_reference(project, content), fd, length)
+        _copy_reference(source.open_references(project, [(content, "")])[0], fd, length)
         return
     data = source.read(project, content.key)
     if content.kind is not EntryKind.LARGE_FILE:

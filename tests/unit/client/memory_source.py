@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from artfs.errors import ObjectMissing, ReferenceForbidden
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
-from artfs.model.reference import Reference, decode_reference
 from artfs.model.tree import decode_page
 from artfs.vfs.ports import Bytes, DatedPage, OpenReference, Part
 from artfs.wire.times import PageTimes
@@ -61,8 +60,5 @@ class MemorySource:
     def prepare(self, project: str, keys: Sequence[ObjectKey]) -> None:
         pass
 
-    def descriptors(self, project: str, contents: Sequence[FileContent]) -> list[Reference]:
-        return [decode_reference(bytes(self.read(project, content.key))) for content in contents]
-
-    def open_reference(self, project: str, content: FileContent, name: str = "") -> OpenReference:
+    def open_references(self, project: str, files: Sequence[tuple[FileContent, str]]) -> list[OpenReference]:
         raise ReferenceForbidden("objects in memory follow no references")
