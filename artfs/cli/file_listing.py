@@ -14,6 +14,8 @@ from artfs.model.content import FileContent
 from artfs.model.reference import Reference
 from artfs.model.sizes import format_size
 from artfs.model.tree import EntryKind
+from artfs.wandb_client.births import SCHEME as WANDB
+from artfs.wandb_client.births import shown_digest
 
 AT_ONCE = 256
 MODES = {
@@ -67,18 +69,19 @@ def _is_reference(found: Found) -> bool:
 
 def _entry_json(found: Found, reference: Reference | None) -> dict[str, Any]:
     entry = found.entry
+    is_wandb = reference is not None and reference.scheme == WANDB  # a file of a W&B server, as anybody sees it
     row: dict[str, Any] = {
         "path": found.path,
-        "kind": KIND_WORDS[entry.kind],
+        "kind": KIND_WORDS[EntryKind.FILE if is_wandb else entry.kind],
         "size_bytes": entry.size_bytes,
-        "digest": entry.digest.text,
+        "digest": shown_digest(entry.digest) if is_wandb else entry.digest.text,
         "entered_at": iso_time(found.time_ns),
     }
     if entry.executable:
         row["executable"] = True
     if entry.target is not None:
         row["target"] = entry.target
-    if reference is not None:
+    if reference is not None and not is_wandb:
         sha256 = None if reference.sha256 is None else reference.sha256.hex()
         row |= {"uri": reference.uri, "etag": reference.etag or None, "sha256": sha256}
     return row
@@ -91,7 +94,7 @@ def _short_name(found: Found) -> str:
 def _long_line(found: Found, reference: Reference | None) -> str:
     entry = found.entry
     mode = "-r-xr-xr-x" if entry.executable else MODES[entry.kind]
-    target = entry.target if reference is None else reference.uri
+    target = entry.target if reference is None or reference.scheme == WANDB else reference.uri
     arrow = f" -> {target}" if target is not None else ""
     size = format_size(entry.size_bytes).rjust(9)
     return f"{mode}  {size}  {local_time(found.time_ns)}  {_short_name(found)}{arrow}"

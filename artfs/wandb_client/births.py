@@ -19,6 +19,7 @@ from artfs.wire.wandb_manifests import LAYOUT_1, ManifestEntry
 SCHEME = "wandb"
 MD5_BYTES = 16
 DEFAULT_REGION = "default"
+_END = b"md5\0"  # of every mark
 
 
 class Birth(NamedTuple):
@@ -49,7 +50,7 @@ class Births:
         parts = ["artifacts", version.entity]
         if layout != LAYOUT_1:
             parts = ["artifactsV2", region or DEFAULT_REGION, version.entity, birth_id]
-        mark = Digest.of("\0".join(parts).encode())[:MD5_BYTES]
+        mark = Digest.of("\0".join(parts).encode())[: MD5_BYTES - len(_END)] + _END
         with self._lock:
             self._by_mark[mark] = Birth("/" + "/".join(quote(part, safe="") for part in parts), created_at_ns)
         return mark
@@ -75,6 +76,11 @@ class Births:
 def file_digest(entry: ManifestEntry, mark: bytes) -> Digest:
     """What the tree says of a file. Raises InvalidValue."""
     return Digest(bytes.fromhex(entry.md5) + mark)
+
+
+def shown_digest(digest: Digest) -> str:
+    """An entry's digest as people read it: a file's is its MD5."""
+    return f"md5:{digest[:MD5_BYTES].hex()}" if digest.endswith(_END) else digest.text
 
 
 def content_name(digest: Digest) -> Digest:

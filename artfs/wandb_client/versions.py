@@ -7,6 +7,22 @@ from typing import NamedTuple
 from artfs.model.digest import Digest
 
 
+class StandIn(Digest):
+    """Stands for the root of a version's tree before its manifest was read. Not the digest of any bytes."""
+
+    _shown: str
+
+    def __new__(cls, version: WandbVersion) -> StandIn:
+        self = super().__new__(cls, Digest.of(f"wandb-version\0{version.id}\0{version.digest}".encode()))
+        self._shown = f"md5:{version.digest}"
+        return self
+
+    @property
+    def text(self) -> str:
+        """What the server calls the content."""
+        return self._shown
+
+
 class WandbVersion(NamedTuple):
     """One version of an artifact.
 
@@ -29,5 +45,5 @@ class WandbVersion(NamedTuple):
 
     @property
     def root(self) -> Digest:
-        """Stands for the root of its tree before its manifest was read. Not the digest of any bytes."""
-        return Digest.of(f"wandb-version\0{self.id}\0{self.digest}".encode())
+        """Stands for the root of its tree."""
+        return StandIn(self)

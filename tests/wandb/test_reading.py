@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+from hashlib import md5
 from pathlib import Path
 
 import pytest
@@ -118,14 +120,15 @@ def test_what_was_read_once_is_read_from_the_cache_later(server: WandbServer, re
 
 def test_commands_read_too(reader: Member, writer: Member) -> None:
     assert [project["project"] for project in reader.json("ls")] == ["vision"]
-    shown = {
-        one["path"]: one["size_bytes"]
-        for one in reader.json("ls", "-R", "vision/bikes:best")
-        if one["kind"] != "directory"
+    entries = reader.json("ls", "-R", "vision/bikes:best")
+    listed = {one["path"]: one for one in entries if one["kind"] != "directory"}
+    assert {path: (one["kind"], one["size_bytes"], one["digest"]) for path, one in listed.items()} == {
+        name: ("file", len(content), f"md5:{md5(content, usedforsecurity=False).hexdigest()}")
+        for name, content in CHANGED.items()
     }
-    assert shown == {name: len(content) for name, content in CHANGED.items()}
     assert [version["version"] for version in reader.json("log", "vision/bikes")] == ["v1", "v0"]
-    assert [change["path"] for change in reader.json("diff", "vision/bikes:v0", "vision/bikes:v1")] == ["labels.csv"]
+    differing = reader.run("diff", "--json", "vision/bikes:v0", "vision/bikes:v1", code=1)
+    assert [change["path"] for change in json.loads(differing.stdout)] == ["labels.csv"]
     reader.run("get", "vision/bikes:first", "--root", reader.home / "got")
     assert files_in(reader.home / "got") == FILES
     assert "vision/bikes:v1" in reader.run("prefetch", "vision/bikes:best").stdout

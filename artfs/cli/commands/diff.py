@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -16,6 +16,7 @@ from artfs.errors import InvalidName
 from artfs.model.digest import Digest
 from artfs.model.sizes import format_size
 from artfs.model.tree import Entry, EntryKind
+from artfs.wandb_client.births import shown_digest
 
 DIFFERENT = FAILED
 
@@ -53,7 +54,8 @@ def command(session: Session, old: str, new: str, quiet: bool, as_json: bool) ->
     if quiet:
         seen = next(changes, None) is not None
     elif as_json:
-        echo_json_stream(_json(change) for change in noted())
+        text = shown_digest if session.config.is_wandb else _text
+        echo_json_stream(_json(change, text) for change in noted())
     else:
         for change in noted():
             echo_name(_line(change))
@@ -86,12 +88,16 @@ def _sizes(old: Entry | None, new: Entry | None) -> str:
     return f"{format_size(old.size_bytes)} -> {format_size(new.size_bytes)}"
 
 
-def _json(change: PathChange) -> dict[str, Any]:
+def _text(digest: Digest) -> str:
+    return digest.text
+
+
+def _json(change: PathChange, text: Callable[[Digest], str]) -> dict[str, Any]:
     return {
         "change": change.kind.name.lower(),
         "path": change.path,
-        "old_digest": None if change.old is None else change.old.digest.text,
-        "new_digest": None if change.new is None else change.new.digest.text,
+        "old_digest": None if change.old is None else text(change.old.digest),
+        "new_digest": None if change.new is None else text(change.new.digest),
         "old_size_bytes": None if change.old is None else change.old.size_bytes,
         "new_size_bytes": None if change.new is None else change.new.size_bytes,
     }
