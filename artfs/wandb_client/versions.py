@@ -10,17 +10,18 @@ from artfs.model.digest import Digest
 class StandIn(Digest):
     """Stands for the root of a version's tree before its manifest was read. Not the digest of any bytes."""
 
-    _shown: str
+    _shown = ""
 
-    def __new__(cls, version: WandbVersion) -> StandIn:
-        self = super().__new__(cls, Digest.of(f"wandb-version\0{version.id}\0{version.digest}".encode()))
+    @classmethod
+    def of_version(cls, version: WandbVersion) -> StandIn:
+        self = cls(Digest.of(f"wandb-version\0{version.id}\0{version.digest}".encode()))
         self._shown = f"md5:{version.digest}"
         return self
 
     @property
     def text(self) -> str:
         """What the server calls the content."""
-        return self._shown
+        return self._shown or super().text
 
 
 class WandbVersion(NamedTuple):
@@ -46,4 +47,4 @@ class WandbVersion(NamedTuple):
     @property
     def root(self) -> Digest:
         """Stands for the root of its tree."""
-        return StandIn(self)
+        return StandIn.of_version(self)
