@@ -16,7 +16,7 @@ from tests.access_stage import CALLERS, Caller, Kind, Outcome, expected
 from tests.contract.uploading import commit, content_of
 from tests.reliability.trials import tried
 
-pytestmark = [pytest.mark.falsifies("access"), pytest.mark.fuse, pytest.mark.serial]
+pytestmark = [pytest.mark.falsifies("access"), pytest.mark.fuse]
 
 ERRNOS = {Outcome.ALLOWED: "", Outcome.DENIED: "EACCES", Outcome.HIDDEN: "ENOENT"}
 

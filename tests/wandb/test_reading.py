@@ -16,7 +16,7 @@ from tests.faq.worlds import files_in
 from tests.mount.fingerprint import fingerprint
 from tests.wandb.client import WandbServer, WandbUser, api_key, wandb_server
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.serial]
+pytestmark = pytest.mark.timeout(300)
 
 FILES = {
     "train/0.png": b"zero",
