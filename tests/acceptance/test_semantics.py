@@ -21,6 +21,7 @@ from tests.reliability.trials import tried
 pytestmark = [
     pytest.mark.falsifies("read-only", "posix", "times", "refused", "one-version", "seen-soon"),
     pytest.mark.fuse,
+    pytest.mark.serial,
 ]
 
 
