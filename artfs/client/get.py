@@ -28,6 +28,8 @@ from artfs.wire.records import VersionRecord
 
 WRITING_THREADS = 2
 AHEAD_BATCHES = 4
+REFERENCE_THREADS = 16  # each waits for somebody's server
+AHEAD_REFERENCES = 2 * REFERENCE_THREADS
 BATCH_FILES = 256
 BATCH_BYTES = 8 << 20
 BATCH_DIRECTORIES = 32  # each is an open descriptor
@@ -79,6 +81,11 @@ class _Batch:
             or self.size_bytes >= BATCH_BYTES
             or len(self.directories) >= BATCH_DIRECTORIES
         )
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is one reference."""
+        return self.items[0].found.entry.kind is EntryKind.REFERENCE
 
     def close(self) -> None:
         for item in self.items:
@@ -149,20 +156,23 @@ class Getter:
         self._stopping.clear()
         with (
             Threads(WRITING_THREADS, "artfs-write") as writers,
+            Threads(REFERENCE_THREADS, "artfs-references") as followers,
             Threads(1, "artfs-fetch") as ahead,
             closing(items),
             closing(_batches(items)) as batches,
         ):
             try:
                 for batch in batches:
-                    running.append((batch, writers.submit(self._write_batch, batch, ahead)))
-                    while len(running) >= AHEAD_BATCHES:
+                    threads, most = (followers, AHEAD_REFERENCES) if batch.is_elsewhere else (writers, AHEAD_BATCHES)
+                    running.append((batch, threads.submit(self._write_batch, batch, ahead)))
+                    while len(running) >= most:
                         self._finish(running)
                 while running:
                     self._finish(running)
             finally:
                 self._stopping.set()  # all is written, or will not be
-                writers.shutdown(wait=True, cancel_futures=True)
+                for pool in (writers, followers):
+                    pool.shutdown(wait=True, cancel_futures=True)
                 for batch, _ in running:
                     batch.close()
 

@@ -16,7 +16,7 @@ from artfs.model.digest import Digest, ObjectKey
 from artfs.model.tree import Entry, EntryKind
 from artfs.vfs.ports import ObjectSource
 
-THREADS = 4
+THREADS = 16  # each waits for somebody's server
 WAITING = 2 * THREADS
 
 
