@@ -23,6 +23,7 @@ from artfs.vfs.staging_port import DraftPlace
 
 _NEW = ".new-"
 _DEAD = ".dead-"
+NEW_ATTEMPTS = 100  # a sweep is once at the start of a process
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,13 @@ class DraftLock:
             os.close(fd)
             return None
         return cls(fd)
+
+    def is_of(self, directory: Path) -> bool:
+        """Whether the file that is locked is the directory's still."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(directory / "lock"))
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         if self._fd >= 0:
@@ -86,9 +94,7 @@ class StagingRoot:
         if self.exists(place):
             raise OSError(errno.EEXIST, f"{place.name} exists")
         parent = self._parent(place)
-        temporary = parent / f"{_NEW}{os.getpid()}-{os.urandom(6).hex()}"
-        temporary.mkdir(mode=DIRECTORY_MODE)
-        lock = DraftLock.take(temporary)
+        temporary, lock = _begun(parent)
         try:
             (temporary / "data").mkdir(mode=DIRECTORY_MODE)
             fill(temporary)
@@ -98,8 +104,7 @@ class StagingRoot:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         finally:
-            if lock is not None:
-                lock.release()
+            lock.release()
         sync_directory(parent)
 
     def rename(self, old: DraftPlace, new: DraftPlace) -> None:
@@ -126,8 +131,10 @@ class StagingRoot:
         for project in _directories(self.root):
             for artifact in _directories(project):
                 for path in _directories(artifact):
-                    if path.name.startswith(_DEAD) or (path.name.startswith(_NEW) and _is_abandoned(path)):
+                    if path.name.startswith(_DEAD):
                         delete_buried(path)
+                    elif path.name.startswith(_NEW):
+                        _delete_abandoned(path)
 
     def _parent(self, place: DraftPlace) -> Path:
         parent = self.directory(place).parent
@@ -173,15 +180,28 @@ def _rename_new(source: Path, target: Path) -> None:
         raise
 
 
-def _is_abandoned(directory: Path) -> bool:
-    try:
+def _begun(parent: Path) -> tuple[Path, DraftLock]:
+    """A new directory and its lock. One that a sweep met before it was locked is given up for another."""
+    for _ in range(NEW_ATTEMPTS):
+        temporary = parent / f"{_NEW}{os.getpid()}-{os.urandom(6).hex()}"
+        temporary.mkdir(mode=DIRECTORY_MODE)
+        with suppress(FileNotFoundError):
+            lock = DraftLock.take(temporary)
+            if lock is not None and lock.is_of(temporary):
+                return temporary, lock
+            if lock is not None:
+                lock.release()
+    raise OSError(errno.EBUSY, "other processes keep sweeping")
+
+
+def _delete_abandoned(directory: Path) -> None:
+    """Unless the process that makes it lives. Locked meanwhile, so that it is not used while it goes."""
+    lock = None
+    with suppress(OSError):
         lock = DraftLock.take(directory)
-    except OSError:
-        return False
-    if lock is None:
-        return False
-    lock.release()
-    return True
+    if lock is not None:
+        delete_buried(directory)
+        lock.release()
 
 
 def _directories(path: Path) -> list[Path]:
