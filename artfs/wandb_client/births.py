@@ -27,11 +27,11 @@ class Birth(NamedTuple):
 
     Attributes:
         path: on the server, before the MD5; percent-encoded.
-        created_at_ns: when they came.
+        created_at_ns: when they came; None where that is not told, or of a version that is no more.
     """
 
     path: str
-    created_at_ns: int
+    created_at_ns: int | None
 
 
 class Births:
@@ -41,8 +41,8 @@ class Births:
         self._lock = threading.Lock()
         self._by_mark: dict[bytes, Birth] = {}
 
-    def note(self, version: WandbVersion, layout: str, region: str, birth_id: str, created_at_ns: int) -> bytes:
-        """The mark of the files that came to the server with `birth_id`, and are in `version`.
+    def note(self, version: WandbVersion, layout: str, region: str, birth_id: str, created_at_ns: int | None) -> bytes:
+        """The mark of the files that came to the server with `birth_id`, which may be empty, and are in `version`.
 
         Newer clients name project and artifact in the path as well, where a server says that it knows such paths; this form
         is known to all.
@@ -50,7 +50,7 @@ class Births:
         parts = ["artifacts", version.entity]
         if layout != LAYOUT_1:
             parts = ["artifactsV2", region or DEFAULT_REGION, version.entity, birth_id]
-        mark = Digest.of("\0".join(parts).encode())[: MD5_BYTES - len(_END)] + _END
+        mark = Digest.of("\0".join((*parts, birth_id)).encode())[: MD5_BYTES - len(_END)] + _END
         with self._lock:
             self._by_mark[mark] = Birth("/" + "/".join(quote(part, safe="") for part in parts), created_at_ns)
         return mark

@@ -22,7 +22,7 @@ from artfs.vfs.ports import DatedPage
 from artfs.wandb_client.births import Births, file_digest
 from artfs.wandb_client.versions import WandbVersion
 from artfs.wire.times import PageTimes, encode_times
-from artfs.wire.wandb_manifests import Manifest, ManifestEntry
+from artfs.wire.wandb_manifests import LAYOUT_1, Manifest, ManifestEntry
 
 HELD_BYTES = 256 << 20  # of trees in memory, encoded
 PAGE_ENTRIES_MAX = 400_000  # in decoded pages
@@ -160,10 +160,10 @@ class Trees:
         return {
             id_: self._births.note(
                 version,
-                policy.layout,
+                policy.layout or LAYOUT_1,
                 policy.region or "",
                 id_,
-                created_at_ns.get(id_) or version.created_at_ns,
+                created_at_ns.get(id_),
             )
             for id_ in ids
         }
@@ -175,7 +175,7 @@ class Trees:
     def _times(self, page: LeafPage, created_at_ns: int) -> Iterator[int]:
         for i in range(len(page)):
             birth = self._births.of(page.digest(i)) if page.kind(i) is EntryKind.REFERENCE else None
-            yield created_at_ns if birth is None else birth.created_at_ns
+            yield created_at_ns if birth is None or birth.created_at_ns is None else birth.created_at_ns
 
 
 def _entries(

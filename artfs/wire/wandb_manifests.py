@@ -50,7 +50,7 @@ class ManifestEntry(msgspec.Struct, frozen=True):
 class StoragePolicy(msgspec.Struct, frozen=True):
     """How files are stored, which is a part of where they are read."""
 
-    layout: str = msgspec.field(default=LAYOUT_1, name="storageLayout")
+    layout: str | None = msgspec.field(default=LAYOUT_1, name="storageLayout")
     region: str | None = msgspec.field(default=None, name="storageRegion")
 
 

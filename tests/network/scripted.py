@@ -1,7 +1,8 @@
 """A server that does exactly what a test tells it, byte for byte: for lies that no real server can be made to tell.
 
-Each request gets the next of the `replies`; the last goes on for ever. A reply is bytes to send, or a function that gets the
-connection. The connection ends after a reply unless that begins as an HTTP/1.1 answer with a Content-Length.
+Each request gets the next of the `replies`, of which the last goes on for ever, or what a function chooses for it. A reply is
+bytes to send, or a function that gets the connection. The connection ends after a reply unless that begins as an HTTP/1.1 answer
+with a Content-Length.
 """
 
 from __future__ import annotations
@@ -51,10 +52,17 @@ def record(value: Any, status: int = 200, **headers: str) -> bytes:
 
 @contextmanager
 def scripted(*replies: Reply, tls: ssl.SSLContext | None = None) -> Iterator[Scripted]:
-    """A server on a port of this machine, with a thread for each connection."""
+    """A server that answers with the replies in turn."""
+    left = list(replies)
+    with answering(lambda _: left.pop(0) if len(left) > 1 else left[0], tls=tls) as server:
+        yield server
+
+
+@contextmanager
+def answering(choose: Callable[[Seen], Reply], *, tls: ssl.SSLContext | None = None) -> Iterator[Scripted]:
+    """A server on a port of this machine, with a thread for each connection; `choose` is called by one of them at a time."""
     listening = socket.create_server(("127.0.0.1", 0))
     server = Scripted(f"{'https' if tls else 'http'}://127.0.0.1:{listening.getsockname()[1]}")
-    left = list(replies)
     lock = threading.Lock()
     open_sockets: list[socket.socket] = []
 
@@ -65,7 +73,7 @@ def scripted(*replies: Reply, tls: ssl.SSLContext | None = None) -> Iterator[Scr
             while (request := _read_request(file)) is not None:
                 with lock:
                     server.seen.append(request)
-                    reply = left.pop(0) if len(left) > 1 else left[0]
+                    reply = choose(request)
                 if callable(reply):
                     reply(opened)
                     return

@@ -45,7 +45,7 @@ class Server:
         self.trees = Trees(self.births, self.versions.get, Manifests(self._ask, None).read, self._created)
         self.objects = WandbObjects(self.trees, self.births, ReferenceReader(_no_source))
 
-    def add(self, contents: Mapping[str, Any], policy: Mapping[str, str] | None = None) -> WandbVersion:
+    def add(self, contents: Mapping[str, Any], policy: Mapping[str, str | None] | None = None) -> WandbVersion:
         number = len(self.versions)
         digest = artifact_digest((path, contents[path]["digest"]) for path in sorted(contents))
         version = WandbVersion("geoff", PROJECT, "bikes", number, f"id{number}", digest, (number + 1) * S)
@@ -105,6 +105,17 @@ def test_files_have_the_time_of_the_version_with_which_they_came(server: Server)
     assert times == {"kept": S, "new": 2 * S, "unknown": 2 * S}
 
 
+@pytest.mark.parametrize("layout", ["V1", "V2"])
+def test_times_do_not_depend_on_what_else_was_read(server: Server, layout: str) -> None:
+    old, unknown = told(b"one", "id0"), told(b"x", "")
+    first = server.add({"old": old, "unknown": unknown}, {"storageLayout": layout})
+    second = server.add({"old": old, "new": told(b"two", "id1"), "unknown": unknown}, {"storageLayout": layout})
+    for _ in range(2):
+        shown = [{path: time_ns for path, (_, _, time_ns) in server.shown(one).items()} for one in (first, second)]
+        assert shown == [{"old": S, "unknown": S}, {"old": S, "new": 2 * S, "unknown": 2 * S}]
+    assert [change.path for change in TreeReader(server.objects, PROJECT).diff(first.root, second.root)] == ["new"]
+
+
 def test_what_did_not_change_is_the_same_in_both_trees(server: Server) -> None:
     many = {f"same/{i:05}": told(b"%d" % i, "id0") for i in range(3000)}
     first, second = server.add(many | {"x": told(b"1", "id0")}), server.add(many | {"x": told(b"2", "id1")})
@@ -120,9 +131,10 @@ def test_what_did_not_change_is_the_same_in_both_trees(server: Server) -> None:
         ({"storageLayout": "V2", "storageRegion": "gcp-us"}, "artifactsV2/gcp-us/geoff/QXJ0%3D%2F"),
         ({"storageLayout": "V1"}, "artifacts/geoff"),
         ({}, "artifacts/geoff"),
+        ({"storageLayout": None, "storageRegion": None}, "artifacts/geoff"),
     ],
 )
-def test_a_file_is_where_its_manifests_policy_says(server: Server, policy: dict[str, str], place: str) -> None:
+def test_a_file_is_where_its_manifests_policy_says(server: Server, policy: dict[str, str | None], place: str) -> None:
     version = server.add({"a/ü 1%.png": told(b"one", "QXJ0=/")}, policy)
     digest = md5(b"one", usedforsecurity=False).hexdigest()
     assert server.uri(version, "a/ü 1%.png") == f"wandb:/{place}/{digest}/%C3%BC%201%25.png"
