@@ -43,9 +43,8 @@ class _File(NamedTuple):
         scheme, _, path = uri.partition(":")
         _, *parts = path.split("/")
         digits = parts[-2] if len(parts) >= 2 else ""
-        named = (
-            parts[:-3] + parts[-2:] if parts[-3:-2] == [""] else parts
-        )  # with which artifact it came is not always known
+        born_unknown = parts[-3:-2] == [""]
+        named = parts[:-3] + parts[-2:] if born_unknown else parts
         plain = scheme == SCHEME and path.startswith(_PLACES) and not any(part in ("", ".", "..") for part in named)
         if not plain or len(digits) != MD5_DIGITS or not set(digits) <= set("0123456789abcdef"):
             raise InvalidValue(f"{uri!r} names no file of a W&B server")
