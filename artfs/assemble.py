@@ -70,7 +70,7 @@ def open_registry(config: Config) -> Registry:
 def _open_wandb_registry(config: Config) -> WandbRegistry:
     from artfs.wandb_client.registry import WandbRegistry
 
-    return WandbRegistry(*_wandb_place(config), ca_file=config.ca_file)
+    return WandbRegistry(*_wandb_place(config), ca_file=config.ca_file, hosts=config.reference_hosts)
 
 
 def _wandb_place(config: Config) -> tuple[WandbAddress, str]:
@@ -310,7 +310,7 @@ def _open_wandb_client(config: Config, registry: Registry, cache: ObjectCache | 
         directory = config.cache_dir / "wandb" / registry.identity
         files = ManifestFiles(directory, min(MANIFESTS_BYTES_MAX, config.cache_size_bytes // CACHE_SHARE))
     address, key = _wandb_place(config)
-    source = WandbSource(address.url, key, ca_file=config.ca_file)
+    source = WandbSource(address.url, key, ca_file=config.ca_file, hosts=config.reference_hosts)
     references = open_references(config, cache, {SCHEME: source})
     births = Births()
     manifests = Manifests(registry.manifest, files)

@@ -10,20 +10,24 @@ from __future__ import annotations
 import os
 import threading
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 from urllib.parse import urljoin
 
 import msgspec
 
 from artfs import __version__
+from artfs.client.references.http_source import followed
+from artfs.client.references.policy import PUBLIC
 from artfs.client.remote.answers import may_help_later, retry_after_s
 from artfs.client.remote.breaker import Breaker
 from artfs.client.remote.connections import Answer, Connections, Exchange, Unreachable
 from artfs.client.remote.transport import BACKOFF_S_MAX, FIRST_BACKOFF_S, ORIGINS_MAX, Outside, origin_of
 from artfs.errors import AccessDenied, PathNotFound, RegistryUnavailable
 from artfs.wandb_client.answers import data_of
+from artfs.wandb_client.outside import policy_of
 from artfs.wire import json
 from artfs.wire.json import UNDECODABLE
 
@@ -72,13 +76,23 @@ class GraphQL:
         url: the server's, without a slash at its end.
         key: an API key.
         ca_file: certificates (PEM) that are trusted besides the usual ones; empty for none.
+        hosts: where files may be besides on the server itself, as in `Policy`.
 
     Attributes:
         request_count: attempts included; only told to people.
     """
 
-    def __init__(self, url: str, key: str, *, ca_file: str = "", outside: Outside | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        ca_file: str = "",
+        hosts: Iterable[str] = (PUBLIC,),
+        outside: Outside | None = None,
+    ) -> None:
         self.url = url
+        self._policy = policy_of(url, hosts)
         self._authorization = "Basic " + b64encode(f"api:{key}".encode()).decode()
         self._ca_file = ca_file
         self._outside = outside or Outside()
@@ -105,16 +119,19 @@ class GraphQL:
     def fetch(self, url: str, *, bytes_max: int = FETCH_BYTES_MAX) -> bytes | bytearray:
         """A file by its signed URL, absolute or relative to the server's. The key is not sent with it.
 
-        Raises PathNotFound, AccessDenied for a URL that is not valid any more, and RegistryUnavailable.
+        Raises PathNotFound, AccessDenied for a URL that is not valid any more, ReferenceForbidden for one that leads inside,
+        and RegistryUnavailable.
         """
         target = urljoin(self.url + "/", url)
         for _ in range(REDIRECTS_MAX + 1):
-            exchange = Exchange("GET", target, self._headers, None, READ_S, bytes_max)
+            self._policy.check_url(target)
+            check_peer = partial(self._policy.check_address, target)
+            exchange = Exchange("GET", target, self._headers, None, READ_S, bytes_max, check_peer=check_peer)
             answer = self._performed(exchange, FETCH_S)
             location = answer.headers.get("Location", "")
             if answer.status not in _REDIRECTS or not location:
                 break
-            target = urljoin(target, location)
+            target = followed(self.url, target, location)
         place = origin_of(target)
         if answer.status == 200:
             return answer.body
@@ -146,6 +163,9 @@ class GraphQL:
             answer = self._tried(process, exchange, call_s, breaker, ATTEMPTS_MAX if entered else 1)
         except Unreachable as error:
             reason = error.reason
+        except BaseException:  # it may not be spoken to: that says nothing of it
+            breaker.succeeded()
+            raise
         else:
             if answer.status in _GATEWAY:
                 breaker.failed(f"it answered {answer.status}", began_s)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from artfs.client.references.policy import PUBLIC
 from artfs.client.remote.transport import Outside
 from artfs.errors import NotFound
 from artfs.model.digest import Digest
@@ -38,6 +40,7 @@ class WandbRegistry:
     Args:
         key: an API key.
         ca_file: certificates (PEM) that are trusted besides the usual ones; empty for none.
+        hosts: where manifests may be besides on the server itself, as in `Policy`.
         memory: of answers.
 
     Attributes:
@@ -51,10 +54,11 @@ class WandbRegistry:
         key: str,
         *,
         ca_file: str = "",
+        hosts: Iterable[str] = (PUBLIC,),
         outside: Outside | None = None,
         memory: Memory | None = None,
     ) -> None:
-        self.graphql = GraphQL(address.url, key, ca_file=ca_file, outside=outside)
+        self.graphql = GraphQL(address.url, key, ca_file=ca_file, hosts=hosts, outside=outside)
         self._versions = KnownVersions()
         self._asked = AskedCatalog(self.graphql, address.entity, self._versions)
         memory = memory or Memory()

@@ -15,12 +15,13 @@ from typing import NamedTuple, TypeVar
 from urllib.parse import unquote
 
 from artfs.client.references.http_source import CALL_S, HttpSource, Redirected, followed
-from artfs.client.references.policy import PUBLIC, Policy, host_and_port
+from artfs.client.references.policy import PUBLIC
 from artfs.client.references.source import Located, Told
 from artfs.client.remote.transport import checked_url
 from artfs.errors import AccessDenied, ArtfsError, InvalidValue, NotAuthenticated, ReferenceUnavailable
 from artfs.vfs.ports import Bytes
 from artfs.wandb_client.births import SCHEME
+from artfs.wandb_client.outside import policy_of
 from artfs.wandb_client.signed_urls import SignedUrls
 
 MD5_DIGITS = 32
@@ -75,10 +76,7 @@ class WandbSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._base_url = checked_url(base_url)
-        host, port = host_and_port(self._base_url)
-        own = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        policy = Policy(("https", "http"), (*hosts, own), files=False)
-        self._http = HttpSource(policy, ca_file=ca_file, call_s=call_s, clock=clock)
+        self._http = HttpSource(policy_of(self._base_url, hosts), ca_file=ca_file, call_s=call_s, clock=clock)
         self._headers = {"Authorization": _basic(key)} if key else {}
         self._urls = SignedUrls(clock)
 

@@ -21,6 +21,8 @@ from artfs.errors import (
     ArtfsError,
     NotAuthenticated,
     PathNotFound,
+    ReferenceForbidden,
+    ReferenceUnavailable,
     RegistryUnavailable,
     TooManyRequests,
     VersionNotFound,
@@ -175,10 +177,22 @@ def test_a_question_is_not_redirected() -> None:
     assert other.seen == []
 
 
+@pytest.mark.falsifies("hostile")
+def test_files_are_not_fetched_from_inside_the_network() -> None:
+    with scripted(answer(200, b"bytes", "binary/octet-stream")) as inside:
+        with scripted(answer(302, location=f"{inside.url}/b")) as server:
+            opened = GraphQL(server.url, KEY, outside=without_pauses())
+            for url in ("/a", f"{inside.url}/b", "http://169.254.169.254/latest/meta-data"):
+                with pytest.raises(ReferenceForbidden):
+                    opened.fetch(url)
+            opened.close()
+    assert inside.seen == []
+
+
 def test_files_are_fetched_without_the_key_wherever_they_lead() -> None:
     with scripted(answer(200, b"bytes", "binary/octet-stream")) as bucket:
         with scripted(answer(302, location=f"{bucket.url}/b?signed=2")) as server:
-            opened = GraphQL(server.url, KEY, outside=without_pauses())
+            opened = GraphQL(server.url, KEY, hosts=["127.0.0.1"], outside=without_pauses())
             assert opened.fetch("/a?signed=1") == b"bytes"
             assert opened.fetch(f"{bucket.url}/b") == b"bytes"
             opened.close()
@@ -193,7 +207,7 @@ def test_files_are_fetched_without_the_key_wherever_they_lead() -> None:
         (answer(404), PathNotFound),
         (answer(403, b"<Code>AccessDenied</Code>", "application/xml"), AccessDenied),
         (answer(302, location="/again"), RegistryUnavailable),
-        (answer(302, location="file:///etc/passwd"), RegistryUnavailable),
+        (answer(302, location="file:///etc/passwd"), ReferenceUnavailable),
         (answer(206, b"by"), RegistryUnavailable),
         (answer(200, b"x" * 101), RegistryUnavailable),
         (answer(503), RegistryUnavailable),
