@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from cachetools import LRUCache
 
@@ -28,6 +29,8 @@ HELD_BYTES = 256 << 20  # of trees in memory, encoded
 PAGE_ENTRIES_MAX = 400_000  # in decoded pages
 HOMES_MAX = 1_000_000
 _OVERHEAD_BYTES = 150  # of an object in a dictionary
+UNKNOWN = "unknown"  # as a scheme: nothing reads it
+_SHOWN_MAX = 1000  # characters of a reference that is not one
 
 Find = Callable[[Digest], WandbVersion | None]
 ReadManifest = Callable[[WandbVersion], Manifest]
@@ -116,17 +119,17 @@ class Trees:
         root = version.root
         with self._lock:
             tree = self._trees.get(root)
+            if tree is not None:
+                return tree
             turn = self._reading.setdefault(root, threading.Lock())
-        if tree is not None:
-            return tree
-        with turn:
+        try:
+            with turn:
+                with self._lock:
+                    tree = self._trees.get(root)
+                return self._keep(root, self._made(version)) if tree is None else tree
+        finally:
             with self._lock:
-                tree = self._trees.get(root)
-            if tree is None:
-                tree = self._keep(root, self._made(version))
-        with self._lock:
-            self._reading.pop(root, None)
-        return tree
+                self._reading.pop(root, None)
 
     def _keep(self, root: Digest, tree: _Tree) -> _Tree:
         with self._lock:
@@ -184,15 +187,18 @@ def _entries(
     for path, told in manifest.contents.items():
         mark = marks[told.birth_id or ""]
         digest = store(encode_reference(_elsewhere(told))) if told.ref else file_digest(told, mark)
-        if told.size is None or told.size > SIZE_BYTES_MAX:
+        if (told.size is None and not told.ref) or (told.size or 0) > SIZE_BYTES_MAX:
             raise InvalidValue(f"it does not say how long {path!r} is")
-        yield path, Entry("", EntryKind.REFERENCE, digest, told.size)
+        yield path, Entry("", EntryKind.REFERENCE, digest, told.size or 0)
 
 
 def _elsewhere(told: ManifestEntry) -> Reference:
-    """What a reference to another place says. Raises InvalidValue."""
+    """What a reference to another place says. One that artfs has no words for is shown, and cannot be read."""
     assert told.ref is not None
     etag = str((told.extra or {}).get("etag") or "")
     if etag and not etag.endswith('"'):
         etag = f'"{etag}"'
-    return Reference(told.ref, told.size or 0, etag)
+    try:
+        return Reference(told.ref, told.size or 0, etag)
+    except InvalidValue:
+        return Reference(f"{UNKNOWN}:{quote(told.ref[:_SHOWN_MAX], safe='')}", told.size or 0)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import md5
 from typing import Any
 
 import msgspec
 import pytest
 
+from artfs.client.references.policy import Policy
 from artfs.client.references.reader import ReferenceReader
+from artfs.client.references.references import References
 from artfs.client.references.source import Source
 from artfs.client.trees import TreeReader
-from artfs.errors import DamagedObject, ObjectMissing, ReferenceForbidden
+from artfs.errors import DamagedObject, InvalidValue, ObjectMissing, ReferenceForbidden
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest
 from artfs.model.tree import EntryKind
@@ -34,16 +36,20 @@ def told(content: bytes, birth: str = "born", **more: Any) -> dict[str, Any]:
     return {"digest": digest, "size": len(content), "birthArtifactID": birth, **more}
 
 
+def no_source(scheme: str) -> Source:
+    raise ReferenceForbidden(scheme)
+
+
 class Server:
     """Manifests by version, and how often each was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Callable[[str], Source] = no_source) -> None:
         self.versions: dict[Digest, WandbVersion] = {}
         self.manifests: dict[str, bytes] = {}
         self.asked: list[str] = []
         self.births = Births()
         self.trees = Trees(self.births, self.versions.get, Manifests(self._ask, None).read, self._created)
-        self.objects = WandbObjects(self.trees, self.births, ReferenceReader(_no_source))
+        self.objects = WandbObjects(self.trees, self.births, ReferenceReader(source))
 
     def add(self, contents: Mapping[str, Any], policy: Mapping[str, str | None] | None = None) -> WandbVersion:
         number = len(self.versions)
@@ -71,10 +77,6 @@ class Server:
 
     def _created(self, version: WandbVersion, artifact_id: str) -> int | None:
         return next((one.created_at_ns for one in self.versions.values() if one.id == artifact_id), None)
-
-
-def _no_source(scheme: str) -> Source:
-    raise ReferenceForbidden(scheme)
 
 
 @pytest.fixture
@@ -148,6 +150,22 @@ def test_a_reference_to_elsewhere_is_one(server: Server) -> None:
     assert server.uri(version, "x") == "https://example.org/x"
 
 
+@pytest.mark.parametrize("ref", ["no scheme", "https://a\n", "wandb-artifact://0a1b/x", "x://" + "y" * 9000])
+def test_a_reference_that_artfs_has_no_words_for_is_shown_and_cannot_be_read(ref: str) -> None:
+    server = Server(References(Policy(), environ={}).source)
+    version = server.add({"x": told(b"seven b", ref=ref), "y": told(b"")})
+    assert {path: size for path, (_, size, _) in server.shown(version).items()} == {"x": 7, "y": 0}
+    opened = server.objects.open_references(PROJECT, [(server.content(version, "x"), "x")])[0]
+    with pytest.raises(InvalidValue, match="unknown"):
+        opened.read(0, 7)
+
+
+def test_a_reference_whose_length_nobody_told_has_none(server: Server) -> None:
+    assert server.shown(server.add({"x": told(b"", ref="https://example.org/x", size=None)})) == {
+        "x": (EntryKind.REFERENCE, 0, S)
+    }
+
+
 def test_what_was_dropped_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HELD_BYTES", 4000)
     monkeypatch.setattr(module, "PAGE_ENTRIES_MAX", 40)
@@ -185,8 +203,7 @@ def test_a_page_of_no_version_that_was_read_is_missing(server: Server) -> None:
         {"a": told(b"x", size=None)},
         {"a": told(b"x", size=2**63)},
         {"a": told(b"x", digest="not an MD5")},
-        {"a": told(b"x", ref="no scheme")},
-        {"a": told(b"x", ref="https://a\n")},
+        {"a": told(b"x", ref="https://example.org/x", size=2**63)},
     ],
 )
 def test_manifests_that_no_tree_can_be_made_of_are_damage(server: Server, contents: dict[str, Any]) -> None:
