@@ -405,6 +405,8 @@ class MountBackend:
         self._config = config
         self.registry = open_registry(config)
         self._client = open_client(config, self.registry, learned_starts(config, self.registry))
+        if config.is_wandb:
+            self.registry.projects.list()  # what is wrong with key or server is said to who mounts
         self._remembering = remembered_part(self.registry)
         if self._remembering is not None:
             self._remembering.load()

@@ -150,6 +150,7 @@ def test_nothing_is_written(server: WandbServer, reader: Member, writer: Member)
         ("alias", "vision/bikes:v0", "worst"),
         ("rm", "--yes", "vision/bikes:v0"),
         ("stage", "vision/bikes:v0", "fix"),
+        ("gc",),
     ):
         said = refused(reader, *command)
         assert "W&B server" in said
@@ -193,6 +194,7 @@ def test_a_wrong_key_is_said_to_be_one(server: WandbServer, tmp_path: Path) -> N
     said = refused(member, "ls")
     assert "key" in said
     assert "x" * 40 not in said
+    assert "key" in refused(member, "mount", tmp_path / "mounted")
     without = Member(tmp_path, {"ARTFS_REGISTRY": f"wandb+{server.server.url}/geoff"})
     assert "WANDB_API_KEY" in refused(without, "ls")
 

@@ -10,6 +10,7 @@ from artfs.cli.context import Session, json_option, pass_session
 from artfs.cli.output import counted, echo_json
 from artfs.model.names import version_name
 from artfs.model.sizes import format_size
+from artfs.wandb_client.services import refuse_change
 
 if TYPE_CHECKING:
     from artfs.wire.deletions import Collected
@@ -30,6 +31,8 @@ Examples:
 def command(session: Session, dry_run: bool, as_json: bool) -> None:
     """Delete versions whose time to live is over, uploads that were given up, and every byte that nothing holds."""
     config = session.config
+    if config.is_wandb:
+        refuse_change()
     if config.is_remote:
         if as_json:
             echo_json({"collected_by": config.registry})
