@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from netrc import NetrcParseError, netrc
 from pathlib import Path
@@ -33,6 +34,11 @@ def find_api_key(address: WandbAddress, environ: Mapping[str, str], home: Path) 
         f"there is no API key for {address.host}{beside}",
         hint=f"wandb login --host {address.url}, or set WANDB_API_KEY",
     )
+
+
+def authorization(key: str) -> str:
+    """The header with which a server is asked."""
+    return "Basic " + b64encode(f"api:{key}".encode()).decode()
 
 
 def _netrc_files(environ: Mapping[str, str], home: Path) -> list[Path]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import threading
-from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +26,7 @@ from artfs.client.remote.connections import Answer, Connections, Exchange, Unrea
 from artfs.client.remote.transport import BACKOFF_S_MAX, FIRST_BACKOFF_S, ORIGINS_MAX, Outside, origin_of
 from artfs.errors import AccessDenied, PathNotFound, RegistryUnavailable
 from artfs.wandb_client.answers import data_of
+from artfs.wandb_client.credentials import authorization
 from artfs.wandb_client.outside import policy_of
 from artfs.wire import json
 from artfs.wire.json import UNDECODABLE
@@ -93,7 +93,7 @@ class GraphQL:
     ) -> None:
         self.url = url
         self._policy = policy_of(url, hosts)
-        self._authorization = "Basic " + b64encode(f"api:{key}".encode()).decode()
+        self._authorization = authorization(key)
         self._ca_file = ca_file
         self._outside = outside or Outside()
         self._own = self._begin()

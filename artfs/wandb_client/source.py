@@ -8,7 +8,6 @@ public, so that a server cannot make this machine read from inside its network. 
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
@@ -21,6 +20,7 @@ from artfs.client.remote.transport import checked_url
 from artfs.errors import AccessDenied, ArtfsError, InvalidValue, NotAuthenticated, ReferenceUnavailable
 from artfs.vfs.ports import Bytes
 from artfs.wandb_client.births import SCHEME
+from artfs.wandb_client.credentials import authorization
 from artfs.wandb_client.outside import policy_of
 from artfs.wandb_client.signed_urls import SignedUrls
 
@@ -77,7 +77,7 @@ class WandbSource:
     ) -> None:
         self._base_url = checked_url(base_url)
         self._http = HttpSource(policy_of(self._base_url, hosts), ca_file=ca_file, call_s=call_s, clock=clock)
-        self._headers = {"Authorization": _basic(key)} if key else {}
+        self._headers = {"Authorization": authorization(key)} if key else {}
         self._urls = SignedUrls(clock)
 
     def __repr__(self) -> str:
@@ -165,7 +165,3 @@ class WandbSource:
             f"{file.name} cannot be read: where {self._base_url} says it is, the answer was {status}{again}",
             hint="check that its storage can be reached from here",
         )
-
-
-def _basic(key: str) -> str:
-    return "Basic " + base64.b64encode(f"api:{key}".encode()).decode()

@@ -85,12 +85,7 @@ class Trees:
         held = self.peek(digest)
         if held is not None:
             return held
-        version = self._find(digest)
-        if version is None:
-            data, created_at_ns = self._object(digest)
-        else:
-            tree = self._tree(version)
-            data, created_at_ns = tree.objects[tree.root], tree.created_at_ns
+        data, created_at_ns = self._found(digest)
         dated = self._dated(decode_page(data), created_at_ns)
         with self._lock:
             if len(dated.page) + 16 <= self._pages.maxsize:
@@ -99,14 +94,14 @@ class Trees:
 
     def object(self, digest: Digest) -> bytes:
         """An encoded page or descriptor. Raises ObjectMissing, and what asking raises."""
-        version = self._find(digest)
-        return self._object(digest)[0] if version is None else self._root(version)
+        return self._found(digest)[0]
 
-    def _root(self, version: WandbVersion) -> bytes:
-        tree = self._tree(version)
-        return tree.objects[tree.root]
-
-    def _object(self, digest: Digest) -> tuple[bytes, int]:
+    def _found(self, digest: Digest) -> tuple[bytes, int]:
+        """An object, and when the version was made in whose tree it is."""
+        shown = self._find(digest)
+        if shown is not None:
+            tree = self._tree(shown)
+            return tree.objects[tree.root], tree.created_at_ns
         with self._lock:
             home = self._homes.get(digest)
         version = None if home is None else self._find(home)
@@ -195,10 +190,7 @@ def _entries(
 def _elsewhere(told: ManifestEntry) -> Reference:
     """What a reference to another place says. One that artfs has no words for is shown, and cannot be read."""
     assert told.ref is not None
-    etag = str((told.extra or {}).get("etag") or "")
-    if etag and not etag.endswith('"'):
-        etag = f'"{etag}"'
     try:
-        return Reference(told.ref, told.size or 0, etag)
+        return Reference(told.ref, told.size or 0, told.etag)
     except InvalidValue:
         return Reference(f"{UNKNOWN}:{quote(told.ref[:_SHOWN_MAX], safe='')}", told.size or 0)

@@ -252,11 +252,8 @@ def add_file(session: UploadSession, path: Path, digest: str) -> FileContent:
 
 
 def _reference(session: UploadSession, uri: str, told: ManifestEntry) -> Entry:
-    etag = str((told.extra or {}).get("etag") or "")
-    if etag and not etag.endswith('"'):
-        etag = f'"{etag}"'
     size_bytes = told.size or 0
-    data = encode_reference(Reference(uri, size_bytes, etag))
+    data = encode_reference(Reference(uri, size_bytes, told.etag))
     digest = session.add_small(Digest.of(data), data).digest
     return Entry("", EntryKind.REFERENCE, digest, size_bytes, xattrs=_attributes(told))
 

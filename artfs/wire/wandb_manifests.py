@@ -46,6 +46,12 @@ class ManifestEntry(msgspec.Struct, frozen=True):
             raise InvalidValue(f"{self.digest[:100]!r} is not an MD5 digest in base64")
         return found.hex()
 
+    @property
+    def etag(self) -> str:
+        """Of what a reference refers to, in quotation marks as HTTP has it; empty if it is not told."""
+        etag = str((self.extra or {}).get("etag") or "")
+        return f'"{etag}"' if etag and not etag.endswith('"') else etag
+
 
 class StoragePolicy(msgspec.Struct, frozen=True):
     """How files are stored, which is a part of where they are read."""
