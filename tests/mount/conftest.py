@@ -10,12 +10,11 @@ from tests.mount.mounting import Machine
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here needs FUSE, and has processes whose load other tests would feel."""
+    """Everything here needs FUSE."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.fuse)
-            item.add_marker(pytest.mark.serial)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import artfs
 from artfs.api.session import close_sessions
 
-pytestmark = [pytest.mark.fuse, pytest.mark.serial]
+pytestmark = pytest.mark.serial
 COMMAND_S = 60
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.mount import serve
 from tests.mount.mounting import Machine, Mount
 
-pytestmark = [pytest.mark.falsifies("cache-limit")]
+pytestmark = [pytest.mark.falsifies("cache-limit"), pytest.mark.serial]
 
 LIMIT = 16 << 20
 IN_FLIGHT = 8 << 20  # chunks on their way, at most

@@ -15,7 +15,7 @@ from artfs.wire.service import Registry
 from tests.mount.mounting import Machine, wait_until
 from tests.mount.trees import run
 
-pytestmark = [pytest.mark.falsifies("one-version", "seen-soon", "read-only")]
+pytestmark = [pytest.mark.falsifies("one-version", "seen-soon", "read-only"), pytest.mark.serial]
 
 SEEN_S = 2.0
 

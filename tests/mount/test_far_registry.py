@@ -19,7 +19,7 @@ from tests.mount import serve
 from tests.mount.mounting import Machine, Mount, wait_until
 from tests.mount.trees import LARGE, TREE
 
-pytestmark = [pytest.mark.falsifies("lazy")]
+pytestmark = [pytest.mark.falsifies("lazy"), pytest.mark.serial]
 
 BOUND_S = 2 * STALL_S + 4  # within which every request is answered, whatever the registry does
 UNREACHABLE = os.strerror(errno.EHOSTUNREACH)

@@ -19,7 +19,7 @@ from tests.contract.uploading import write_pack
 from tests.mount.mounting import Machine, wait_until
 from tests.mount.trees import run
 
-pytestmark = [pytest.mark.falsifies("bounded")]
+pytestmark = [pytest.mark.falsifies("bounded"), pytest.mark.serial]
 
 MEMORY_BYTES_MAX = 400 << 20
 PACK_OBJECTS = 8000

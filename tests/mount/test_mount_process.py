@@ -19,7 +19,7 @@ from artfs.fuse.mount import unmount
 from artfs.fuse.mount_points import MountState, look_at, mounted_at
 from tests.mount.mounting import Machine, MountFailed, end, wait_until
 
-pytestmark = [pytest.mark.falsifies("bounded")]
+pytestmark = [pytest.mark.falsifies("bounded"), pytest.mark.serial]
 
 
 def test_the_mount_is_usable_when_the_command_returns(machine: Machine) -> None:

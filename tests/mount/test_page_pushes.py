@@ -11,7 +11,7 @@ import pytest
 
 from tests.mount.mounting import Machine
 
-pytestmark = [pytest.mark.falsifies("verified")]
+pytestmark = [pytest.mark.falsifies("verified"), pytest.mark.serial]
 
 FILES = {f"{number:03}": random.Random(number).randbytes(1 + number * 331) for number in range(200)}
 

@@ -21,7 +21,11 @@ from tests.mount.readers import KINDS, Found, ReaderProcess
 from tests.mount.trees import run, write_tree
 from tests.reliability.trials import tried
 
-pytestmark = [pytest.mark.falsifies("verified", "one-version", "cache-limit"), pytest.mark.timeout(580)]
+pytestmark = [
+    pytest.mark.falsifies("verified", "one-version", "cache-limit"),
+    pytest.mark.timeout(580),
+    pytest.mark.serial,
+]
 
 READERS = 16
 READ_S = 2.0

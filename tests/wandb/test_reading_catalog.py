@@ -32,7 +32,7 @@ from tests.acceptance.team import Member
 from tests.contract.uploading import commit
 from tests.wandb.client import WandbServer, api_key, wandb_server
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.serial]
+pytestmark = pytest.mark.timeout(300)
 
 PROJECT = "reading"
 READER = "reader"

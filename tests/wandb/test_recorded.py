@@ -50,7 +50,7 @@ from tests.wandb.replayed import (
     times,
 )
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.serial]
+pytestmark = pytest.mark.timeout(300)
 
 RECORDED_BYTES_MAX = 60_000
 V2 = {"storageLayout": "V2"}
