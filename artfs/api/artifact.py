@@ -15,9 +15,9 @@ from artfs.api.artifact_files import ArtifactFiles
 from artfs.api.draft_content import DraftContent, HeldFile, HeldLink, Leaf, check_path, stamp_of
 from artfs.api.scratch import Scratch
 from artfs.api.version_edit import VersionEdit
-from artfs.client.scan import Source, find_problem, look
+from artfs.client.scan import Source, find_problem, look, targets_below
 from artfs.errors import InvalidValue, PathNotFound, RunNotFound, UnsupportedFile, UsageError
-from artfs.model.links import leaves_version
+from artfs.model.links import way_out
 from artfs.store.durable import reported
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class Artifact(ArtifactFiles):
     def _held(self, source: Source, policy: Policy) -> HeldFile:
         if source.is_directory:
             raise UnsupportedFile(f"{source.path} is a directory", hint="add_dir adds a directory")
-        problem = find_problem(source, 0)
+        problem = find_problem(source)
         if problem is not None:
             raise UnsupportedFile(f"a version cannot hold this: {problem}", hint="leave it out")
         if policy == "immutable":
@@ -251,7 +251,7 @@ class Artifact(ArtifactFiles):
     def _held_below(self, root: str, path: str, source: Source, policy: Policy) -> Leaf:
         if source.target is None:
             return self._held(source, policy)
-        if not leaves_version(path.count("/"), source.target):
+        if way_out(tuple(path.split("/")[:-1]), source.target, targets_below(root)) is None:
             return HeldLink(source.target)
         if not os.path.exists(source.path):
             raise UnsupportedFile(f"{source.path} is a link to nothing: {source.target!r}", hint="remove it")

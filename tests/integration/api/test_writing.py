@@ -155,6 +155,33 @@ def test_links_within_are_kept_and_others_followed() -> None:
     assert (root / "out").read_text() == "t"
 
 
+def test_a_link_that_leaves_through_another_is_followed_and_never_kept() -> None:
+    write_files(Path("d"), {"a": "a"})
+    write_files(Path("."), {"beside": "b"})
+    Path("d/here").symlink_to(".")
+    Path("d/out").symlink_to("here/../beside")
+    Path("d/in").symlink_to("here/../d/a")
+    artifact = artfs.Artifact("bikes", "dataset")
+    artifact.add_dir("d")
+    root = Path(_log(artifact).download())
+    assert os.readlink(root / "here") == "."
+    assert not (root / "out").is_symlink()
+    assert (root / "out").read_text() == "b"
+    assert not (root / "in").is_symlink()
+
+
+def test_links_of_several_directories_that_leave_together_are_refused() -> None:
+    Path("one").mkdir()
+    Path("one/here").symlink_to(".")
+    Path("two").mkdir()
+    Path("two/out").symlink_to("here/../x")
+    artifact = artfs.Artifact("bikes", "dataset")
+    artifact.add_dir("one")
+    artifact.add_dir("two")
+    with pytest.raises(UnsupportedFile, match=r"out.*leaves the version.* leads to '\.\./x'"):
+        _log(artifact)
+
+
 def test_what_no_version_holds_is_refused_when_it_is_added() -> None:
     write_files(Path("d"), {"a": "a"})
     Path("other").mkdir()
