@@ -107,6 +107,35 @@ def test_no_temporary_file_is_left(client: Client, tree: Digest, root: Path) -> 
     assert sorted(path.name for path in root.iterdir()) == ["empty", "images", "large.bin", "link", "none"]
 
 
+def test_another_get_into_the_same_place_meanwhile_takes_nothing_away(client: Client, root: Path) -> None:
+    names = [f"f{i:04}" for i in range(1200)]
+    root.mkdir()
+    for name in names:
+        (root / name).write_bytes(b"something else")
+    tree = commit(client.registry, "vision", "bikes", {name: name.encode() for name in names}).version.digest
+    there: list[int] = []
+
+    def get_too(_: GetResult) -> None:
+        if not there:
+            there.append(sum(path.name.startswith(".artfs-") for path in root.iterdir()))
+            Getter(client.objects, "vision").get_tree(tree, root)
+            there.append(sum(path.name.startswith(".artfs-") for path in root.iterdir()))
+
+    Getter(client.objects, "vision", get_too).get_tree(tree, root)
+    assert there == [1, 1]
+    assert {path.name: path.read_bytes() for path in root.iterdir()} == {name: name.encode() for name in names}
+
+
+def test_links_take_the_place_of_files_and_files_that_of_links(client: Client, tree: Digest, root: Path) -> None:
+    root.mkdir()
+    (root / "link").write_text("a file")
+    (root / "none").symlink_to("elsewhere")
+    _get(client, tree, root)
+    assert os.readlink(root / "link") == "images/1.png"
+    assert not (root / "none").is_symlink()
+    assert sorted(path.name for path in root.iterdir()) == ["empty", "images", "large.bin", "link", "none"]
+
+
 def test_times_are_when_the_content_entered(client: Client, tree: Digest, root: Path) -> None:
     _get(client, tree, root)
     assert (root / "images/1.png").stat().st_mtime_ns == 7 * 10**17
@@ -247,6 +276,20 @@ def test_many_small_directories_come_out_with_few_open_descriptors(client: Clien
     assert _differences(client, tree, root) == []
     assert 0 < max(seen) < 250
     assert _open_below(root) == 0
+
+
+def test_many_files_that_are_replaced_come_out_with_few_open_descriptors(client: Client, root: Path) -> None:
+    names = [f"d{i:04}/e/f" for i in range(300)]
+    for name in names:
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_bytes(b"something else")
+    content = {f"d{i:04}": {"e": {"f": b"%d" % i}} for i in range(300)}
+    tree = commit(client.registry, "vision", "bikes", content).version.digest
+    seen: list[int] = []
+    Getter(client.objects, "vision", lambda _: seen.append(_open_below(root))).get_tree(tree, root)
+    assert _differences(client, tree, root) == []
+    assert 0 < max(seen) < 500
+    assert sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()) == names
 
 
 def _open_below(root: Path) -> int:
