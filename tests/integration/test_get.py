@@ -6,9 +6,10 @@ import os
 import random
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 import msgspec
 import pytest
@@ -17,10 +18,12 @@ from artfs.client.client import Client
 from artfs.client.compare import Difference, verify
 from artfs.client.files import FileReader
 from artfs.client.get import GetResult, Getter, default_root
+from artfs.client.objects import ObjectReader
 from artfs.client.trees import TreeReader
 from artfs.errors import AlreadyExists, DamagedObject, DamagedPack, InvalidName
-from artfs.model.digest import Digest
+from artfs.model.digest import Digest, ObjectKey
 from artfs.registry.embedded import EmbeddedRegistry
+from artfs.vfs.ports import Bytes
 from artfs.wire.records import VersionRecord
 from tests.contract.uploading import Tree, commit, content_of
 
@@ -306,6 +309,39 @@ def test_progress_ends_at_the_result(client: Client, tree: Digest, root: Path) -
     result = Getter(client.objects, "vision", lambda so_far: seen.append(so_far.files)).get_tree(tree, root)
     assert seen == sorted(seen)
     assert seen[-1] == result.files == 6
+
+
+class _HeldBack(ObjectReader):
+    """Gives the end of a large file only when `moved` is set."""
+
+    def __init__(self, registry: EmbeddedRegistry) -> None:
+        super().__init__(registry)
+        self.moved = Event()
+        self.given_bytes = 0
+
+    def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True, ahead: int = 0) -> list[Bytes]:
+        if self.given_bytes > len(LARGE) // 2:
+            assert self.moved.wait(10), "nothing was told of what has arrived"
+        found = super().read_many(project, keys, beside=beside, ahead=ahead)
+        self.given_bytes += sum(map(len, found))
+        return found
+
+
+def test_progress_moves_while_a_large_file_arrives(client: Client, tree: Digest, root: Path) -> None:
+    assert isinstance(client.registry, EmbeddedRegistry)
+    source = _HeldBack(client.registry)
+    seen: list[int] = []
+
+    def report(so_far: GetResult) -> None:
+        seen.append(so_far.size_bytes)
+        if len(LARGE) // 2 < so_far.size_bytes < len(LARGE):
+            source.moved.set()
+
+    result = Getter(source, "vision", report).get_tree(tree, root)
+    source.close()
+    assert source.moved.is_set()
+    assert seen == sorted(seen)
+    assert seen[-1] == result.size_bytes
 
 
 def test_an_interrupted_get_does_not_finish_a_large_file(
