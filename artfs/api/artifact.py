@@ -9,15 +9,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
+from artfs.api.adding_progress import Adding, Progress
 from artfs.api.adding_references import resolve_references
 from artfs.api.artifact_facts import Sealed
 from artfs.api.artifact_files import ArtifactFiles
 from artfs.api.draft_content import DraftContent, HeldFile, HeldLink, Leaf, check_path, stamp_of
 from artfs.api.scratch import Scratch
 from artfs.api.version_edit import VersionEdit
-from artfs.client.scan import Source, find_problem, look
+from artfs.client.scan import Source, find_problem, look, targets_below
 from artfs.errors import InvalidValue, PathNotFound, RunNotFound, UnsupportedFile, UsageError
-from artfs.model.links import leaves_version
+from artfs.model.links import way_out
 from artfs.store.durable import reported
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Artifact(ArtifactFiles):
         self._check_open()
         source = os.path.realpath(_existing(local_path))
         path = name or os.path.basename(os.path.normpath(os.fspath(local_path)))
-        self._content.put(path, self._held(look(source, path), policy), overwrite=overwrite)
+        self._content.put(path, self._held(look(source, path), policy, Adding(None)), overwrite=overwrite)
         return path
 
     def add_dir(
@@ -108,6 +109,7 @@ class Artifact(ArtifactFiles):
         *,
         policy: Policy = "mutable",
         overwrite: bool = False,
+        progress: Progress | None = None,
     ) -> None:
         """Add all that is in a directory, empty directories too, under `name` (the default is the artifact's root).
 
@@ -118,6 +120,8 @@ class Artifact(ArtifactFiles):
             name: the path of the directory in the artifact.
             policy: as for `add_file`.
             overwrite: as for `add_file`.
+            progress: called with how many files and links, and how many bytes, are added so far; also while a large file is
+                copied.
 
         Raises what `add_file` raises, UnsupportedFile for a link to a directory outside, and InvalidValue for a file.
         """
@@ -127,12 +131,14 @@ class Artifact(ArtifactFiles):
             raise InvalidValue(f"{os.fspath(local_path)!r} is not a directory", hint="add_file adds a file")
         above = f"{name.strip('/')}/" if name and name.strip("/") else ""
         self._content.directory(above)
+        adding = Adding(progress)
         for path, source in _below(root):
             if source.is_directory:
                 self._content.directory(above + path)
             else:
-                leaf = self._held_below(root, path, source, policy)
+                leaf = self._held_below(root, path, source, policy, adding)
                 self._content.put(above + path, leaf, overwrite=overwrite)
+                adding.added(leaf)
 
     def add_reference(
         self,
@@ -238,24 +244,24 @@ class Artifact(ArtifactFiles):
         if self._sealed is not None:
             raise UsageError(f"{self.name} is logged and never changes", hint="make a new artfs.Artifact of that name")
 
-    def _held(self, source: Source, policy: Policy) -> HeldFile:
+    def _held(self, source: Source, policy: Policy, adding: Adding) -> HeldFile:
         if source.is_directory:
             raise UnsupportedFile(f"{source.path} is a directory", hint="add_dir adds a directory")
-        problem = find_problem(source, 0)
+        problem = find_problem(source)
         if problem is not None:
             raise UnsupportedFile(f"a version cannot hold this: {problem}", hint="leave it out")
         if policy == "immutable":
             return HeldFile(source.path, source.is_executable, stamp_of(source.path))
-        return HeldFile(str(self._scratch.copy(source.path)), source.is_executable)
+        return HeldFile(str(self._scratch.copy(source.path, adding.copied)), source.is_executable)
 
-    def _held_below(self, root: str, path: str, source: Source, policy: Policy) -> Leaf:
+    def _held_below(self, root: str, path: str, source: Source, policy: Policy, adding: Adding) -> Leaf:
         if source.target is None:
-            return self._held(source, policy)
-        if not leaves_version(path.count("/"), source.target):
+            return self._held(source, policy, adding)
+        if way_out(tuple(path.split("/")[:-1]), source.target, targets_below(root)) is None:
             return HeldLink(source.target)
         if not os.path.exists(source.path):
             raise UnsupportedFile(f"{source.path} is a link to nothing: {source.target!r}", hint="remove it")
-        return self._held(look(os.path.realpath(source.path), source.name), policy)
+        return self._held(look(os.path.realpath(source.path), source.name), policy, adding)
 
     def _log_by_itself(self) -> None:
         from artfs.api.current import current_run

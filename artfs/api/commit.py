@@ -11,6 +11,7 @@ import msgspec
 from artfs.api.merge_parts import merge_aliases, merge_descriptions, merge_metadata, merge_trees
 from artfs.api.version_edit import VersionEdit
 from artfs.client.put import check_type, put_plan, store_plan, upload_session
+from artfs.client.tree_links import check_links
 from artfs.client.trees import TreeReader
 from artfs.errors import Busy
 from artfs.wire.records import NO_ROOT, SealRequest, VersionChange, VersionRecord
@@ -122,5 +123,8 @@ def _seal_union(session: Session, wanted: Wanted, shared: SharedDraftRecord) -> 
     roots = sorted(part.root for part in parts)
     with upload_session(session.client, wanted.project) as upload:
         root = merge_trees(roots, entries_of, upload.store_page)
+        if len(parts) > 1:
+            upload.flush()
+            check_links(trees, root)
         sealing = msgspec.structs.replace(request, root=root)
         return upload.end(lambda draft: shared_drafts.finish(shared.id, draft, sealing, roots)).version

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from artfs.client.scan import AnyStep, End, Problems, Ready, Source, Totals, find_problem, look
 from artfs.errors import AlreadyExists, FileChanged, InvalidName, PathNotFound
+from artfs.model.links import Names
 from artfs.model.names import split_path
 
 Stamp = tuple[int, int, int]
@@ -95,8 +96,9 @@ class DraftContent:
         """Raises UnsupportedFile naming what a version cannot hold, FileChanged naming a file that was left in place."""
         problems = Problems()
         for path, leaf in self.leaves():
-            source = _source(path.rpartition("/")[2], leaf)
-            problem = None if isinstance(source, Ready) else find_problem(source, path.count("/"))
+            *above, name = path.split("/")
+            source = _source(name, leaf)
+            problem = None if isinstance(source, Ready) else find_problem(source, tuple(above), self._target_at)
             if problem is not None:
                 problems.add(f"{path}: {problem}")
         problems.raise_any()
@@ -104,6 +106,12 @@ class DraftContent:
     def steps(self) -> Iterator[AnyStep]:
         """What to store, in the order of a tree."""
         yield from _steps(self._root)
+
+    def _target_at(self, names: Names) -> str | None:
+        node: Node | None = self._root
+        for name in names:
+            node = node.get(name) if isinstance(node, dict) else None
+        return node.target if isinstance(node, HeldLink) else None
 
 
 def _steps(directory: dict[str, Node]) -> Iterator[AnyStep]:

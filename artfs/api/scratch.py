@@ -11,6 +11,7 @@ import os
 import shutil
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +20,7 @@ from artfs.errors import FileChanged
 from artfs.store.durable import DIRECTORY_MODE, make_private, reported
 
 COPY_ATTEMPTS = 3
+COPY_BYTES = 1 << 20
 _FICLONE = 0x40049409  # ioctl: share the blocks of another file, where the file system can
 
 
@@ -49,26 +51,34 @@ class Scratch:
         if self._remover is not None:
             self._remover()
 
-    def copy(self, source: str) -> Path:
-        """A copy of a regular file, of one moment. Raises FileChanged, StorageFull, StorageFailed, UnsupportedFile."""
+    def copy(self, source: str, report: Callable[[int], None]) -> Path:
+        """A copy of a regular file, of one moment.
+
+        Args:
+            report: told how many bytes of it are copied, now and then.
+
+        Raises FileChanged, StorageFull, StorageFailed, UnsupportedFile.
+        """
         from artfs.client.source_file import opened, signature
 
         path = self.new_path()
         for _ in range(COPY_ATTEMPTS):
             with opened(source) as (fd, before), reported("write", path):
                 with open(fd, "rb", closefd=False) as original, path.open("wb") as copy:
-                    _copy(original, copy)
+                    _copy(original, copy, report)
                 if signature(fd) == before:
                     return path
         raise FileChanged(f"{source} changed while it was copied", hint="add it when nobody writes to it")
 
 
-def _copy(original: BinaryIO, copy: BinaryIO) -> None:
+def _copy(original: BinaryIO, copy: BinaryIO, report: Callable[[int], None]) -> None:
     try:
         fcntl.ioctl(copy.fileno(), _FICLONE, original.fileno())
     except OSError:
         original.seek(0)
-        shutil.copyfileobj(original, copy, 1 << 20)
+        while block := original.read(COPY_BYTES):
+            copy.write(block)
+            report(copy.tell())
 
 
 def _make_root() -> Path:

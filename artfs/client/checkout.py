@@ -13,6 +13,7 @@ from artfs.errors import InvalidValue
 from artfs.model.digest import Digest
 from artfs.model.tree import EntryKind
 from artfs.store.durable import reported
+from artfs.store.owned import is_owned
 from artfs.vfs.ports import ObjectSource
 
 
@@ -36,6 +37,8 @@ def find_foreign(source: ObjectSource, project: str, tree: Digest, root: Path) -
             while found is not None and found.entry.name < item.name:
                 found = next(entries, None)
             is_directory = item.is_dir(follow_symlinks=False)
+            if is_directory and is_owned(item.name):
+                continue  # somebody writes here, or did: that goes by itself
             if found is None or found.entry.name != item.name:
                 yield Foreign(prefix + item.name, is_directory)
             elif is_directory and found.entry.kind is EntryKind.DIRECTORY:

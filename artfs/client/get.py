@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import NamedTuple
@@ -32,6 +32,7 @@ REFERENCE_THREADS = 16  # each waits for somebody's server
 AHEAD_REFERENCES = 2 * REFERENCE_THREADS
 BATCH_FILES = 256
 BATCH_BYTES = 8 << 20
+REPORT_S = 0.2
 BATCH_DIRECTORIES = 32  # each is an open descriptor
 
 
@@ -63,10 +64,14 @@ class _Item(NamedTuple):
 
 @dataclass(slots=True)
 class _Batch:
-    """Items whose small files are read together. Each holds its directory open."""
+    """Items whose small files are read together. Each holds its directory open.
+
+    `arrived_bytes` of large files were written so far; the thread that writes them says so.
+    """
 
     items: list[_Item] = field(default_factory=list)
     size_bytes: int = 0
+    arrived_bytes: int = 0
     directories: set[int] = field(default_factory=set)
 
     def add(self, found: Found, target: Target) -> None:
@@ -96,7 +101,7 @@ class Getter:
     """Writes trees of one project below directories. For one thread at a time.
 
     Args:
-        report: told the result so far, now and then, in the calling thread.
+        report: told the result so far, now and then, in the calling thread; with the bytes of files that are not whole yet.
     """
 
     def __init__(self, source: ObjectSource, project: str, report: Report = lambda _: None) -> None:
@@ -178,10 +183,16 @@ class Getter:
 
     def _finish(self, running: deque[tuple[_Batch, Future[GetResult]]]) -> None:
         batch, writing = running[0]
+        while not wait([writing], REPORT_S).done:
+            self._tell(running)
         self.result.add(writing.result())
         running.popleft()
         batch.close()
-        self._report(self.result)
+        self._tell(running)
+
+    def _tell(self, running: Iterable[tuple[_Batch, Future[GetResult]]]) -> None:
+        arrived_bytes = sum(batch.arrived_bytes for batch, _ in running)
+        self._report(replace(self.result, size_bytes=self.result.size_bytes + arrived_bytes))
 
     # In a writing thread.
     def _write_batch(self, batch: _Batch, ahead: Threads) -> GetResult:
@@ -202,16 +213,19 @@ class Getter:
                     if small_file is None
                     else [checked_length(content, small_file)]
                 )
-                item.target.write_file(entry.name, self._until_stopped(pieces), entry.executable, item.found.time_ns)
+                item.target.write_file(
+                    entry.name, self._until_stopped(pieces, batch), entry.executable, item.found.time_ns
+                )
             result.files_written += 1
             result.bytes_written += entry.size_bytes
         return result
 
-    def _until_stopped(self, pieces: Iterable[Bytes]) -> Iterator[Bytes]:
+    def _until_stopped(self, pieces: Iterable[Bytes], batch: _Batch) -> Iterator[Bytes]:
         for piece in pieces:
             if self._stopping.is_set():
                 raise CancelledError
             yield piece
+            batch.arrived_bytes += len(piece)
 
     def _is_there(self, item: _Item) -> bool:
         entry = item.found.entry

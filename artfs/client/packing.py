@@ -187,7 +187,7 @@ class Packer:
             writer = None
         if writer is None:
             header = new_pack_header(self.lease.draft.project_uid, self._clock_ns())
-            writer = PackWriter(self._registry.spool / f"{header.pack_id.hex()}.pack", header)
+            writer = PackWriter.in_spool(self._registry.spool, header)
             if is_content:
                 self._content = writer
             else:

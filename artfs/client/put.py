@@ -96,7 +96,7 @@ def plan_put(source: Path) -> PutPlan:
     if found.is_directory:
         return PutPlan(found, scan(found.path))
     check_file_name(found.name)
-    problem = find_problem(found, 0)
+    problem = find_problem(found)
     if problem is not None:
         raise UnsupportedFile(f"a version cannot hold this: {problem}", hint="put a directory or a file")
     return PutPlan(found, Totals(1, found.size_bytes))

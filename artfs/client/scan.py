@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from artfs.errors import FileChanged, InvalidName, StorageFailed, UnsupportedFile
-from artfs.model.links import leaves_version
+from artfs.model.links import Names, TargetAt, no_links, way_out
 from artfs.model.names import check_file_name
 from artfs.model.tree import NO_XATTRS, Entry, Xattrs
 
@@ -28,6 +28,7 @@ _KINDS = {
     stat.S_IFCHR: "a character device",
     stat.S_IFBLK: "a block device",
 }
+_NO_LINK = (errno.EINVAL, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 class Source(NamedTuple):
@@ -97,17 +98,21 @@ def walk(root: str, problems: Problems | None = None) -> Iterator[Step]:
     What a version cannot hold goes to `problems`, or raises UnsupportedFile or InvalidName without it.
     Raises FileChanged, StorageFailed.
     """
-    stack = [_list(root, problems, 0)]
+    target_at = targets_below(root)
+    names: list[str] = []
+    stack = [_list(root, (), target_at, problems)]
     while stack:
         source = next(stack[-1], None)
         if source is None:
             stack.pop()
             if stack:
+                names.pop()
                 yield End()
             continue
         yield source
         if source.is_directory:
-            stack.append(_list(source.path, problems, len(stack)))
+            names.append(source.name)
+            stack.append(_list(source.path, tuple(names), target_at, problems))
 
 
 def scan(root: str) -> Totals:
@@ -157,8 +162,8 @@ def user_xattrs(path: str) -> Xattrs:
     return found
 
 
-def _list(path: str, problems: Problems | None, depth: int) -> Iterator[Source]:
-    """The names in `path`, which is `depth` levels below the root."""
+def _list(path: str, names_above: Names, target_at: TargetAt, problems: Problems | None) -> Iterator[Source]:
+    """What is in the directory `path`, which is `names_above` from the root."""
     try:
         names = sorted(os.listdir(path))
     except FileNotFoundError:
@@ -175,7 +180,7 @@ def _list(path: str, problems: Problems | None, depth: int) -> Iterator[Source]:
             problems.add(f"in {path}: {error.message}")
             continue
         source = look(prefix + name, name)
-        problem = find_problem(source, depth)
+        problem = find_problem(source, names_above, target_at)
         if problem is None:
             yield source
         elif problems is None:
@@ -184,20 +189,43 @@ def _list(path: str, problems: Problems | None, depth: int) -> Iterator[Source]:
             problems.add(problem)
 
 
-def find_problem(source: Source, depth: int) -> str | None:
-    """Why a version cannot hold `source`, which is in a directory `depth` levels below the root; None if it can."""
+def targets_below(root: str) -> TargetAt:
+    """The symbolic links below a directory of this machine. Raises StorageFailed."""
+
+    def target_at(names: Names) -> str | None:
+        path = os.path.join(root, *names)
+        try:
+            return os.readlink(path)
+        except OSError as error:
+            if error.errno in _NO_LINK:
+                return None
+            raise StorageFailed(f"cannot look at {path}: {error.strerror}", hint="check its permissions") from error
+
+    return target_at
+
+
+def find_problem(source: Source, directory: Names = (), target_at: TargetAt = no_links) -> str | None:
+    """Why a version that has `source` in `directory`, and the links of `target_at`, cannot hold it; None if it can."""
     kind = stat.S_IFMT(source.mode)
     if source.target is not None:
         if not _is_utf8(source.target):
             return f"{source.path} is a symbolic link to a name that is not UTF-8"
-        if leaves_version(depth, source.target):
-            return f"{source.path} is a symbolic link that is absolute or leaves the version: {source.target!r}"
-    elif kind == stat.S_IFREG:
+        return link_problem(source.path, directory, source.target, target_at)
+    if kind == stat.S_IFREG:
         if source.mode & (stat.S_ISUID | stat.S_ISGID):
             return f"{source.path} is setuid or setgid"
     elif kind != stat.S_IFDIR:
         return f"{source.path} is {_KINDS.get(kind, 'of an unknown kind')}"
     return None
+
+
+def link_problem(path: str, directory: Names, target: str, target_at: TargetAt) -> str | None:
+    """Why a version cannot hold the symbolic link that is called `path`; None if it can."""
+    leads_to = way_out(directory, target, target_at)
+    if leads_to is None:
+        return None
+    told = f"{path} is a symbolic link that is absolute or leaves the version: {target!r}"
+    return told if leads_to == target else f"{told}, which leads to {leads_to!r} from its root"
 
 
 def _is_utf8(text: str) -> bool:

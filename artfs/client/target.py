@@ -1,16 +1,20 @@
 """A directory that a version is written into, held by handle, so that nothing is ever written outside of it.
 
 The directory may be shared with hostile others and the version may come from one: names are opened one by one below a handle,
-links are never followed, and a file appears under its name by rename, complete.
+links are never followed, and a file appears under its name at once, complete. Until then it has no name, so that nothing is left
+of a process that is killed. What takes another's place is first in a directory that goes with its process (store/owned.py), and
+so is all where the file system has no nameless files: who writes here next removes what was left.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Self
@@ -19,6 +23,7 @@ from artfs.errors import AlreadyExists
 from artfs.model.digest import Digest
 from artfs.model.names import check_file_name
 from artfs.store.durable import storage_error
+from artfs.store.owned import OwnedDirectory, remove_unowned
 from artfs.vfs.ports import Bytes
 
 COMPARE_BYTES = 1 << 20
@@ -27,6 +32,9 @@ FILE_MODE = 0o666
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _EXISTING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NAMELESS = os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC
+_NO_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)  # the last three of old kernels
+_DESCRIPTORS = "/proc/self/fd"  # by which a nameless file gets a name
 
 
 class Target:
@@ -41,13 +49,17 @@ class Target:
         self._fd = fd
         self._users = 1
         self._lock = threading.Lock()
+        self._workshop: OwnedDirectory | None = None
+        self._has_nameless = _has_descriptors()
 
     @classmethod
     def open(cls, root: Path) -> Self:
         """The directory `root`, created if it is absent; links on the way to it are the user's own."""
         with _reported(root):
             root.mkdir(parents=True, exist_ok=True)
-            return cls(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), root)
+            fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        remove_unowned(fd)
+        return cls(fd, root)
 
     def share(self) -> Self:
         with self._lock:
@@ -59,6 +71,8 @@ class Target:
             self._users -= 1
             if self._users:
                 return
+        if self._workshop is not None:
+            self._workshop.remove()
         os.close(self._fd)
 
     def subdirectory(self, name: str) -> Target:
@@ -71,7 +85,10 @@ class Target:
                 status = None
             if status is None:
                 os.mkdir(name, DIRECTORY_MODE, dir_fd=self._fd)
-            return Target(os.open(name, _DIRECTORY, dir_fd=self._fd), path)
+            fd = os.open(name, _DIRECTORY, dir_fd=self._fd)
+        if status is not None:
+            remove_unowned(fd)
+        return Target(fd, path)
 
     def has_link(self, name: str, target: str) -> bool:
         with _reported(self.path / name):
@@ -107,43 +124,87 @@ class Target:
 
         Raises AlreadyExists for a directory, StorageFull, StorageFailed and what `pieces` raises.
         """
-        temporary = _temporary_name()
         mode = FILE_MODE | (0o111 if executable else 0)
-        with self._placing(temporary, name):
-            with open(os.open(temporary, _NEW, mode, dir_fd=self._fd), "wb", buffering=0) as file:
-                for piece in pieces:
-                    _write_all(file.fileno(), piece)
-                os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
+        with self._placing(name):
+            fd = self._open_nameless(mode)
+            if fd is None:
+                with self._made() as (workshop, made):
+                    with open(os.open(made, _NEW, mode, dir_fd=workshop), "wb", buffering=0) as file:
+                        _fill(file.fileno(), pieces, mtime_ns)
+                    os.rename(made, name, src_dir_fd=workshop, dst_dir_fd=self._fd)
+                return
+            with open(fd, "wb", buffering=0):
+                _fill(fd, pieces, mtime_ns)
+                self._link(fd, name)
 
     def write_link(self, name: str, target: str) -> None:
         """Make `name` a symbolic link, under the same conditions."""
-        temporary = _temporary_name()
-        with self._placing(temporary, name):
-            os.symlink(target, temporary, dir_fd=self._fd)
+        with self._placing(name):
+            try:
+                os.symlink(target, name, dir_fd=self._fd)
+            except FileExistsError:
+                with self._made() as (workshop, made):
+                    os.symlink(target, made, dir_fd=workshop)
+                    os.rename(made, name, src_dir_fd=workshop, dst_dir_fd=self._fd)
+
+    def _link(self, fd: int, name: str) -> None:
+        """Give an open file without a name this one."""
+        file = f"{_DESCRIPTORS}/{fd}"
+        try:
+            os.link(file, name, dst_dir_fd=self._fd, follow_symlinks=True)
+        except FileExistsError:
+            with self._made() as (workshop, made):
+                os.link(file, made, dst_dir_fd=workshop, follow_symlinks=True)
+                os.rename(made, name, src_dir_fd=workshop, dst_dir_fd=self._fd)
+
+    def _open_nameless(self, mode: int) -> int | None:
+        """A new file without a name, on the file system of the directory; None if that has none."""
+        if self._has_nameless:
+            try:
+                return os.open(".", _NAMELESS, mode, dir_fd=self._fd)
+            except OSError as error:
+                if error.errno not in _NO_NAMELESS:
+                    raise
+                self._has_nameless = False
+        return None
 
     @contextmanager
-    def _placing(self, temporary: str, name: str) -> Iterator[None]:
-        """What the block makes under a temporary name comes to be `name`."""
+    def _made(self) -> Iterator[tuple[int, str]]:
+        """A directory and a free name in it; what a block that fails has made there is removed."""
+        with self._lock:
+            if self._workshop is None:
+                self._workshop = OwnedDirectory(self._fd)
+            workshop = self._workshop.fd
+        name = os.urandom(8).hex()
+        try:
+            yield workshop, name
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=workshop)
+            raise
+
+    @contextmanager
+    def _placing(self, name: str) -> Iterator[None]:
         path = self.path / check_file_name(name)
         with _reported(path):
             try:
                 yield
-                os.rename(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
-            except BaseException as error:
-                with suppress(OSError):
-                    os.unlink(temporary, dir_fd=self._fd)
-                if isinstance(error, IsADirectoryError):
-                    raise AlreadyExists(
-                        f"{path} is a directory where the version has a file",
-                        hint="move it away, or choose another root",
-                    ) from None
-                raise
+            except IsADirectoryError:
+                raise AlreadyExists(
+                    f"{path} is a directory where the version has a file",
+                    hint="move it away, or choose another root",
+                ) from None
 
     def _status(self, name: str) -> os.stat_result | None:
         try:
             return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
         except FileNotFoundError:
             return None
+
+
+@cache
+def _has_descriptors() -> bool:
+    return os.path.isdir(_DESCRIPTORS)
 
 
 def _digest(fd: int) -> Digest:
@@ -162,14 +223,16 @@ def _adjust(fd: int, executable: bool, mtime_ns: int) -> None:
         os.utime(fd, ns=(mtime_ns, mtime_ns))
 
 
+def _fill(fd: int, pieces: Iterable[Bytes], mtime_ns: int) -> None:
+    for piece in pieces:
+        _write_all(fd, piece)
+    os.utime(fd, ns=(mtime_ns, mtime_ns))
+
+
 def _write_all(fd: int, data: Bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def _temporary_name() -> str:
-    return f".artfs-{os.urandom(8).hex()}.tmp"
 
 
 @contextmanager

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from artfs.errors import DamagedObject, PathNotFound
 from artfs.model.digest import Digest, ObjectKind
+from artfs.model.links import Names, TargetAt
 from artfs.model.tree import Entry, EntryKind, IndexPage, LeafPage
 from artfs.vfs.ports import DatedPage, ObjectSource
 
 AHEAD_PAGES = 64
+TARGETS_MAX = 4096  # remembered of the paths that links pass
 DEPTH_MAX = 2048  # a hostile tree may be deeper than any path
 
 
@@ -65,6 +68,18 @@ class TreeReader:
                 raise PathNotFound(f"{here!r} is not a directory", hint="artfs ls lists what is there")
             digest = entry.digest
         raise PathNotFound("an empty path names the version itself")
+
+    def targets_below(self, root: Digest) -> TargetAt:
+        """The symbolic links of a tree."""
+
+        @lru_cache(TARGETS_MAX)
+        def target_at(names: Names) -> str | None:
+            try:
+                return self.lookup(root, names).entry.target
+            except PathNotFound:
+                return None
+
+        return target_at
 
     def list(self, directory: Digest, prefix: str = "", *, descend: bool = False) -> Iterator[Found]:
         """The entries of a directory, in order of names.

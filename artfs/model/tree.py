@@ -258,6 +258,12 @@ class IndexPage:
 
 TreePage = LeafPage | IndexPage
 
+
+def directories_and_links(page: LeafPage) -> list[int]:
+    """The positions of all directories, and then of all symbolic links."""
+    return page._directories + page._symlinks
+
+
 _encoder = msgspec.msgpack.Encoder()  # it sorts only maps whose keys are text: attributes are sorted here
 _leaf_decoder = msgspec.msgpack.Decoder(_LeafRow)
 _index_decoder = msgspec.msgpack.Decoder(_IndexRow)

@@ -142,6 +142,24 @@ def leaf_refs(root: IndexPage, load: Load) -> Iterator[_PageRef]:
             yield from leaf_refs(_load_index(root.digest(i), root.level - 1, load), load)
 
 
+def leaf_pages(root: TreePage, load: Load) -> Iterator[LeafPage]:
+    """The pages of entries of the directory whose page is `root`, in order of names."""
+    if isinstance(root, LeafPage):
+        yield root
+    else:
+        yield from (load_leaf(ref.summary.digest, load) for ref in leaf_refs(root, load))
+
+
+def find_entry(root: TreePage, name: str, load: Load) -> Entry | None:
+    """The entry `name` of the directory whose page is `root`."""
+    page = root
+    while isinstance(page, IndexPage):
+        i = page.page_of(name)
+        page = page.checked(i, load(page.digest(i)))
+    position = page.find(name)
+    return None if position is None else page.entry(position)
+
+
 def load_leaf(digest: Digest, load: Load) -> LeafPage:
     page = load(digest)
     if not isinstance(page, LeafPage):

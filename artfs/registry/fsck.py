@@ -35,6 +35,7 @@ from artfs.registry.records import read_records
 from artfs.registry.resources import Clock, Resources
 from artfs.registry.row_mending import damaged_rows
 from artfs.registry.sqlite import SqliteDatabase
+from artfs.store.owned import is_owned
 from artfs.store.pack_bytes import PackBytes
 from artfs.store.packs import LocalPackStore, PackName, PackStore
 
@@ -331,7 +332,7 @@ class _Check:
 def _check_spool(root: Path, spool: Path, report: Report, clock: Clock) -> None:
     oldest_ns = clock() - SPOOL_LIFE_S * 10**9
     for path in sorted(spool.iterdir()):
-        if path.lstat().st_mtime_ns < oldest_ns:
+        if not is_owned(path.name) and path.lstat().st_mtime_ns < oldest_ns:
             report.add("spool-leftover", str(path.relative_to(root)))
 
 

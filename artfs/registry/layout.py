@@ -3,7 +3,7 @@
 ROOT/artfs-registry      format number and identity, JSON; written once
 ROOT/registry.db         the database (SQLite; -wal and -shm beside it)
 ROOT/packs/              see store/packs.py
-ROOT/spool/              packs under construction; what is old there belongs to nobody
+ROOT/spool/              packs under construction, each in a directory that goes with its process (store/owned.py)
 ROOT/maintenance.lock    held while packs are rewritten and deleted
 ROOT/records/            a copy of every version's record, see records.py
 ROOT/quarantine/         damaged packs that a repair set aside

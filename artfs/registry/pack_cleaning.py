@@ -173,7 +173,7 @@ class PackCleaning:
         Raises DamagedObject, DamagedPack, and FileNotFoundError.
         """
         header = PackHeader(one.name.pack_id, one.name.project_uid, one.old.created_at_ns)
-        writer = PackWriter(self._resources.spool / f"{one.name.pack_id.hex()}.rewrite", header)
+        writer = PackWriter.in_spool(self._resources.spool, header)
         try:
             copied = [
                 _Live(kept.id, writer.add_encoded(kept.placed.key, kept.placed.size_bytes, kept.placed.codec, stored))

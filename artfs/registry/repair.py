@@ -32,6 +32,7 @@ from artfs.registry.row_mending import mend_rows
 from artfs.registry.salvage import Salvaged, salvage
 from artfs.registry.sqlite import SqliteDatabase
 from artfs.store.durable import DIRECTORY_MODE, reported
+from artfs.store.owned import is_owned, remove_unowned_in
 from artfs.store.packs import LocalPackStore, PackName, PackStore
 
 
@@ -253,8 +254,9 @@ class _Repair:
             self._report.actions.append(f"set packs/{place} aside as {aside}")
 
     def _empty_spool(self) -> None:
+        remove_unowned_in(self._layout.spool)
         for path in self._layout.spool.iterdir():
-            if path.lstat().st_mtime_ns < self._now_ns - SPOOL_LIFE_S * 10**9:
+            if not is_owned(path.name) and path.lstat().st_mtime_ns < self._now_ns - SPOOL_LIFE_S * 10**9:
                 with reported("remove", path):
                     path.unlink(missing_ok=True)
                 self._report.actions.append(f"removed {path.relative_to(self._layout.root)}")

@@ -106,9 +106,7 @@ def _verified(opened: PackBytes, places: list[PackedObject]) -> Iterator[tuple[P
 def _copy(store: PackStore, spool: Path, sound: SoundPack, random_bytes: RandomBytes) -> SoundPack:
     """A new stored pack of the good objects of a damaged one."""
     name = PackName(sound.name.project_uid, random_bytes(PACK_ID_BYTES))
-    writer = PackWriter(
-        spool / f"{name.pack_id.hex()}.salvage", PackHeader(name.pack_id, name.project_uid, sound.created_at_ns)
-    )
+    writer = PackWriter.in_spool(spool, PackHeader(name.pack_id, name.project_uid, sound.created_at_ns))
     try:
         with store.open(sound.name) as opened:
             for placed in sound.objects:

@@ -19,6 +19,7 @@ from artfs.registry.shared_drafts import SharedDrafts
 from artfs.registry.sweeps import Sweeps
 from artfs.registry.users import Access
 from artfs.registry.versions import Versions
+from artfs.store.owned import remove_unowned_in
 
 
 class SqlRegistry:
@@ -48,6 +49,7 @@ class SqlRegistry:
         self.changes = ChangeLog(resources.database)
         self.access = Access(resources)
         maintenance.try_sweep()
+        remove_unowned_in(resources.spool)
 
     @property
     def spool(self) -> Path:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from anyio import CancelScope
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,7 +17,7 @@ from artfs.server.body_files import receive_file
 from artfs.server.ranges import etag_of, ranged
 from artfs.server.routes import Call, Operation
 from artfs.server.service import Service
-from artfs.server.spool import UPLOAD_SUFFIX
+from artfs.store.owned import OwnedPart
 from artfs.store.packs import ID_BYTES
 from artfs.wire.http import Keys, Pages, Places, SentPage
 from artfs.wire.records import DraftRecord, Location, SealRequest, SealResult
@@ -85,12 +85,14 @@ async def put_pack(service: Service, request: Request, call: Call) -> Response:
     declared = declared_bytes(request, service.settings.pack_bytes_max)
     if declared is None:
         raise UsageError("a pack of unknown length", hint="send a Content-Length")
-    path = service.registry.spool / f"{pack_id.hex()}.{os.urandom(8).hex()}{UPLOAD_SUFFIX}"
+    part = await service.run(OwnedPart, service.registry.spool)
     try:
+        path = part.path / f"{pack_id.hex()}.pack"
         await receive_file(service, request, path, declared)
         await service.run_upload(_put, call, draft, path, pack_id)
     finally:
-        await service.run(_remove, path)
+        with CancelScope(shield=True):
+            await service.run(part.remove)
     return Response(status_code=204)
 
 
@@ -100,10 +102,6 @@ def _put(call: Call, draft: str, path: Path, pack_id: bytes) -> None:
     if header.pack_id != pack_id:
         raise DamagedPack(f"the pack says that it is {header.pack_id.hex()}, not {pack_id.hex()}", hint="send it again")
     call.registry.drafts.put_pack(draft, path)
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
 
 
 async def get_tree(service: Service, request: Request, call: Call) -> Response:

@@ -18,7 +18,6 @@ from artfs.server import change_feed
 from artfs.server.auth import Authenticator
 from artfs.server.errors import json_response
 from artfs.server.settings import ServerSettings
-from artfs.server.spool import clean_spool
 from artfs.wire.records import Identity
 
 _log = logging.getLogger(__name__)
@@ -44,7 +43,6 @@ class Service:
         self.feed = change_feed.ChangeFeed(self._position, settings.waiters_max)
         self._ready_at_s = -READY_LIFE_S
         self._closing: list[Callable[[], None]] = []
-        clean_spool(registry.spool, time.time())
 
     async def run(self, function: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
         """Call the registry in a thread."""

@@ -16,6 +16,7 @@ from artfs.model.pack import FOOTER_BYTES, decode_header
 from artfs.model.pack import HEADER_BYTES as PACK_HEADER_BYTES
 from artfs.store.encrypted_file import HEADER_BYTES, DecryptedBytes, decode_encrypted_header, encrypt_file
 from artfs.store.encryption_keys import EncryptionKeys
+from artfs.store.owned import owned_part
 from artfs.store.pack_bytes import LocalPackBytes, PackBytes
 from artfs.store.packs import LocalPackStore, PackName, StoredFile, replace_pack
 
@@ -97,7 +98,7 @@ class EncryptedPackStore:
             decode_header(start[:PACK_HEADER_BYTES])  # what is damaged must not be buried under a layer more
         elif header.key_name == self._keys.current:
             return False
-        with self.open(name) as plain, self._encrypted(name, plain, spool / f"{name.pack_id.hex()}.pack") as sealed:
+        with owned_part(spool) as part, self.open(name) as plain, self._encrypted(name, plain, part / "pack") as sealed:
             replace_pack(self._inner, name, sealed)
         return True
 

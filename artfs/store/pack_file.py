@@ -28,6 +28,7 @@ from artfs.model.pack import (
     encode_tail,
 )
 from artfs.store.durable import FILE_MODE, reported, storage_error
+from artfs.store.owned import OwnedPart
 from artfs.store.pack_bytes import LocalPackBytes, PackBytes
 
 Bytes = bytes | memoryview
@@ -44,6 +45,9 @@ def new_pack_header(project_uid: bytes, now_ns: int, random_bytes: Callable[[int
 class PackWriter:
     """A pack under construction at `path`, which must not exist yet.
 
+    Args:
+        part: the directory that it is in, if that is to go with it.
+
     Attributes:
         header: what the pack says of itself.
         objects: what is in it so far, in order.
@@ -53,8 +57,9 @@ class PackWriter:
     Raises StorageFull or StorageFailed; then `discard` it.
     """
 
-    def __init__(self, path: Path, header: PackHeader) -> None:
+    def __init__(self, path: Path, header: PackHeader, part: OwnedPart | None = None) -> None:
         self.path = path
+        self._part = part
         self.header = header
         self.objects: list[PackedObject] = []
         self.size_bytes = HEADER_BYTES
@@ -63,6 +68,16 @@ class PackWriter:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
             self._file = os.fdopen(fd, "wb", _BUFFER_BYTES)
         self._write(encode_header(header))
+
+    @classmethod
+    def in_spool(cls, spool: Path, header: PackHeader) -> Self:
+        """A pack in a directory of `spool` that goes with its process: who opens the registry next removes what was left."""
+        part = OwnedPart(spool)
+        try:
+            return cls(part.path / f"{header.pack_id.hex()}.pack", header, part)
+        except BaseException:
+            part.remove()
+            raise
 
     def add(self, key: ObjectKey, data: Bytes) -> PackedObject:
         """Append an object, compressed where that pays. `key.digest` is not recomputed."""
@@ -93,6 +108,8 @@ class PackWriter:
             self._file.close()
         with suppress(OSError):
             self.path.unlink()
+        if self._part is not None:
+            self._part.remove()
 
     def _write(self, data: Bytes) -> None:
         try:  # not `reported`: a context manager costs more than the write of a small object

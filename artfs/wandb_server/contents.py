@@ -20,7 +20,7 @@ from artfs.client.trees import Found, TreeReader
 from artfs.errors import PathNotFound
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest
-from artfs.model.links import leaves_version
+from artfs.model.links import Outside, follow
 from artfs.model.reference import decode_reference
 from artfs.model.tree import Entry, EntryKind
 from artfs.wandb_server.state import State
@@ -30,7 +30,6 @@ from artfs.wire.wandb_manifests import artifact_digest
 REF, DIGEST, EXTRA = "wandb.ref", "wandb.digest", "wandb.extra"  # attributes of entries that are references
 ARTIFACT_SCHEME = "wandb-artifact:"
 MANIFESTS_MAX = 16
-LINKS_MAX = 40
 _KINDS = {int(kind): kind for kind in (EntryKind.FILE, EntryKind.LARGE_FILE)}
 
 
@@ -153,29 +152,14 @@ class Contents:
 
 
 def _followed(trees: TreeReader, root: Digest, found: Found) -> Found | None:
-    """What a link points to, under the link's path."""
-    here = found
-    for _ in range(LINKS_MAX):
-        if here.entry.kind is not EntryKind.SYMLINK:
-            return Found(found.path, here.entry, here.time_ns)
-        above = here.path.split("/")[:-1]
-        target = here.entry.target or ""
-        if leaves_version(len(above), target):
-            return None
-        try:
-            here = trees.lookup(root, _joined(above, target))
-        except PathNotFound:
-            return None
-        if here.entry.kind is EntryKind.DIRECTORY:
-            return None
-    return None
-
-
-def _joined(above: list[str], target: str) -> tuple[str, ...]:
-    parts = list(above)
-    for part in target.split("/"):
-        if part == "..":
-            parts.pop()
-        elif part not in ("", "."):
-            parts.append(part)
-    return tuple(parts)
+    """What a link points to, under the link's path; None if that is no file of the version."""
+    if found.entry.kind is not EntryKind.SYMLINK:
+        return found
+    names = follow(tuple(found.path.split("/")[:-1]), found.entry.target or "", trees.targets_below(root))
+    if not names or isinstance(names, Outside):
+        return None
+    try:
+        there = trees.lookup(root, names)
+    except PathNotFound:
+        return None
+    return None if there.entry.kind is EntryKind.DIRECTORY else Found(found.path, there.entry, there.time_ns)

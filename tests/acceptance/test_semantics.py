@@ -213,7 +213,16 @@ def test_the_errnos_of_a_rename_that_cannot_commit(artifact: Path, user: User) -
     (shown,) = status["filesystem"]["staging"]["drafts"]
     assert "escape" in shown["error"]
     (draft / "escape").unlink()
+    (draft / "a").symlink_to(".")
+    (draft / "b").symlink_to("a/../x")
+    assert errno_of(lambda: draft.rename(artifact / "best")) == "EINVAL"
+    assert b"b -> a/../x (which leads to ../x" in os.getxattr(draft, "user.artfs.error")
+    (draft / "b").unlink()
+    (draft / "gone").symlink_to("a/nothing/../x")
+    (draft / "round").symlink_to("round")
     draft.rename(artifact / "best")
+    assert (artifact / "best/gone").is_symlink()
+    assert (artifact / "best/round").is_symlink()
     assert (artifact / "best/file").read_text() == "open"
 
 

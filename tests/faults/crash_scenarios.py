@@ -57,7 +57,7 @@ def give_up_upload(ground: Ground) -> None:
 
 def interrupt_rewriting(ground: Ground) -> None:
     """A deletion ended before the pack was rewritten that holds more than it may."""
-    first = next(point for point in _points(ground, DELETE_ONE) if point[1].endswith(".rewrite"))
+    first = next(point for point in _points(ground, DELETE_ONE) if "/spool/" in point[1] and point[1].endswith(".pack"))
     assert ground.disturbed(list(DELETE_ONE), ground.injection.at_point(first[0], "kill")) == -9
 
 

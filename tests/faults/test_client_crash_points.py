@@ -1,7 +1,8 @@
 """A command that reads is killed at each call by which it changes a file: of the directory that it writes, or of the cache
 through which it reads and which makes room meanwhile.
 
-Afterwards it reads the right bytes, the cache keeps to its limit, and nothing is left over.
+Afterwards it reads the right bytes, the cache keeps to its limit, and nothing is left over: of files that were not there before,
+at once; of those that were to take another's place, when the next command is done.
 """
 
 from __future__ import annotations
@@ -13,26 +14,26 @@ from random import Random
 
 import pytest
 
-from artfs.client.get import WRITING_THREADS
 from tests.acceptance.user import ARTFS, User
 from tests.faults.injecting import Injection, Point, distinct, kills, restore, spread
 from tests.faults.test_cache_faults import du
 from tests.reliability.trials import tried
 
-pytestmark = [pytest.mark.falsifies("verified", "cache-limit"), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.falsifies("verified", "cache-limit", "bounded"), pytest.mark.timeout(1800)]
 
 SOME = 2
 LIMIT_BYTES = 1 << 20
 FILES = 24
 FILE_BYTES = 40_000
 CACHE_FILE = re.compile(r"objects(/v1(/(lock|index|counts|segments(/\d+)?|pins(/\w+)?))?)?|references\.db(-\w+)?")
-TEMPORARY = re.compile(r"\.artfs-[0-9a-f]{16}\.tmp")
+UNDER_WAY = re.compile(r"(in/)?(\.artfs-[0-9a-f]{16}\.tmp)(/(lock|[0-9a-f]{16}))?")
+OTHER = b"something else"
 
 
 class Reader:
     """A user whose registry has two versions, the first of which was read through a cache that is too small for both."""
 
-    def __init__(self, directory: Path, root: str, *, cached: bool) -> None:
+    def __init__(self, directory: Path, root: str, *, cached: bool, over: bool = False) -> None:
         self.user = User(directory / "home")
         self.environment = {"ARTFS_CACHE": "always" if cached else "never", "ARTFS_CACHE_SIZE": str(LIMIT_BYTES)}
         self.user.home.mkdir()
@@ -48,8 +49,13 @@ class Reader:
             self.user.run("put", "-q", "-n", "p/a", directory / str(number))
         self.got = self.user.home / "got"
         self.cache = self.user.home / ".cache/artfs"
+        self.is_over = over
         if cached:
             self.get("v0")
+        if over:  # there is something else in the place of every file
+            for path in self.contents[1]:
+                (self.got / "v1" / path).parent.mkdir(parents=True, exist_ok=True)
+                (self.got / "v1" / path).write_bytes(OTHER)
         self.template = directory / "template"
         self.user.home.rename(self.template)
         self.injection = Injection(self.user.home / root, directory / "injected")
@@ -70,19 +76,25 @@ class Reader:
 
     def check(self, what: str) -> None:
         """What is there is right or not there, and getting it again gets all of it."""
-        for path, data in self.contents[1].items():
-            written = self.got / "v1" / path
-            assert not written.exists() or written.read_bytes() == data, f"{what}: {path}"
+        there = self.there(1)
+        if self.is_over:
+            places = {found[2] for path in there if (found := UNDER_WAY.fullmatch(path))}
+            assert len(places) <= 2, what  # one a directory
+            there = {path: data for path, data in there.items() if not UNDER_WAY.fullmatch(path)}
+            assert set(there) == set(self.contents[1]), what
+        for path, data in there.items():
+            assert data == self.contents[1][path] or (self.is_over and data == OTHER), f"{what}: {path}"
         self.check_got(1, what)
 
     def check_got(self, number: int, what: str) -> None:
-        """Getting a version makes it be there, with nothing else but files that the killed one was writing."""
-        place = self.got / f"v{number}"
+        """Getting a version makes it be there, with nothing else."""
         self.get(f"v{number}")
-        found = {str(path.relative_to(place)): path for path in place.rglob("*") if path.is_file()}
-        half = [path for path in found if TEMPORARY.fullmatch(Path(path).name)]
-        assert len(half) <= WRITING_THREADS, what
-        assert {path: found[path].read_bytes() for path in set(found) - set(half)} == self.contents[number], what
+        assert self.there(number) == self.contents[number], what
+        assert [path for path in self.got.rglob("*") if UNDER_WAY.fullmatch(path.name)] == [], what
+
+    def there(self, number: int) -> dict[str, bytes]:
+        place = self.got / f"v{number}"
+        return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
 
     def check_cache(self, what: str) -> None:
         """Both versions are read through the cache as it was left, and it is in order."""
@@ -102,6 +114,11 @@ def getter(tmp_path: Path) -> Reader:
 
 
 @pytest.fixture
+def replacer(tmp_path: Path) -> Reader:
+    return Reader(tmp_path, "", cached=False, over=True)
+
+
+@pytest.fixture
 def cached(tmp_path: Path) -> Reader:
     """Only what changes the cache counts."""
     return Reader(tmp_path, ".cache", cached=True)
@@ -111,7 +128,8 @@ def kill_getting(reader: Reader, points: list[Point]) -> None:
     for point, do in kills(points):
         assert reader.disturbed(reader.injection.at_point(point.number, do)) == -9
         reader.check(f"{do} at {point}")
-        tried("a get, SQLite and a directory: kills at a change of a file")
+        over = " over other files" if reader.is_over else ""
+        tried(f"a get{over}, SQLite and a directory: kills at a change of a file")
 
 
 def kill_caching(reader: Reader, points: list[Point]) -> None:
@@ -130,6 +148,46 @@ def test_a_get_that_is_killed_at_some_points_is_done_by_the_next(getter: Reader)
 @pytest.mark.deep
 def test_a_get_that_is_killed_at_any_point_is_done_by_the_next(getter: Reader) -> None:
     kill_getting(getter, getter.points())
+
+
+def test_a_get_over_other_files_that_is_killed_at_some_points_leaves_none_of_its_own(replacer: Reader) -> None:
+    points = replacer.points()
+    made = [point for point in points if UNDER_WAY.search(point.path)]
+    assert {"mkdir", "create", "link", "rename"} <= {point.call for point in points}, "nothing took another's place"
+    kill_getting(replacer, [*spread(made, SOME * 2), *spread(points, SOME)])
+
+
+@pytest.mark.deep
+def test_a_get_over_other_files_that_is_killed_at_any_point_leaves_none_of_its_own(replacer: Reader) -> None:
+    kill_getting(replacer, replacer.points())
+
+
+@pytest.mark.fuse
+def test_a_get_into_a_draft_that_is_killed_leaves_nothing_that_the_next_does_not_remove(tmp_path: Path) -> None:
+    """A mount has no nameless files."""
+    user = User(tmp_path / "home")
+    user.home.mkdir()
+    content = {f"f{i}": bytes([i]) * FILE_BYTES for i in range(4)}
+    (tmp_path / "source").mkdir()
+    for name, data in content.items():
+        (tmp_path / "source" / name).write_bytes(data)
+    user.run("put", "-q", "-n", "p/a", tmp_path / "source")
+    with user.mounted() as mounted:
+        draft = mounted / "p/a/.staging/next"
+        draft.mkdir()
+        injection = Injection(draft, tmp_path / "injected")
+        words = [str(ARTFS), "get", "-q", "p/a:v0", "--root", str(draft)]
+        assert injection.run(words, user.environment()) == 0
+        points = [point for point in injection.points() if point.call == "write"]
+        for point in spread(points, 3):
+            shutil.rmtree(draft)
+            draft.mkdir()
+            assert injection.at_point(point.number, "tear").run(words, user.environment()) == -9
+            (left,) = [path for path in draft.iterdir() if UNDER_WAY.fullmatch(path.name)]
+            assert [path.name for path in left.iterdir() if path.name != "lock"], "nothing was under way"
+            user.run("get", "-q", "p/a:v0", "--root", draft)
+            assert {path.name: path.read_bytes() for path in draft.iterdir()} == content
+            tried("a get into a draft: kills at a write")
 
 
 def test_a_cache_that_is_left_at_some_points_is_right_and_keeps_to_its_limit(cached: Reader) -> None:

@@ -22,7 +22,6 @@ from cryptography.x509.oid import NameOID
 
 from artfs.client.pack_source import PackVanished
 from artfs.client.remote.packs import HttpPacks
-from artfs.client.remote.registry import RemoteRegistry
 from artfs.client.remote.transport import ATTEMPTS_MAX, Outside, Transport
 from artfs.errors import (
     AccessDenied,
@@ -467,14 +466,6 @@ def test_a_file_that_holds_no_certificates_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.pem", tmp_path):
         with pytest.raises(InvalidValue, match=str(path)):
             Transport("https://127.0.0.1:1", "", ca_file=str(path))
-
-
-def test_packs_of_killed_uploads_are_removed_after_a_day(tmp_path: Path) -> None:
-    for name in ("old.pack", "new.pack"):
-        (tmp_path / name).write_bytes(b"x")
-    os.utime(tmp_path / "old.pack", (1000, 1000))
-    RemoteRegistry("http://127.0.0.1:1", "", spool=tmp_path).close()
-    assert [path.name for path in tmp_path.iterdir()] == ["new.pack"]
 
 
 def test_silence_is_not_waited_for_longer_because_much_was_asked_for() -> None:

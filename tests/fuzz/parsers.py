@@ -44,7 +44,7 @@ from artfs.model import codec
 from artfs.model.digest import Digest, ObjectKey
 from artfs.model.durations import parse_ttl_s
 from artfs.model.lineage import RunRef, VersionRef
-from artfs.model.links import leaves_version
+from artfs.model.links import way_out
 from artfs.model.metadata import parse_metadata
 from artfs.model.names import ArtifactRef, check_alias, check_label, split_path
 from artfs.model.pack import FOOTER_BYTES, HEADER_BYTES, decode_footer, decode_header, decode_index, decode_places
@@ -109,6 +109,10 @@ def indexes(draw: st.DrawFn) -> bytes:
 def recipes(draw: st.DrawFn) -> bytes:
     chunks = draw(st.lists(st.tuples(DIGESTS, st.integers(1, 2 << 20)), min_size=2, max_size=20))
     return encode_recipe(draw(DIGESTS), chunks)
+
+
+def _pass_itself(target: str) -> str | None:
+    return way_out(("a", "b", "c"), target, lambda names: target)
 
 
 def _use_page(data: bytes) -> None:
@@ -339,7 +343,7 @@ WRITTEN = {
     "a path": of_text(split_path, "a/b/c", "ü/x"),
     "an alias": of_text(check_alias, "best", "v1-old"),
     "a label": of_text(lambda text: check_label("group", text), "a group", "ü"),
-    "a link's target": of_text(lambda text: leaves_version(3, text), "../a", "a/../../b", "/etc", errors=()),
+    "a link's target": of_text(_pass_itself, "../a", "a/../../b", "/etc", errors=()),
     "a size": of_text(parse_size, "10GB", "1.5 GiB", "7", "100kb"),
     "a duration": of_text(parse_ttl_s, "90d", "12 h", "never"),
     "metadata": of_text(parse_metadata, '{"a": [1, {"b": null}], "c": 0.5}'),

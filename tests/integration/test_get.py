@@ -6,9 +6,10 @@ import os
 import random
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 import msgspec
 import pytest
@@ -17,10 +18,12 @@ from artfs.client.client import Client
 from artfs.client.compare import Difference, verify
 from artfs.client.files import FileReader
 from artfs.client.get import GetResult, Getter, default_root
+from artfs.client.objects import ObjectReader
 from artfs.client.trees import TreeReader
 from artfs.errors import AlreadyExists, DamagedObject, DamagedPack, InvalidName
-from artfs.model.digest import Digest
+from artfs.model.digest import Digest, ObjectKey
 from artfs.registry.embedded import EmbeddedRegistry
+from artfs.vfs.ports import Bytes
 from artfs.wire.records import VersionRecord
 from tests.contract.uploading import Tree, commit, content_of
 
@@ -104,6 +107,35 @@ def test_files_of_ones_own_stay(client: Client, tree: Digest, root: Path) -> Non
 
 def test_no_temporary_file_is_left(client: Client, tree: Digest, root: Path) -> None:
     _get(client, tree, root)
+    assert sorted(path.name for path in root.iterdir()) == ["empty", "images", "large.bin", "link", "none"]
+
+
+def test_another_get_into_the_same_place_meanwhile_takes_nothing_away(client: Client, root: Path) -> None:
+    names = [f"f{i:04}" for i in range(1200)]
+    root.mkdir()
+    for name in names:
+        (root / name).write_bytes(b"something else")
+    tree = commit(client.registry, "vision", "bikes", {name: name.encode() for name in names}).version.digest
+    there: list[int] = []
+
+    def get_too(_: GetResult) -> None:
+        if not there:
+            there.append(sum(path.name.startswith(".artfs-") for path in root.iterdir()))
+            Getter(client.objects, "vision").get_tree(tree, root)
+            there.append(sum(path.name.startswith(".artfs-") for path in root.iterdir()))
+
+    Getter(client.objects, "vision", get_too).get_tree(tree, root)
+    assert there == [1, 1]
+    assert {path.name: path.read_bytes() for path in root.iterdir()} == {name: name.encode() for name in names}
+
+
+def test_links_take_the_place_of_files_and_files_that_of_links(client: Client, tree: Digest, root: Path) -> None:
+    root.mkdir()
+    (root / "link").write_text("a file")
+    (root / "none").symlink_to("elsewhere")
+    _get(client, tree, root)
+    assert os.readlink(root / "link") == "images/1.png"
+    assert not (root / "none").is_symlink()
     assert sorted(path.name for path in root.iterdir()) == ["empty", "images", "large.bin", "link", "none"]
 
 
@@ -249,6 +281,20 @@ def test_many_small_directories_come_out_with_few_open_descriptors(client: Clien
     assert _open_below(root) == 0
 
 
+def test_many_files_that_are_replaced_come_out_with_few_open_descriptors(client: Client, root: Path) -> None:
+    names = [f"d{i:04}/e/f" for i in range(300)]
+    for name in names:
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_bytes(b"something else")
+    content = {f"d{i:04}": {"e": {"f": b"%d" % i}} for i in range(300)}
+    tree = commit(client.registry, "vision", "bikes", content).version.digest
+    seen: list[int] = []
+    Getter(client.objects, "vision", lambda _: seen.append(_open_below(root))).get_tree(tree, root)
+    assert _differences(client, tree, root) == []
+    assert 0 < max(seen) < 500
+    assert sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()) == names
+
+
 def _open_below(root: Path) -> int:
     """How many descriptors of this process are of something in `root`."""
     count = 0
@@ -263,6 +309,39 @@ def test_progress_ends_at_the_result(client: Client, tree: Digest, root: Path) -
     result = Getter(client.objects, "vision", lambda so_far: seen.append(so_far.files)).get_tree(tree, root)
     assert seen == sorted(seen)
     assert seen[-1] == result.files == 6
+
+
+class _HeldBack(ObjectReader):
+    """Gives the end of a large file only when `moved` is set."""
+
+    def __init__(self, registry: EmbeddedRegistry) -> None:
+        super().__init__(registry)
+        self.moved = Event()
+        self.given_bytes = 0
+
+    def read_many(self, project: str, keys: Sequence[ObjectKey], *, beside: bool = True, ahead: int = 0) -> list[Bytes]:
+        if self.given_bytes > len(LARGE) // 2:
+            assert self.moved.wait(10), "nothing was told of what has arrived"
+        found = super().read_many(project, keys, beside=beside, ahead=ahead)
+        self.given_bytes += sum(map(len, found))
+        return found
+
+
+def test_progress_moves_while_a_large_file_arrives(client: Client, tree: Digest, root: Path) -> None:
+    assert isinstance(client.registry, EmbeddedRegistry)
+    source = _HeldBack(client.registry)
+    seen: list[int] = []
+
+    def report(so_far: GetResult) -> None:
+        seen.append(so_far.size_bytes)
+        if len(LARGE) // 2 < so_far.size_bytes < len(LARGE):
+            source.moved.set()
+
+    result = Getter(source, "vision", report).get_tree(tree, root)
+    source.close()
+    assert source.moved.is_set()
+    assert seen == sorted(seen)
+    assert seen[-1] == result.size_bytes
 
 
 def test_an_interrupted_get_does_not_finish_a_large_file(

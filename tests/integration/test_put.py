@@ -166,6 +166,24 @@ def test_what_a_version_cannot_hold_is_refused_and_named(client: Client, source:
     assert client.registry.artifacts.list("vision") == []
 
 
+def test_a_link_that_leaves_through_others_is_refused_saying_where_it_leads(client: Client, source: Path) -> None:
+    (source / "here").symlink_to(".")
+    (source / "out").symlink_to("here/../outside")
+    (source / "images/up").unlink()
+    (source / "images/up").symlink_to("..")
+    (source / "far").symlink_to("images/up/../../etc")
+    (source / "fine").symlink_to("images/up/images/../run.sh")
+    with pytest.raises(UnsupportedFile) as caught:
+        _put(client, source)
+    assert f"{source}/out is a symbolic link" in caught.value.message
+    assert "leads to '../outside'" in caught.value.message
+    assert "leads to '../../etc'" in caught.value.message
+    assert caught.value.message.count("symbolic link") == 2
+    (source / "out").unlink()
+    (source / "far").unlink()
+    _put(client, source)
+
+
 def test_all_that_is_unsupported_is_named_up_to_a_bound(client: Client, tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     for i in range(PROBLEMS_NAMED_MAX + 5):

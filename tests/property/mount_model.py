@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 
-from artfs.model.links import leaves_version
+from artfs.model.links import way_out
 from artfs.model.names import NAME_BYTES_MAX, parse_version
 from tests.property.mount_nodes import (
     EXCHANGE,
@@ -350,9 +350,9 @@ class MountModel:
         assert artifact is not None
         assert target is not None
         root = artifact.drafts[mount, draft[3]]
-        for path, node in walk(root):
-            if isinstance(node, Link) and leaves_version(len(path) - 1, node.target):
-                refuse(errno.EINVAL)
+        links = {path: node.target for path, node in walk(root) if isinstance(node, Link)}
+        if any(way_out(path[:-1], target, links.get) is not None for path, target in links.items()):
+            refuse(errno.EINVAL)
         self.seal(alias[:2], root, [alias[2]])
         del artifact.drafts[mount, draft[3]]
 

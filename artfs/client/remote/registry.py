@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from artfs.client.remote.access import RemoteAccess
@@ -16,9 +12,8 @@ from artfs.client.remote.shared_drafts import RemoteSharedDrafts
 from artfs.client.remote.transfers import RemoteChanges, RemoteDrafts, RemoteObjects
 from artfs.client.remote.transport import Outside, Transport
 from artfs.store.durable import make_private, reported
+from artfs.store.owned import remove_unowned_in
 from artfs.wire.http import API, Hello
-
-ABANDONED_S = 24 * 3600.0
 
 
 class RemoteRegistry:
@@ -29,7 +24,6 @@ class RemoteRegistry:
         token: empty for none, which every call is refused for.
         spool: packs under construction; created.
         ca_file: certificates (PEM) that are trusted besides the usual ones; empty for none.
-        now_s: seconds since the epoch.
     """
 
     def __init__(
@@ -40,11 +34,10 @@ class RemoteRegistry:
         spool: Path,
         ca_file: str = "",
         outside: Outside | None = None,
-        now_s: Callable[[], float] = time.time,
     ) -> None:
         with reported("create", spool):
             make_private(spool)
-        _sweep(spool, now_s())
+        remove_unowned_in(spool)
         self.spool = spool
         self.transport = transport = Transport(url, token, ca_file=ca_file, outside=outside)
         self._identity = ""
@@ -71,12 +64,3 @@ class RemoteRegistry:
 
     def close(self) -> None:
         self.transport.close()
-
-
-def _sweep(spool: Path, now_s: float) -> None:
-    """Remove packs of processes that were killed. A living one finishes and sends a pack within minutes."""
-    with suppress(OSError):
-        for entry in os.scandir(spool):
-            with suppress(OSError):
-                if entry.name.endswith(".pack") and entry.stat().st_mtime < now_s - ABANDONED_S:
-                    os.unlink(entry.path)

@@ -1,7 +1,7 @@
 """From the rows of a draft to the trees of a version, in a thread, over one unchanging view of the database.
 
 Only directories that changed are built; an unchanged one is taken over by its digest, and in a changed one with a tree below
-only the pages that differ are read and written. Decides what a version cannot hold: links that leave it. Sends nothing but pages.
+only the pages that differ are read and written. Sends nothing but pages.
 """
 
 from __future__ import annotations
@@ -12,25 +12,20 @@ from typing import NamedTuple
 
 import apsw
 
-from artfs.errors import DamagedDatabase, UnsupportedFile
+from artfs.errors import DamagedDatabase
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest
-from artfs.model.links import leaves_version
-from artfs.model.tree import Entry, EntryKind, IndexPage, LeafPage, PageSummary, TreePage, symlink_entry
-from artfs.model.tree_build import Store, build_directory, edit_directory, leaf_refs, load_leaf
+from artfs.model.tree import Entry, EntryKind, IndexPage, PageSummary, symlink_entry
+from artfs.model.tree_build import Load, Store, build_directory, edit_directory, leaf_pages
 from artfs.vfs.staging.inode import ROOT_NUMBER, Changed, ContentState, Inode
 
-Load = Callable[[Digest], TreePage]
-
 _EDITS_MAX = 20_000  # more changes than this are merged as a stream instead of held
-_LINKS_NAMED = 20
 
 
 class _Place(NamedTuple):
-    """A directory on the way down: how deep it is, and whether it or one above was moved from where the tree below has it."""
+    """A directory on the way down, and whether it or one above was moved from where the tree below has it."""
 
     number: int
-    depth: int
     moved: bool
 
 
@@ -49,23 +44,6 @@ class TreeBuilder:
         self._store = store
         self._summaries: dict[int, PageSummary] = {}
         self._with_xattrs = {row[0] for row in view.execute("SELECT DISTINCT inode FROM xattr")}
-        self._has_links = view.execute("SELECT 1 FROM inode WHERE kind = 4").fetchone() is not None
-        self._bad_links: list[str] = []
-
-    def check_links(self) -> None:
-        """Raises UnsupportedFile naming every symbolic link that is absolute or leaves the version."""
-        for place in self._places():
-            for name, target in self._links(place):
-                if leaves_version(place.depth, target):
-                    self._bad_links.append(f"{path_of(self._view, place.number, name)} -> {target}")
-        if self._bad_links:
-            named = ", ".join(self._bad_links[:_LINKS_NAMED])
-            more = len(self._bad_links) - _LINKS_NAMED
-            raise UnsupportedFile(
-                f"symbolic links that are absolute or leave the version: {named}"
-                + (f" and {more} more" if more > 0 else ""),
-                hint="make them relative and keep them inside, or remove them",
-            )
 
     def build(self) -> PageSummary:
         """Store what changed, children first; the summary of the root."""
@@ -76,7 +54,7 @@ class TreeBuilder:
 
     def _places(self) -> Iterator[_Place]:
         """Every directory with a row that may matter, each after the one it is in."""
-        waiting = [_Place(ROOT_NUMBER, 0, False)]
+        waiting = [_Place(ROOT_NUMBER, False)]
         sql = (
             "SELECT i.number, i.changed, EXISTS (SELECT 1 FROM dirent d"
             " WHERE d.parent = p.number AND d.position = i.number - p.first_number AND d.inode = i.number)"
@@ -88,51 +66,7 @@ class TreeBuilder:
             for number, changed, stays in self._view.execute(sql, (place.number,)):
                 moved = place.moved or not stays
                 if changed & Changed.CONTENTS or moved:
-                    waiting.append(_Place(number, place.depth + 1, moved))
-
-    def _links(self, place: _Place) -> Iterator[tuple[str, str]]:
-        sql = (
-            "SELECT d.name, i.target FROM dirent d JOIN inode i ON i.number = d.inode WHERE d.parent = ? AND i.kind = ?"
-        )
-        if self._has_links:
-            yield from self._view.execute(sql, (place.number, EntryKind.SYMLINK))
-        inode = self._inode(place.number)
-        if place.moved and inode.origin is not None:
-            yield from self._links_below(inode, place.depth)
-
-    def _links_below(self, inode: Inode, depth: int) -> Iterator[tuple[str, str]]:
-        """Links in the tree below a directory that was moved: up there they may lead out."""
-        own = {row[0] for row in self._view.execute("SELECT name FROM dirent WHERE parent = ?", (inode.number,))}
-        for name, entry in self._below(Digest(inode.origin or b"")):
-            if name in own:
-                continue
-            if entry.kind is EntryKind.SYMLINK:
-                yield name, entry.target or ""
-            elif entry.kind is EntryKind.DIRECTORY:
-                self._check_below(inode.number, name, entry.digest, depth + 1)
-
-    def _check_below(self, number: int, path: str, digest: Digest, depth: int) -> None:
-        waiting = [(path, digest, depth)]
-        while waiting:
-            path, digest, depth = waiting.pop()
-            for name, entry in self._below(digest):
-                if entry.kind is EntryKind.DIRECTORY:
-                    waiting.append((f"{path}/{name}", entry.digest, depth + 1))
-                elif leaves_version(depth, entry.target or ""):
-                    self._bad_links.append(f"{path_of(self._view, number, f'{path}/{name}')} -> {entry.target}")
-
-    def _below(self, digest: Digest) -> Iterator[tuple[str, Entry]]:
-        """Directories and links of a tree, which are few among its entries."""
-        for page in self._leaves(self._load(digest)):
-            for i, name in enumerate(page.names):
-                if page.kind(i) in (EntryKind.SYMLINK, EntryKind.DIRECTORY):
-                    yield name, page.entry(i)
-
-    def _leaves(self, root: TreePage) -> Iterator[LeafPage]:
-        if isinstance(root, LeafPage):
-            yield root
-        else:
-            yield from (load_leaf(ref.summary.digest, self._load) for ref in leaf_refs(root, self._load))
+                    waiting.append(_Place(number, moved))
 
     def _build_one(self, directory: Inode) -> PageSummary:
         changes = self._changes(directory)
@@ -143,7 +77,7 @@ class TreeBuilder:
         for name, entry in changes:
             edits[name] = entry
             if len(edits) > _EDITS_MAX and isinstance(root, IndexPage):
-                below = chain.from_iterable(page.entries() for page in self._leaves(root))
+                below = chain.from_iterable(page.entries() for page in leaf_pages(root, self._load))
                 return build_directory(merge(below, chain(edits.items(), changes)), self._store)
         return edit_directory(root, edits, self._load, self._store)
 

@@ -24,6 +24,7 @@ from artfs.vfs.staging.draft import Draft
 from artfs.vfs.staging.index import os_errors
 from artfs.vfs.staging.ingest import DraftUpload, Ingest
 from artfs.vfs.staging.inode import ContentState, Inode
+from artfs.vfs.staging.links import LinkCheck
 from artfs.vfs.staging.settings import read_settings
 from artfs.wire.records import SealRequest, SealResult
 
@@ -124,7 +125,7 @@ class Committer:
 
     def _check(self, draft: Draft) -> None:
         with os_errors(), draft.index.reader() as view:
-            TreeBuilder(view, lambda digest: self._page(draft, digest), _store_nothing).check_links()
+            LinkCheck(view, lambda digest: self._page(draft, digest)).run()
 
     def _unsent(self, upload: DraftUpload) -> list[int]:
         draft = upload.draft
@@ -178,7 +179,3 @@ def _names(draft: Draft, number: int) -> str:
         if row is None:
             return "a deleted file"
         return path_of(view, row[0], row[1])
-
-
-def _store_nothing(data: bytes) -> Digest:
-    raise AssertionError("links are checked before anything is stored")

@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 
 import artfs
-from artfs.errors import Conflict, DraftClosed, InvalidValue, PathConflict, UsageError
+from artfs.errors import Conflict, DraftClosed, InvalidValue, NotFound, PathConflict, UnsupportedFile, UsageError
 
 pytestmark = [pytest.mark.falsifies("whole"), pytest.mark.usefixtures("place")]
 WRITERS = 5
@@ -186,3 +187,19 @@ def test_five_processes_of_which_one_is_killed_make_the_same_every_time() -> Non
 @pytest.mark.timeout(900)
 def test_five_processes_of_which_one_is_killed_make_the_same_every_time_of_twenty() -> None:
     _repeated(20)
+
+
+def test_links_that_only_leave_the_version_together_are_refused() -> None:
+    Path("one").mkdir()
+    Path("one/here").symlink_to(".")
+    Path("two").mkdir()
+    Path("two/out").symlink_to("here/../x")
+    for directory in ("one", "two"):
+        with artfs.init(group="g") as run:
+            part = _part({})
+            part.add_dir(directory)
+            run.upsert_artifact(part)
+    with pytest.raises(UnsupportedFile, match=r"out is a symbolic link that .*'here/\.\./x'.* leads to '\.\./x'"):
+        _finish("g")
+    with pytest.raises(NotFound):
+        artfs.Api().artifact("together:latest")

@@ -28,6 +28,7 @@ from artfs.errors import (
     UsageError,
     VersionNotFound,
 )
+from artfs.store.owned import owned_part
 from tests.integration.api.conftest import Putting, write_files
 
 RND = random.Random(5)
@@ -195,6 +196,21 @@ def test_checkout_makes_a_directory_exactly_the_version(bikes: artfs.Artifact, t
     assert _tree(outside) == {"kept": b"kept"}
     assert bikes.checkout() == "artifacts/bikes:v1"
     bikes.verify()
+
+
+def test_checkout_leaves_what_another_process_is_writing_and_nothing_that_one_left(
+    bikes: artfs.Artifact, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    left = write_files(root, {f".artfs-{'0' * 16}.tmp/lock": "", f".artfs-{'0' * 16}.tmp/half": "x"})
+    with owned_part(root) as used:
+        (used / "half").write_text("x")
+        bikes.checkout(left)
+        assert {path for path in _tree(root) if path.startswith(".")} == {
+            f"{used.name}/lock",
+            f"{used.name}/half",
+        }
+    assert sorted(_tree(root)) == sorted(FILES)
 
 
 def test_checkout_spares_the_home_directory(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -153,6 +155,57 @@ def test_links_within_are_kept_and_others_followed() -> None:
     assert os.readlink(root / "within") == "a"
     assert not (root / "out").is_symlink()
     assert (root / "out").read_text() == "t"
+
+
+@pytest.mark.parametrize("policy", ["mutable", "immutable"])
+def test_adding_a_directory_tells_how_far_it_is(policy: Literal["mutable", "immutable"]) -> None:
+    write_files(Path("d"), {"a": "a", "b/c": "cc"})
+    Path("d/large").write_bytes(bytes(5 << 20))
+    Path("d/link").symlink_to("a")
+    told: list[tuple[int, int]] = []
+    artifact = artfs.Artifact("bikes", "dataset")
+    artifact.add_dir("d", policy=policy, progress=lambda files, size_bytes: told.append((files, size_bytes)))
+    assert told == sorted(told)
+    assert told[-1] == (4, 3 + (5 << 20))
+    partly = [size_bytes for _, size_bytes in told if 3 < size_bytes < 5 << 20]
+    assert bool(partly) is (policy == "mutable" and not _shares_blocks())
+
+
+def _shares_blocks() -> bool:
+    """Whether copies take no time here."""
+    with open("d/large", "rb") as original, open("copy", "wb") as copy:
+        try:
+            fcntl.ioctl(copy.fileno(), 0x40049409, original.fileno())
+        except OSError:
+            return False
+    return True
+
+
+def test_a_link_that_leaves_through_another_is_followed_and_never_kept() -> None:
+    write_files(Path("d"), {"a": "a"})
+    write_files(Path("."), {"beside": "b"})
+    Path("d/here").symlink_to(".")
+    Path("d/out").symlink_to("here/../beside")
+    Path("d/in").symlink_to("here/../d/a")
+    artifact = artfs.Artifact("bikes", "dataset")
+    artifact.add_dir("d")
+    root = Path(_log(artifact).download())
+    assert os.readlink(root / "here") == "."
+    assert not (root / "out").is_symlink()
+    assert (root / "out").read_text() == "b"
+    assert not (root / "in").is_symlink()
+
+
+def test_links_of_several_directories_that_leave_together_are_refused() -> None:
+    Path("one").mkdir()
+    Path("one/here").symlink_to(".")
+    Path("two").mkdir()
+    Path("two/out").symlink_to("here/../x")
+    artifact = artfs.Artifact("bikes", "dataset")
+    artifact.add_dir("one")
+    artifact.add_dir("two")
+    with pytest.raises(UnsupportedFile, match=r"out.*leaves the version.* leads to '\.\./x'"):
+        _log(artifact)
 
 
 def test_what_no_version_holds_is_refused_when_it_is_added() -> None:

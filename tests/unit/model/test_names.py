@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from artfs.errors import InvalidName
-from artfs.model.links import leaves_version
 from artfs.model.names import (
     ArtifactRef,
     check_alias,
@@ -92,24 +91,3 @@ def test_a_reference_is_read_as_people_type_it(text: str, parsed: ArtifactRef) -
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(InvalidName):
         ArtifactRef.parse(text)
-
-
-@pytest.mark.parametrize(
-    ("depth", "target", "leaves"),
-    [
-        (0, "a", False),
-        (0, "..", True),
-        (1, "..", False),
-        (1, "../..", True),
-        (0, "a/..", False),
-        (0, "a/../..", True),
-        (2, "../../x", False),
-        (2, "../../../x", True),
-        (5, "/", True),
-        (0, "./././", False),
-        (1, ".././..//", True),
-        (0, "...", False),
-    ],
-)
-def test_a_link_leaves_when_it_climbs_above_the_root(depth: int, target: str, leaves: bool) -> None:
-    assert leaves_version(depth, target) is leaves
