@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -46,12 +46,28 @@ def close(file: int) -> None:
         os.close(file)
 
 
+class FilesOnDisk(Mapping[str, bytes]):
+    """The files of a directory by name. They may be more than memory holds."""
+
+    def __init__(self, directory: Path) -> None:
+        self._paths = {path.name: path for path in sorted(directory.iterdir())}
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._paths[name].read_bytes()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
 class Reader:
     """Reads files of `v0`, which are those of `source`, at once or late, and versions through the alias that moves."""
 
     def __init__(self, mount: Path, source: Path, seed: int) -> None:
         self.artifact = mount / "p/a"
-        self.data = {path.name: path.read_bytes() for path in sorted(source.iterdir())}
+        self.data = FilesOnDisk(source)
         self.choose = random.Random(seed)
         self.late: list[tuple[str, int]] = []
         self.met: Counter[str] = Counter()
@@ -98,9 +114,10 @@ class Reader:
         if not self.late:
             return
         name, file = self.choose.choice(self.late)
-        begin = self.choose.randrange(len(self.data[name]))
+        data = self.data[name]
+        begin = self.choose.randrange(len(data))
         try:
-            self.check(f"{name}, late", os.pread(file, 50_000, begin), self.data[name][begin : begin + 50_000])
+            self.check(f"{name}, late", os.pread(file, 50_000, begin), data[begin : begin + 50_000])
         except OSError as error:
             self.count_error(error)
             self.late.remove((name, file))

@@ -151,9 +151,16 @@ def test_without_a_supervisor_it_ends_too_and_does_not_look_empty(owner: User) -
         tried("event loops that failed")
 
 
+def assert_left_alone(pid: int, for_s: float = LEFT_ALONE_S) -> None:
+    end = time.monotonic() + for_s
+    while time.monotonic() < end:
+        assert process_started_ticks(pid) is not None, "it was ended"
+        time.sleep(0.05)
+
+
 def stop(pid: int) -> None:
     os.kill(pid, signal.SIGSTOP)
-    time.sleep(LEFT_ALONE_S)
+    assert_left_alone(pid)
     os.kill(pid, signal.SIGCONT)
 
 
@@ -165,14 +172,14 @@ def hold_in_a_debugger(pid: int) -> None:
             pytest.skip("this user may not look into processes with ptrace")
         raise OSError(ctypes.get_errno(), "ptrace")
     os.waitpid(pid, 0)
-    time.sleep(LEFT_ALONE_S)
+    assert_left_alone(pid)
     assert libc.ptrace(PTRACE_DETACH, pid, None, None) == 0
 
 
 def send(number: int) -> Callable[[int], None]:
     def disturb(pid: int) -> None:
         os.kill(pid, number)
-        time.sleep(LEFT_ALONE_S)
+        assert_left_alone(pid)
 
     return disturb
 
@@ -182,7 +189,7 @@ LEFT_ALONE = [
     pytest.param(send(IS_SLOW), id="is slow", marks=pytest.mark.deep),
     pytest.param(stop, id="stopped", marks=pytest.mark.deep),
     pytest.param(hold_in_a_debugger, id="held in a debugger"),
-    pytest.param(lambda _: time.sleep(LEFT_ALONE_S), id="has nothing to do", marks=pytest.mark.deep),
+    pytest.param(assert_left_alone, id="has nothing to do", marks=pytest.mark.deep),
 ]
 
 
@@ -204,7 +211,6 @@ def test_with_the_bounds_of_a_users_mount_it_is_ended_within_a_minute(owner: Use
         before = status(owner)
         with never_hanging(before["pid"], 100):
             os.kill(before["pid"], STANDS_STILL)
-            time.sleep(stillness.LOOKS_MAX * stillness.LOOK_S * 0.8)
-            assert process_started_ticks(before["pid"]) is not None, "it was ended too soon"
+            assert_left_alone(before["pid"], stillness.LOOKS_MAX * stillness.LOOK_S * 0.8)
             wait_until(lambda: process_started_ticks(before["pid"]) is None, "it has ended", 40)
             wait_until(lambda: is_readable(mount), "it can be read again", RECOVERS_S)
