@@ -21,6 +21,7 @@ from types import FrameType
 LITTLE_BYTES = 1 << 20
 LITTLE = 64
 DISTURBED_S = 8.0
+INVALIDATES_AFTER_S = 1.0
 
 
 def use_little_memory() -> None:
@@ -82,6 +83,18 @@ def stand_still() -> None:
     lock.acquire()
 
 
+def invalidate_and_stand_still() -> None:
+    """A thread tells the kernel to forget a name, which waits for whoever changes that directory, who waits for the loop."""
+    import pyfuse3
+
+    def invalidate() -> None:
+        time.sleep(INVALIDATES_AFTER_S)
+        pyfuse3.invalidate_entry(pyfuse3.ROOT_INODE, b"p")
+
+    threading.Thread(target=invalidate, daemon=True).start()
+    stand_still()
+
+
 def compute() -> None:
     end = time.monotonic() + DISTURBED_S
     while time.monotonic() < end:
@@ -110,6 +123,7 @@ DISTURBANCES = {
     signal.SIGUSR2: compute,
     signal.SIGRTMIN: be_slow,
     signal.SIGRTMIN + 1: let_trio_fail,
+    signal.SIGRTMIN + 2: invalidate_and_stand_still,
 }
 """Which signal does what to the event loop that it finds."""
 

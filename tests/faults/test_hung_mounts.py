@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from artfs.fuse import stillness
-from artfs.fuse.mount_points import MountState, look_at
+from artfs.fuse.mount_points import MountState, abort_requests, device_of, look_at
 from artfs.fuse.mount_records import MountRecords
 from artfs.fuse.process_records import process_started_ticks
 from tests.acceptance.user import User, wait_until
@@ -34,11 +34,12 @@ pytestmark = [
 
 CHANGED = Path(__file__).with_name("changed_artfs.py")
 STANDS_STILL, COMPUTES, IS_SLOW, TRIO_FAILS = signal.SIGUSR1, signal.SIGUSR2, signal.SIGRTMIN, signal.SIGRTMIN + 1
+INVALIDATES = signal.SIGRTMIN + 2
 RECOVERS_S = 2.0
 NOTICED_S = 4.0  # as changed_artfs.py has it, and some
 LEFT_ALONE_S = 8.0
 PTRACE_ATTACH, PTRACE_DETACH = 16, 17
-_READ = "import sys; sys.stdout.buffer.write(open(sys.argv[1], 'rb').read())"
+_READ = "import sys; open(sys.argv[1], 'rb').read()"
 
 
 @pytest.fixture
@@ -66,6 +67,7 @@ def disturbed(user: User, change: str, *options: str) -> Iterator[Path]:
         record = MountRecords(state, state / "run").find(mount)
         if record is not None and look_at(mount) is not MountState.LIVE:
             os.kill(record.pid, signal.SIGKILL)
+            abort_requests(mount, device_of(mount) or "")
         user.run("umount", "--lazy", mount, code=None)
         if os.path.ismount(mount):
             subprocess.run(["fusermount3", "-uz", mount], check=False, timeout=30)
@@ -82,10 +84,10 @@ def log_of(user: User) -> str:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that reads a file, and waits for the mount."""
-    command: list[str | Path] = [sys.executable, "-c", _READ, path]
-    reader = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def reading(path: Path, script: str = _READ) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that reads a file, or does what the script says, and waits for the mount."""
+    command: list[str | Path] = [sys.executable, "-c", script, path]
+    reader = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         yield reader
     finally:
@@ -156,6 +158,28 @@ def assert_left_alone(pid: int, for_s: float = LEFT_ALONE_S) -> None:
     while time.monotonic() < end:
         assert process_started_ticks(pid) is not None, "it was ended"
         time.sleep(0.05)
+
+
+def waits_in_the_kernel(pid: int) -> bool:
+    """Whether a thread cannot be killed just now."""
+    with suppress(OSError):
+        states = [file.read_text().rpartition(")")[2].split()[0] for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+        return "D" in states
+    return False
+
+
+def test_a_mount_that_is_killed_while_it_tells_the_kernel_to_forget_a_name_is_mounted_again(owner: User) -> None:
+    with disturbed(owner, "disturbed", "--supervise") as mount:
+        before = status(owner)
+        with never_hanging(before["pid"]):
+            os.kill(before["pid"], INVALIDATES)
+            with reading(mount / "project", "import os, sys; os.mkdir(sys.argv[1])") as maker:
+                wait_until(lambda: waits_in_the_kernel(before["pid"]), "a thread waits in the kernel")
+                os.kill(before["pid"], signal.SIGKILL)
+                assert maker.wait(timeout=10) != 0
+            wait_until(lambda: is_readable(mount), "it can be read again", RECOVERS_S)
+        assert status(owner)["supervisor"]["restarts"] == 1
+        tried("kills of a mount that waited in the kernel for its caller")
 
 
 def stop(pid: int) -> None:

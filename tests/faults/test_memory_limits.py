@@ -87,10 +87,9 @@ def work_with_enough(scene: Scene, group: MemoryGroup, for_s: float, commits: in
 
 def work_with_too_little(scene: Scene, group: MemoryGroup, for_s: float, kills: int) -> None:
     with mounted_within(scene, group, "--supervise"):
+        group.limit(TOO_LITTLE_BYTES)
+        begun = time.monotonic()
         with scene.used() as met:
-            wait_until(lambda: len(scene.noted("synced")) > 0, "the writer writes", WAIT_S)
-            group.limit(TOO_LITTLE_BYTES)
-            begun = time.monotonic()
             wait_until(lambda: group.kills >= kills and time.monotonic() > begun + for_s, "it is killed", WAIT_S)
             restarts = scene.status()["supervisor"]["restarts"]
             assert restarts <= AT_ONCE + 2 + (time.monotonic() - begun) / SETTLED_S, (
