@@ -40,6 +40,14 @@ def read_whole(path: str | Path, directory: int | None = None) -> bytes:
         return opened.read()
 
 
+def read_at(file: int, size_bytes: int, begin: int) -> bytes:
+    """A read that a dying mount cut off is short, and the next one says why; one of nothing is the end of the file."""
+    found = b""
+    while len(found) < size_bytes and (part := os.pread(file, size_bytes - len(found), begin + len(found))):
+        found += part
+    return found
+
+
 def close(file: int) -> None:
     """Of a mount that may be gone: the kernel says so, and closes all the same."""
     with suppress(OSError):
@@ -97,7 +105,8 @@ class Reader:
     def check(self, what: str, found: bytes, expected: bytes) -> None:
         self.met["reads"] += 1
         if found != expected:
-            self.wrong.append(what)
+            is_short = expected.startswith(found)
+            self.wrong.append(f"{what}: {len(found)} bytes for {len(expected)}, {'cut off' if is_short else 'others'}")
 
     def read(self) -> None:
         name = self.choose.choice(sorted(self.data))
@@ -117,7 +126,7 @@ class Reader:
         data = self.data[name]
         begin = self.choose.randrange(len(data))
         try:
-            self.check(f"{name}, late", os.pread(file, 50_000, begin), data[begin : begin + 50_000])
+            self.check(f"{name}, late", read_at(file, 50_000, begin), data[begin : begin + 50_000])
         except OSError as error:
             self.count_error(error)
             self.late.remove((name, file))
