@@ -88,7 +88,8 @@ def invalidate_and_stand_still() -> None:
     import pyfuse3
 
     def invalidate() -> None:
-        time.sleep(INVALIDATES_AFTER_S)
+        delay_s = INVALIDATES_AFTER_S  # somebody has begun to change the directory by then
+        time.sleep(delay_s)
         pyfuse3.invalidate_entry(pyfuse3.ROOT_INODE, b"p")
 
     threading.Thread(target=invalidate, daemon=True).start()
