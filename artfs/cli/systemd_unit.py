@@ -11,7 +11,8 @@ from artfs.config import DEFAULT, Config
 from artfs.fuse.mount_options import MountOptions
 
 # TimeoutStartSec: opening a registry may mean upgrading it. KillMode: the supervisor ends the process that serves, which makes
-# everything staged durable. After a death of both, a new `artfs mount` replaces the dead mount.
+# everything staged durable. OOMPolicy: the supervisor mounts again when the kernel has killed that process. After a death of
+# both, a new `artfs mount` replaces the dead mount.
 _UNIT = """\
 [Unit]
 Description=artfs at {described}
@@ -21,6 +22,7 @@ Type=notify
 NotifyAccess=main
 ExecStart={command}
 KillMode=mixed
+OOMPolicy=continue
 Restart=on-failure
 RestartSec=1
 TimeoutStartSec=150

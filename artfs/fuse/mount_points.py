@@ -6,13 +6,14 @@ operating system; must not import pyfuse3 or trio.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,8 @@ LOOK_S = 5.0
 UNMOUNT_S = 10.0
 UNCACHED = "user.artfs.alive"  # the kernel knows no answer, so it asks the process
 _DEAD = (errno.ENOTCONN, errno.ECONNABORTED)  # the second if the process ends while it is asked
+CONNECTIONS = Path("/sys/fs/fuse/connections")
+_MNT_FORCE = 1  # umount(2)
 _MOUNTINFO = Path("/proc/self/mountinfo")
 
 
@@ -174,6 +177,33 @@ def detach(path: Path, device: str) -> bool:
         return False
     unmount_now(path, lazy=True)
     return True
+
+
+def abort_requests(path: Path, device: str) -> bool:
+    """Have the kernel end all requests to the mount with this device number at `path`, which stays, dead. Whether it did.
+
+    By the control file system of FUSE (for the mount's owner), or where that is not mounted by umount(2) (for root only).
+    """
+    if not device or device_of(path) != device:
+        return False
+    with suppress(OSError):
+        (CONNECTIONS / device.partition(":")[2] / "abort").write_text("1")
+        return True
+    with suppress(OSError), _kept_in_use(path):
+        kernel = ctypes.CDLL(None, use_errno=True)
+        kernel.umount2(os.fsencode(path), _MNT_FORCE)
+        return ctypes.get_errno() == errno.EBUSY
+    return False
+
+
+@contextmanager
+def _kept_in_use(path: Path) -> Iterator[None]:
+    """Nobody can unmount it meanwhile. Asks nothing of the mount itself."""
+    file = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        os.close(file)
 
 
 def unmount_now(path: Path, *, lazy: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -40,6 +41,17 @@ def process_started_ticks(pid: int) -> int | None:
     """When process `pid` was started, in clock ticks since boot; None if there is none, or only a zombie."""
     found = read_process(pid)
     return None if found is None else found.started_ticks
+
+
+def is_dying(pid: int) -> bool:
+    """Whether process `pid` was killed, or its main thread has ended, and not all of its threads have."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    facts = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    pending = int(facts["SigPnd"], 16) | int(facts["ShdPnd"], 16)
+    return facts["State"].split()[0] in "ZX" or bool(pending & 1 << (signal.SIGKILL - 1))
 
 
 class ProcessRecord(msgspec.Struct, frozen=True):

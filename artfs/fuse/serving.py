@@ -31,6 +31,7 @@ from artfs.fuse.backend import Backend, OpenBackend
 from artfs.fuse.control_server import Answers, serve_control
 from artfs.fuse.kernel_caches import PyfuseCaches
 from artfs.fuse.kernel_read_ahead import raise_read_ahead
+from artfs.fuse.loop_guard import end_at_once, ending_with_trio, have_memory_for_wakeups
 from artfs.fuse.mount_points import Claim
 from artfs.fuse.mount_records import MountRecord
 from artfs.fuse.mount_request import Began, MountRequest, Ready
@@ -61,12 +62,17 @@ def serve(request: MountRequest, open_backend: OpenBackend, ready: Ready) -> Non
     backend = open_backend()
     try:
         trio.run(_serve, request, backend, ready, restrict_keyboard_interrupt_to_checkpoints=True)
+    except trio.TrioInternalError:
+        with suppress(Exception):  # memory may be too short even for that
+            _log.exception("trio failed")
+        end_at_once("trio says that it is broken")
     finally:
         backend.close()
 
 
 def _tune_process() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    have_memory_for_wakeups()
     logging.getLogger("pyfuse3").setLevel(logging.INFO)  # it has a debug line for every request
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)  # pages are large and acyclic: walking them again and again finds nothing
@@ -99,7 +105,7 @@ async def _serve(request: MountRequest, backend: Backend, ready: Ready) -> None:
     record = _record(request, started_at_ns)
     status = partial(_status, record, filesystem, backend, operations)
     answers: Answers = {"status": status, TRACK: tracking.track}
-    with _signals_to_end() as signals:
+    with _signals_to_end() as signals, ending_with_trio():
         try:
             request.records.write(record)
             await tracking.begin()

@@ -3,7 +3,7 @@
 The supervisor opens nothing and starts no thread. It has what a mount is made of imported, so the next one is a fork that opens
 the registry; the dead mount stays where it is, answering ENOTCONN, until the new one takes its place: an unmounted directory
 would look like an empty data set. A mount that was taken away, by whomever, is not mounted again. Waits for signals, the end of
-its child and its child's report, all at once and without polling.
+its child and its child's report, all at once; now and then it looks whether a child that was killed can die.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from artfs.fuse import mount_points, serving
 from artfs.fuse.backend import OpenBackend
 from artfs.fuse.log_files import log_beside, log_to_file
 from artfs.fuse.mount_request import Began, MountRequest, Ready
-from artfs.fuse.process_records import process_started_ticks
+from artfs.fuse.process_records import is_dying, process_started_ticks
 from artfs.fuse.restarts import Restarts
 from artfs.fuse.service_manager import notify
 from artfs.fuse.starting import Report, ReportPipe, run_and_report
@@ -38,6 +38,7 @@ from artfs.fuse.supervisor_records import SupervisorRecord
 
 READY_S = 120.0  # a process that is not usable by then is ended
 END_S = serving.END_S + 10  # one that was asked to end, too
+LOOK_S = 0.5  # between two looks whether it can die
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +105,10 @@ class _Child:
     def tell(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.ended, number)
+
+    def is_dying(self) -> bool:
+        """Killed, or with its main thread at an end, while another thread of it still waits for something in the kernel."""
+        return is_dying(self._pid)
 
     def bury(self) -> str:
         """How it ended."""
@@ -192,11 +197,19 @@ class _Supervision:
             if self._wakeups.is_ending and not is_told:
                 child.tell(signal.SIGTERM)
                 kill_at, is_told = time.monotonic() + END_S, True
-            if self._wakeups.wait(child.ended, None if kill_at == math.inf else max(0.0, kill_at - time.monotonic())):
+            if self._wakeups.wait(child.ended, min(LOOK_S, max(0.0, kill_at - time.monotonic()))):
                 return child.bury()
+            if child.is_dying():
+                self._let_it_die(child)
             if time.monotonic() >= kill_at:
                 child.tell(signal.SIGKILL)
                 kill_at = time.monotonic() + END_S
+
+    def _let_it_die(self, child: _Child) -> None:
+        """A thread of it may wait for a directory that a caller holds, who waits for its answer: neither can be killed."""
+        device = child.report.device or mount_points.device_of(self._place) or ""
+        if mount_points.abort_requests(self._place, device):
+            _log.warning("what waited for the dying process of %s was told so", self._place)
 
     def _mount_again(self, usable_s: float) -> _Child | None:
         """As `_begin`, until it comes to something. Raises Busy if somebody else mounts there, Unavailable to give up."""

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -40,10 +40,34 @@ def read_whole(path: str | Path, directory: int | None = None) -> bytes:
         return opened.read()
 
 
+def read_at(file: int, size_bytes: int, begin: int) -> bytes:
+    """A read that a dying mount cut off is short, and the next one says why; one of nothing is the end of the file."""
+    found = b""
+    while len(found) < size_bytes and (part := os.pread(file, size_bytes - len(found), begin + len(found))):
+        found += part
+    return found
+
+
 def close(file: int) -> None:
     """Of a mount that may be gone: the kernel says so, and closes all the same."""
     with suppress(OSError):
         os.close(file)
+
+
+class FilesOnDisk(Mapping[str, bytes]):
+    """The files of a directory by name. They may be more than memory holds."""
+
+    def __init__(self, directory: Path) -> None:
+        self._paths = {path.name: path for path in sorted(directory.iterdir())}
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._paths[name].read_bytes()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
 
 
 class Reader:
@@ -51,7 +75,7 @@ class Reader:
 
     def __init__(self, mount: Path, source: Path, seed: int) -> None:
         self.artifact = mount / "p/a"
-        self.data = {path.name: path.read_bytes() for path in sorted(source.iterdir())}
+        self.data = FilesOnDisk(source)
         self.choose = random.Random(seed)
         self.late: list[tuple[str, int]] = []
         self.met: Counter[str] = Counter()
@@ -81,7 +105,8 @@ class Reader:
     def check(self, what: str, found: bytes, expected: bytes) -> None:
         self.met["reads"] += 1
         if found != expected:
-            self.wrong.append(what)
+            is_short = expected.startswith(found)
+            self.wrong.append(f"{what}: {len(found)} bytes for {len(expected)}, {'cut off' if is_short else 'others'}")
 
     def read(self) -> None:
         name = self.choose.choice(sorted(self.data))
@@ -98,9 +123,10 @@ class Reader:
         if not self.late:
             return
         name, file = self.choose.choice(self.late)
-        begin = self.choose.randrange(len(self.data[name]))
+        data = self.data[name]
+        begin = self.choose.randrange(len(data))
         try:
-            self.check(f"{name}, late", os.pread(file, 50_000, begin), self.data[name][begin : begin + 50_000])
+            self.check(f"{name}, late", read_at(file, 50_000, begin), data[begin : begin + 50_000])
         except OSError as error:
             self.count_error(error)
             self.late.remove((name, file))

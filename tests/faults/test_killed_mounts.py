@@ -37,6 +37,7 @@ READERS = 4
 KILLS, MANY_KILLS = 3, 50
 RECOVERS_S = 2.0
 WAIT_S = 30.0
+LARGE_BYTES = 4 << 20
 APART_S = 3.0  # at most, between a mount that is usable again and the next kill
 HASTE = 0.25  # the part of kills that hit a mount which is only beginning
 
@@ -44,7 +45,7 @@ HASTE = 0.25  # the part of kills that hit a mount which is only beginning
 class Scene:
     """A user with a version, a supervised mount, and who uses it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, large_files: int = 0) -> None:
         self.user = User(directory / "home")
         self.user.home.mkdir()
         self.source = directory / "source"
@@ -54,6 +55,8 @@ class Scene:
         self.source.mkdir()
         for number in range(30):
             (self.source / f"f{number}").write_bytes(choose.randbytes(choose.choice((100, 20_000, 400_000))))
+        for number in range(large_files):
+            (self.source / f"large{number}").write_bytes(choose.randbytes(LARGE_BYTES))
         self.ledger.touch()
         self.user.run("put", "-q", "-n", "p/a", self.source)
         self.first = directory / "first"

@@ -31,7 +31,7 @@ FIRST = range(1, 21)
 SOME = (17,)
 FAILURES = (errno.ENOSPC, errno.EIO, errno.EMFILE)
 ALL = (*FAILURES, errno.ENOMEM, errno.EAGAIN)
-LARGE_BYTES = 128 << 10  # an allocation that fails; smaller ones are found in what the process has
+LARGE_BYTES = 16 << 10  # an allocation that fails; smaller ones are found in what the process has
 WITHOUT_MEMORY_S = 1.5  # for requests wait in the kernel meanwhile
 
 

@@ -34,7 +34,7 @@ PROMISES = {
     "supervised": "When the mount process is killed, a supervisor mounts again within two seconds, and nothing is lost.",
     "posix": "A draft is an ordinary directory: what works on a local disk works there.",
     "model": "The mount, the registry and the cache do what a plain model of them does, whatever the order of operations.",
-    "no-end": "No internal error ends the mount: no space, I/O errors, no descriptors, threads or memory (64 KiB), at any call.",
+    "no-end": "No internal error ends the mount: no space, I/O errors, no descriptors, threads or memory (16 KiB), at any call.",
     "hostile": "Names, trees, packs and messages made to do harm do none, in bounded time and memory.",
     "references": "A reference whose source changed is an error: never other bytes, never a mix of two states.",
     "lineage": "Of a run exactly what it read from a mount is noted as used, and what it committed as logged.",

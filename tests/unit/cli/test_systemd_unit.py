@@ -29,6 +29,12 @@ def test_it_mounts_in_the_foreground_supervised(tmp_path: Path) -> None:
     assert started(unit(Path("/data"), MountOptions(), tmp_path)) == "mount --foreground --supervise -- /data"
 
 
+def test_when_the_kernel_kills_the_mount_for_want_of_memory_the_supervisor_is_left_to_mount_again(
+    tmp_path: Path,
+) -> None:
+    assert "OOMPolicy=continue" in unit(Path("/data"), MountOptions(), tmp_path).splitlines()
+
+
 def test_what_was_given_is_in_it(tmp_path: Path) -> None:
     options = MountOptions(read_only=True, pin=True, allow_other=True, kernel=("noatime",))
     text = unit(
