@@ -110,6 +110,7 @@ def test_a_name_is_taken_once(store: LocalPackStore, pack: Path, tmp_path: Path)
 
 
 def test_packs_are_for_their_owner_only(store: LocalPackStore, pack: Path) -> None:
+    pack.chmod(0o644)
     store.ingest(NAME, pack)
     path = store.path(NAME)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -127,6 +128,7 @@ def test_a_pack_across_file_systems_is_copied(store: LocalPackStore, tmp_path: P
         store.ingest(NAME, source)
         store.ingest(NAME, source)
         assert store.read(NAME, 0, 1 << 20) == source.read_bytes()
+        assert stat.S_IMODE(store.path(NAME).stat().st_mode) == 0o600
         assert [path.name for path in store.path(NAME).parent.iterdir()] == [store.path(NAME).name]
     finally:
         source.unlink(missing_ok=True)
