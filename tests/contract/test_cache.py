@@ -6,10 +6,14 @@ import random
 import stat
 import subprocess
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from artfs.cache.directory import CacheDirectory
+from artfs.cache.index import Index
+from artfs.cache.layout import mark_of
 from artfs.cache.object_cache import ObjectCache
 from artfs.cache.reader import USES_MAX
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
@@ -69,6 +73,20 @@ def held(cache: ObjectCache, objects: Objects, project: str = "p") -> int:
     found = cache.get(project, list(objects))
     assert all(found[key] == objects[key] for key in found)
     return len(found)
+
+
+def test_an_index_that_says_an_object_is_another_projects_is_not_believed(root: Path, cache: ObjectCache) -> None:
+    objects = chunks(1)
+    cache.put("p", objects)
+    mine, others = (sha256(f"registry/{project}".encode()).digest()[:16] for project in ("p", "q"))
+    index = Index.open(CacheDirectory(root))
+    assert index is not None
+    for key in objects:
+        slot = index.find(mark_of(mine, key))
+        assert slot is not None
+        index.insert(slot._replace(mark=mark_of(others, key)), {slot.segment})
+    assert held(cache, objects, "q") == 0
+    assert held(cache, objects) == len(objects)
 
 
 def test_what_was_put_is_found_and_nothing_else(cache: ObjectCache) -> None:
