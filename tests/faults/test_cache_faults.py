@@ -251,6 +251,20 @@ def test_links_in_the_place_of_directories_are_not_followed(tmp_path: Path) -> N
     assert list(elsewhere.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["lock", "index.tmp", "counts", "segments/1"])
+def test_a_link_in_the_place_of_a_file_is_not_followed(root: Path, tmp_path: Path, name: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    link = root / "v1" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(victim)
+    for _ in range(2):
+        with ObjectCache(root, LIMIT) as cache:
+            cache.put("p", chunks(1))
+            held(cache, chunks(1))
+    assert victim.read_bytes() == b"precious"
+
+
 def test_a_link_in_the_place_of_the_index_is_not_followed(root: Path, tmp_path: Path) -> None:
     filled(root, 1)
     victim = tmp_path / "victim"

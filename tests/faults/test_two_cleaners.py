@@ -158,6 +158,18 @@ def test_a_pack_that_another_deleted_meanwhile_is_made_again(scene: Scene) -> No
     assert scene.stored_packs() == 1, "a file that no row speaks of was left"
 
 
+def test_what_is_deleted_while_its_pack_is_rewritten_does_not_stay_in_the_new_one(scene: Scene) -> None:
+    one_pack_of_two(scene.one)
+
+    def delete_the_rest(name: PackName) -> None:
+        scene.stores[0].after_ingest = _ignore
+        scene.two.versions.remove("vision", Removal({"kept": [0]}, delete_aliases=True), clean=False)
+
+    scene.stores[0].after_ingest = delete_the_rest
+    scene.one.versions.remove("vision", DELETE_BOTH)
+    assert scene.stored_packs() == 0
+
+
 def test_a_pack_that_is_stored_while_it_is_deleted_leaves_no_file(scene: Scene) -> None:
     """Its upload is ended by another process, which looks for the file before it is there."""
     content = content_of({"file": b"x" * 4000})
