@@ -6,6 +6,7 @@ import random
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 
@@ -344,6 +345,24 @@ def test_short_runs_do_not_leave_many_files(root: Path, clock: Clock) -> None:
     assert len(segment_files(root)) == 1
     with reopened(root, clock) as run:
         assert sum(held(run, chunks(seed, 2, 1000)) for seed in range(20)) == 40
+
+
+@pytest.mark.parametrize("begun_before", [False, True])
+def test_space_that_others_set_aside_is_not_given_away(root: Path, clock: Clock, *, begun_before: bool) -> None:
+    with ExitStack() as stack:
+        for number in range(4 if begun_before else 0):  # segments that the others go on with
+            stack.enter_context(reopened(root, clock)).put("p", chunks(50 + number, 1))
+    with ExitStack() as stack:
+        others = [stack.enter_context(reopened(root, clock)) for _ in range(4)]
+        one = stack.enter_context(reopened(root, clock))
+        for number, other in enumerate(others):
+            other.put("p", chunks(number, 1))
+        for seed in range(100, 150):  # more than fits
+            one.put("p", chunks(seed))
+        for number, other in enumerate(others):
+            other.put("p", chunks(10 + number, 18))
+            assert held(other, chunks(10 + number, 18)) == 18
+        assert du(root) <= LIMIT
 
 
 def test_space_set_aside_is_given_back(cache: ObjectCache, root: Path) -> None:
