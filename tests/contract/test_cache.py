@@ -359,6 +359,7 @@ def test_space_that_others_set_aside_is_not_given_away(root: Path, clock: Clock,
             other.put("p", chunks(number, 1))
         for seed in range(100, 150):  # more than fits
             one.put("p", chunks(seed))
+            assert sum(held(other, chunks(number, 1)) for number, other in enumerate(others)) == len(others)
         for number, other in enumerate(others):
             other.put("p", chunks(10 + number, 18))
             assert held(other, chunks(10 + number, 18)) == 18

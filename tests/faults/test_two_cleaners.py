@@ -236,3 +236,17 @@ def test_a_pack_on_its_way_out_is_not_taken_for_stored(scene: Scene) -> None:
     scene.one.drafts.seal(mine.id, SealRequest("second", content.root))
     assert has_all(scene.one, content)
     assert scene.stored_packs() == 1
+
+
+def test_a_pack_that_is_in_use_stays_when_an_upload_ends_that_sends_it_again(scene: Scene) -> None:
+    content = content_of({"file": b"x" * 4000})
+    mine, others = scene.one.drafts.open("vision"), scene.one.drafts.open("vision")
+    pack = write_pack(scene.one, mine.project_uid, content.objects.items())
+    again = pack.with_suffix(".again")
+    shutil.copyfile(pack, again)
+    scene.one.drafts.put_pack(mine.id, pack)
+    scene.one.drafts.seal(mine.id, SealRequest("bikes", content.root))
+    scene.stores[0].before_ingest = lambda name: scene.two.drafts.abandon(others.id)
+    with pytest.raises(DraftNotFound):
+        scene.one.drafts.put_pack(others.id, again)
+    assert has_all(scene.one, content)
