@@ -189,6 +189,19 @@ def test_a_full_disk_fails_nobody_and_replaces_what_is_old(tmpfs: Path, caplog: 
         assert held(cache, chunks(59)) == 10
 
 
+def test_a_full_disk_costs_nothing_that_is_pinned(tmpfs: Path) -> None:
+    pinned = chunks(0)
+    with ObjectCache(tmpfs / "cache", 64 << 20) as cache:
+        cache.pin("keep", "p", pinned)
+        cache.put("p", pinned)
+        for seed in range(1, 100):
+            objects = chunks(seed)
+            cache.get("p", list(objects))
+            cache.put("p", objects)
+        assert held(cache, chunks(20)) == 0  # others had to go
+        assert held(cache, pinned) == len(pinned)
+
+
 def test_a_disk_filled_by_others_stops_caching_but_not_reading(tmpfs: Path, caplog: pytest.LogCaptureFixture) -> None:
     with ObjectCache(tmpfs / "cache", 64 << 20) as cache:
         cache.put("p", chunks(1))

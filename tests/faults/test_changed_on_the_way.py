@@ -70,8 +70,8 @@ def test_an_answer_that_was_changed_is_asked_for_again_and_never_believed(tmp_pa
 
 
 def test_an_answer_that_is_cut_is_asked_for_again(tmp_path: Path) -> None:
-    cut = answer(200, HELLO[:-5], content_length=str(len(HELLO)))
-    with scripted(lambda connection: connection.sendall(cut), RIGHT) as server:
+    cut = answer(200, HELLO[:-5], content_length=str(len(HELLO)))  # of a server that tells no digest
+    with scripted(lambda connection: connection.sendall(cut), answer(200, HELLO)) as server:
         assert remote_at(server.url, tmp_path).identity == "abc"
         assert len(server.seen) == 2
 

@@ -313,6 +313,7 @@ def test_a_range_is_exactly_what_was_asked_for() -> None:
     "reply",
     [
         answer(206, bytes(20), "x/y", content_range="bytes 11-30/100"),
+        answer(206, bytes(19), "x/y", content_range="bytes 11-29/100"),
         answer(206, bytes(15), "x/y", content_range="bytes 10-24/100"),
         answer(206, bytes(25), "x/y", content_range="bytes 10-34/100"),
         answer(206, bytes(20), "x/y", content_range="bytes */100"),
