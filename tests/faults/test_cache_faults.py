@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from artfs.cache.object_cache import ObjectCache
+from artfs.cache.writer import segment_bytes_for
 from artfs.errors import Busy, StorageFailed
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 
@@ -193,13 +194,26 @@ def test_a_full_disk_costs_nothing_that_is_pinned(tmpfs: Path) -> None:
     pinned = chunks(0)
     with ObjectCache(tmpfs / "cache", 64 << 20) as cache:
         cache.pin("keep", "p", pinned)
-        cache.put("p", pinned)
-        for seed in range(1, 100):
+        for seed in range(4):  # in one segment with what is pinned
+            cache.put("p", chunks(seed))
+    fill_up(tmpfs / "other")
+    with ObjectCache(tmpfs / "cache", 64 << 20) as cache:
+        for seed in range(4, 60):
             objects = chunks(seed)
             cache.get("p", list(objects))
             cache.put("p", objects)
-        assert held(cache, chunks(20)) == 0  # others had to go
         assert held(cache, pinned) == len(pinned)
+
+
+def test_the_last_twentieth_of_a_disk_is_left_to_others(tmpfs: Path) -> None:
+    with ObjectCache(tmpfs / "cache", 64 << 20) as cache:
+        cache.info()  # which opens it
+        segment, disk = segment_bytes_for(64 << 20), os.statvfs(tmpfs)
+        left = segment + disk.f_blocks * disk.f_frsize // 30
+        with (tmpfs / "other").open("wb") as other:
+            os.posix_fallocate(other.fileno(), 0, disk.f_bavail * disk.f_frsize - left)
+        cache.put("p", chunks(1))
+        assert held(cache, chunks(1)) == 0
 
 
 def test_a_disk_filled_by_others_stops_caching_but_not_reading(tmpfs: Path, caplog: pytest.LogCaptureFixture) -> None:
