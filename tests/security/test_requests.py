@@ -12,6 +12,7 @@ from artfs.client.references.http_source import HttpSource
 from artfs.client.references.policy import Policy
 from artfs.client.remote.packs import HttpPacks
 from artfs.client.remote.transport import Outside, Transport
+from artfs.errors import ReferenceForbidden
 from artfs.wandb_client.graphql import GraphQL
 from artfs.wire.http import Hello
 from tests.network.scripted import Scripted, answer, record, scripted
@@ -73,3 +74,13 @@ def test_a_cookie_is_not_given_back() -> None:
             transport.get("/v1", Hello)
         assert [seen.headers.get("cookie") for seen in server.seen] == [None, None]
         transport.close()
+
+
+def test_a_redirect_to_a_host_that_is_not_followed_makes_no_connection() -> None:
+    with scripted(FILE) as inside:
+        with scripted(answer(302, location=f"{inside.url}/f")) as server:
+            source = HttpSource(Policy(hosts=(server.url.removeprefix("http://"),)), call_s=5)
+            with pytest.raises(ReferenceForbidden):
+                source.receive(f"{server.url}/f", None, "", 5, lambda told, pieces: b"".join(map(bytes, pieces)))
+            assert len(server.seen) == 1
+        assert inside.connections == 0
