@@ -233,6 +233,16 @@ def test_a_round_is_left_to_whoever_began_one(registry: SqlRegistry, clock: Cloc
     assert numbers(registry) == []
 
 
+def test_a_clock_that_was_ahead_holds_no_round_up(registry: SqlRegistry, clock: Clock) -> None:
+    clock.advance_s(10 * DAY_S)
+    registry.collection.try_round(60, lambda: False)
+    clock.advance_s(-9 * DAY_S)
+    make(registry, b"1", ttl_s=1)
+    clock.advance_s(2)
+    registry.collection.try_round(60, lambda: False)
+    assert numbers(registry) == []
+
+
 def test_a_server_deletes_what_expired_by_itself(tmp_path: Path, clock: Clock) -> None:
     root = tmp_path / "registry"
     with closing(EmbeddedRegistry(root, clock=clock)) as own:
