@@ -84,3 +84,10 @@ def test_a_redirect_to_a_host_that_is_not_followed_makes_no_connection() -> None
                 source.receive(f"{server.url}/f", None, "", 5, lambda told, pieces: b"".join(map(bytes, pieces)))
             assert len(server.seen) == 1
         assert inside.connections == 0
+
+
+def test_a_manifest_that_is_said_to_be_inside_makes_no_connection() -> None:
+    with scripted(FILE) as server, scripted(FILE) as inside:
+        with pytest.raises(ReferenceForbidden):
+            GraphQL(server.url, "k" * 40).fetch(f"{inside.url}/manifest")
+        assert inside.connections == 0
