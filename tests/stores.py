@@ -30,11 +30,18 @@ KEYS = EncryptionKeys("k1", {"k1": bytes(range(32))})
 
 
 class Opened:
-    """A store, and a way to change what it holds as nobody should."""
+    """A store, and ways to change what it holds as nobody should, and to look at what it set aside.
 
-    def __init__(self, store: PackStore, change: Callable[[str, Callable[[bytes], bytes]], None]) -> None:
+    Attributes:
+        aside: the bytes that were set aside under a name.
+    """
+
+    def __init__(
+        self, store: PackStore, change: Callable[[str, Callable[[bytes], bytes]], None], aside: Callable[[str], bytes]
+    ) -> None:
         self.store = store
         self._change = change
+        self.aside = aside
 
     def change(self, place: str, how: Callable[[bytes], bytes]) -> None:
         """Replace the stored bytes at `place`, or put some there if there are none."""
@@ -49,16 +56,21 @@ def _in_directory(root: Path) -> Callable[[str, Callable[[bytes], bytes]], None]
     return change
 
 
+def _aside_in(root: Path) -> Callable[[str], bytes]:
+    return lambda name: (root / "quarantine" / name).read_bytes()
+
+
 @contextmanager
 def directory(root: Path) -> Iterator[Opened]:
     root.mkdir(exist_ok=True)
-    yield Opened(LocalPackStore(root / "packs"), _in_directory(root / "packs"))
+    yield Opened(LocalPackStore(root / "packs"), _in_directory(root / "packs"), _aside_in(root))
 
 
 @contextmanager
 def encrypted(root: Path) -> Iterator[Opened]:
     root.mkdir(exist_ok=True)
-    yield Opened(EncryptedPackStore(LocalPackStore(root / "packs"), KEYS), _in_directory(root / "packs"))
+    store = EncryptedPackStore(LocalPackStore(root / "packs"), KEYS)
+    yield Opened(store, _in_directory(root / "packs"), _aside_in(root))
 
 
 @contextmanager
@@ -74,8 +86,11 @@ def s3(root: Path) -> Iterator[Opened]:
             data = b""
         obstore.put(client, key, how(data), use_multipart=False)
 
+    def aside(name: str) -> bytes:
+        return bytes(obstore.get(client, f"quarantine/{name}").bytes())
+
     try:
-        yield Opened(ObjectStore(url, credentials=s3_credentials()), change)
+        yield Opened(ObjectStore(url, credentials=s3_credentials()), change, aside)
     finally:
         for chunk in obstore.list(client):
             obstore.delete(client, [found["path"] for found in chunk])

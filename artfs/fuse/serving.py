@@ -113,7 +113,7 @@ async def _serve(request: MountRequest, backend: Backend, ready: Ready) -> None:
                 nursery.start_soon(_unmount_on_signal, signals, request.mountpoint, device)
                 await nursery.start(serve_control, Path(record.socket), answers)
                 for name, task in filesystem.background_tasks().items():
-                    nursery.start_soon(_keep_running, name, task)
+                    nursery.start_soon(keep_running, name, task)
                 kernel.mounted = True
                 _log.info("mounted %s at %s", request.registry, request.mountpoint)
                 nursery.start_soon(raise_read_ahead, request.mountpoint)
@@ -198,7 +198,7 @@ def _record(request: MountRequest, started_at_ns: int) -> MountRecord:
     )
 
 
-async def _keep_running(name: str, task: Callable[[], Awaitable[None]]) -> None:
+async def keep_running(name: str, task: Callable[[], Awaitable[None]]) -> None:
     """Run a background task again when it fails: its failure must not end the mount."""
     while True:
         try:

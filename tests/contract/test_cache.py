@@ -6,10 +6,15 @@ import random
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from artfs.cache.directory import CacheDirectory
+from artfs.cache.index import Index
+from artfs.cache.layout import mark_of
 from artfs.cache.object_cache import ObjectCache
 from artfs.cache.reader import USES_MAX
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
@@ -69,6 +74,20 @@ def held(cache: ObjectCache, objects: Objects, project: str = "p") -> int:
     found = cache.get(project, list(objects))
     assert all(found[key] == objects[key] for key in found)
     return len(found)
+
+
+def test_an_index_that_says_an_object_is_another_projects_is_not_believed(root: Path, cache: ObjectCache) -> None:
+    objects = chunks(1)
+    cache.put("p", objects)
+    mine, others = (sha256(f"registry/{project}".encode()).digest()[:16] for project in ("p", "q"))
+    index = Index.open(CacheDirectory(root))
+    assert index is not None
+    for key in objects:
+        slot = index.find(mark_of(mine, key))
+        assert slot is not None
+        index.insert(slot._replace(mark=mark_of(others, key)), {slot.segment})
+    assert held(cache, objects, "q") == 0
+    assert held(cache, objects) == len(objects)
 
 
 def test_what_was_put_is_found_and_nothing_else(cache: ObjectCache) -> None:
@@ -326,6 +345,25 @@ def test_short_runs_do_not_leave_many_files(root: Path, clock: Clock) -> None:
     assert len(segment_files(root)) == 1
     with reopened(root, clock) as run:
         assert sum(held(run, chunks(seed, 2, 1000)) for seed in range(20)) == 40
+
+
+@pytest.mark.parametrize("begun_before", [False, True])
+def test_space_that_others_set_aside_is_not_given_away(root: Path, clock: Clock, *, begun_before: bool) -> None:
+    with ExitStack() as stack:
+        for number in range(4 if begun_before else 0):  # segments that the others go on with
+            stack.enter_context(reopened(root, clock)).put("p", chunks(50 + number, 1))
+    with ExitStack() as stack:
+        others = [stack.enter_context(reopened(root, clock)) for _ in range(4)]
+        one = stack.enter_context(reopened(root, clock))
+        for number, other in enumerate(others):
+            other.put("p", chunks(number, 1))
+        for seed in range(100, 150):  # more than fits
+            one.put("p", chunks(seed))
+            assert sum(held(other, chunks(number, 1)) for number, other in enumerate(others)) == len(others)
+        for number, other in enumerate(others):
+            other.put("p", chunks(10 + number, 18))
+            assert held(other, chunks(10 + number, 18)) == 18
+        assert du(root) <= LIMIT
 
 
 def test_space_set_aside_is_given_back(cache: ObjectCache, root: Path) -> None:

@@ -63,6 +63,18 @@ def test_an_alias_on_any_of_many_versions_keeps_all_of_them(registry: Registry) 
     assert registry.aliases.list("vision", "bikes") == {}
 
 
+def test_everybody_hears_of_versions_that_are_deleted(registry: Registry) -> None:
+    for i in range(MANY):
+        commit(registry, "vision", "bikes", {"a": b"%d" % i})
+    heard = registry.changes.position()
+    registry.versions.delete("vision", "bikes", [3, 5])
+    told = [(change.kind, change.artifact, change.name) for change in registry.changes.since(heard)]
+    assert told == [("version", "bikes", "v3"), ("version", "bikes", "v5")]
+    heard = registry.changes.position()
+    registry.versions.remove("vision", Removal({"bikes": list(range(20, MANY - 1))}))
+    assert [change.name for change in registry.changes.since(heard)] == [f"v{i}" for i in range(20, MANY - 1)]
+
+
 def test_an_artifact_goes_with_its_versions_and_aliases(registry: Registry) -> None:
     commit(registry, "vision", "bikes", {"a": b"1"}, "best")
     kept = content_of({"a": b"2"})

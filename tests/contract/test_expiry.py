@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +12,10 @@ import pytest
 
 from artfs.client.remote.registry import RemoteRegistry
 from artfs.errors import VersionNotFound
+from artfs.registry.database import Transaction
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.sql_registry import SqlRegistry
+from artfs.registry.sqlite import SqliteDatabase
 from artfs.server.settings import ServerSettings
 from artfs.wire.records import SealRequest, VersionChange, VersionRecord
 from tests.contract.uploading import Clock, commit, content_of, fetch, send
@@ -173,6 +175,39 @@ def test_abandoned_uploads_are_collected_and_counted(registry: SqlRegistry, cloc
     assert registry.objects.locate("vision", list(content.objects)) == [None, None]
 
 
+def test_an_upload_that_is_renewed_just_when_it_is_to_be_collected_holds_what_it_held(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others_clock = Clock()
+    with (
+        closing(EmbeddedRegistry(tmp_path / "registry", clock=clock)) as registry,
+        closing(EmbeddedRegistry(tmp_path / "registry", clock=others_clock)) as other,
+    ):
+        registry.projects.create("vision")
+        make(registry, b"held")
+        content = content_of({"own": b"held", "all": b"all"})
+        draft = other.drafts.open("vision")
+        assert other.drafts.missing(draft.id, list(content.objects)) == []
+        others_clock.advance_s(DAY_S - 60)
+        clock.advance_s(DAY_S + 60)
+        begin = SqliteDatabase.write
+        renewed = False
+
+        def renewed_before(database: SqliteDatabase, *, durable: bool = True) -> AbstractContextManager[Transaction]:
+            nonlocal renewed
+            if not renewed:
+                renewed = True
+                other.drafts.renew(draft.id)
+            return begin(database, durable=durable)
+
+        monkeypatch.setattr(SqliteDatabase, "write", renewed_before)
+        registry.collection.collect()
+        assert renewed
+        registry.versions.delete("vision", "bikes", [0], delete_aliases=True)
+        other.drafts.seal(draft.id, SealRequest("bikes", content.root))
+        assert [fetch(registry, "vision", key) for key in content.objects] == list(content.objects.values())
+
+
 def test_what_versions_and_uploads_share_is_counted_once(registry: SqlRegistry, clock: Clock) -> None:
     shared = make(registry, b"shared", ttl_s=DAY_S)
     draft = registry.drafts.open("vision")
@@ -194,6 +229,16 @@ def test_a_round_is_left_to_whoever_began_one(registry: SqlRegistry, clock: Cloc
     registry.collection.try_round(60, lambda: False)
     assert numbers(registry) == [1], "a round began 30 seconds ago"
     clock.advance_s(31)
+    registry.collection.try_round(60, lambda: False)
+    assert numbers(registry) == []
+
+
+def test_a_clock_that_was_ahead_holds_no_round_up(registry: SqlRegistry, clock: Clock) -> None:
+    clock.advance_s(10 * DAY_S)
+    registry.collection.try_round(60, lambda: False)
+    clock.advance_s(-9 * DAY_S)
+    make(registry, b"1", ttl_s=1)
+    clock.advance_s(2)
     registry.collection.try_round(60, lambda: False)
     assert numbers(registry) == []
 

@@ -153,9 +153,13 @@ def test_everything_stored_is_listed_by_project(opened: Opened, tmp_path: Path) 
     assert [file for file in opened.store.files() if file.name is None] == [StoredFile(stray, None)]
 
 
-def test_what_is_set_aside_is_no_pack_any_more(store: PackStore, pack: Path) -> None:
+def test_what_is_set_aside_is_no_pack_any_more_and_is_kept(opened: Opened, pack: Path) -> None:
+    store = opened.store
     store.ingest(NAME, pack)
+    opened.change(place_of(NAME), lambda stored: stored[:-1] + b"!")
     aside = store.set_aside(place_of(NAME), "7")
+    assert opened.aside(aside)[-1:] == b"!"
+    assert len(opened.aside(aside)) >= pack.stat().st_size
     assert aside == f"{place_of(NAME).replace('/', '-')}.7"
     assert list(store.files()) == []
     with pytest.raises(FileNotFoundError):

@@ -31,6 +31,7 @@ from tests.contract.uploading import START_NS, Clock, commit, content_of, fetch,
 
 pytestmark = [pytest.mark.falsifies("whole", "deletion", "times")]
 
+DRAFT_LIFE_S = 24 * 3600
 LARGE = bytes(range(256)) * 12_000  # about 3 MB: a recipe of several chunks
 
 
@@ -176,6 +177,22 @@ def test_times_are_those_of_the_first_appearance(registry: Registry, clock: Cloc
     assert location.created_at_ns == START_NS + 9
 
 
+def test_times_stay_when_a_pack_is_rewritten(registry: Registry, clock: Clock) -> None:
+    kept = content_of({"a": b"1"})
+    commit(registry, "vision", "both", {"a": b"1", "b": b"2"})
+    commit(registry, "vision", "kept", kept)
+
+    def places() -> list[tuple[str, int]]:
+        found = registry.objects.locate("vision", list(kept.objects))
+        return [(place.url, place.created_at_ns) for place in found if place is not None]
+
+    before = places()
+    clock.advance_s(1000)
+    registry.versions.delete("vision", "both", [0], delete_aliases=True)
+    assert [time_ns for _, time_ns in places()] == [time_ns for _, time_ns in before]
+    assert [url for url, _ in places()] != [url for url, _ in before]
+
+
 def test_a_time_in_the_future_becomes_now(registry: Registry, clock: Clock) -> None:
     content = content_of({"a": b"1"})
     commit(registry, "vision", "bikes", content, now_ns=START_NS + 10**15)
@@ -283,6 +300,49 @@ def test_deletion_spares_what_an_upload_sent_though_it_was_there(registry: Regis
     assert registry.versions.delete("vision", "bikes", [0], delete_aliases=True).object_count == 0
     registry.drafts.seal(draft.id, SealRequest("bikes", content.root))
     assert [fetch(registry, "vision", key) for key in content.objects] == list(content.objects.values())
+
+
+def test_deletion_spares_what_an_upload_sent_and_another_made_a_version_of(registry: Registry) -> None:
+    content = content_of({"a": b"1", "d": {"b": b"2"}})
+    draft = registry.drafts.open("vision")
+    send(registry, draft, content)
+    commit(registry, "vision", "cars", content)
+    registry.versions.delete("vision", "cars", [0], delete_aliases=True)
+    assert registry.drafts.seal(draft.id, SealRequest("bikes", content.root)).created
+    assert all(fetch(registry, "vision", key) == data for key, data in content.objects.items())
+
+
+def test_deletion_spares_what_an_upload_sent_in_a_pack_that_was_rewritten_since(registry: Registry) -> None:
+    commit(registry, "vision", "old", {"a": b"1"})
+    content = content_of({"a": b"1", "b": b"2"})
+    draft = registry.drafts.open("vision")
+    registry.drafts.put_pack(draft.id, write_pack(registry, draft.project_uid, content.objects.items()))  # "a" twice
+    commit(registry, "vision", "cars", content)
+    for artifact in ("cars", "old"):
+        registry.versions.delete("vision", artifact, [0], delete_aliases=True)
+    registry.drafts.seal(draft.id, SealRequest("bikes", content.root))
+    assert [fetch(registry, "vision", key) for key in content.objects] == list(content.objects.values())
+
+
+def test_deletion_does_not_wait_for_an_upload_that_has_expired_to_be_swept(registry: Registry, clock: Clock) -> None:
+    content = content_of({"a": b"1", "d": {"b": b"2"}})
+    commit(registry, "vision", "cars", content)
+    draft = registry.drafts.open("vision")
+    assert registry.drafts.missing(draft.id, list(content.objects)) == []
+    clock.advance_s(DRAFT_LIFE_S + 1)
+    registry.versions.delete("vision", "cars", [0], delete_aliases=True)
+    assert registry.objects.locate("vision", list(content.objects)) == [None] * len(content.objects)
+
+
+def test_an_upload_that_is_renewed_holds_what_it_held(registry: Registry, clock: Clock) -> None:
+    content = content_of({"a": b"1", "d": {"b": b"2"}})
+    draft = registry.drafts.open("vision")
+    send(registry, draft, content)
+    for _ in range(3):
+        clock.advance_s(DRAFT_LIFE_S - 60)
+        registry.drafts.renew(draft.id)
+    registry.drafts.open("vision")  # which sweeps what has expired
+    assert registry.drafts.seal(draft.id, SealRequest("cars", content.root)).created
 
 
 def test_an_abandoned_upload_leaves_nothing(registry: Registry) -> None:

@@ -120,6 +120,15 @@ def _index(level: int, firsts: list[str], names: list[str]) -> list[tuple[Object
     return [*objects, _tree(encode_index(level, firsts, [PageSummary(k.digest, 1, 1, 1) for k, _ in objects[1:]]))]
 
 
+def _overlap() -> list[tuple[ObjectKey, bytes]]:
+    chunk = _chunk(b"x")
+    first, second = (
+        _tree(encode_leaf([Entry(name, EntryKind.FILE, chunk[0].digest, 1) for name in names])) for names in ("ac", "b")
+    )
+    pages = [PageSummary(first[0].digest, 2, 2, 2), PageSummary(second[0].digest, 1, 1, 1)]
+    return [chunk, first, second, _tree(encode_index(1, ["a", "b"], pages))]
+
+
 def _bad_digest() -> list[tuple[ObjectKey, bytes]]:
     return [(ObjectKey(ObjectKind.TREE, Digest.of(b"other")), encode_leaf([]))]
 
@@ -137,10 +146,11 @@ def _not_a_tree() -> list[tuple[ObjectKey, bytes]]:
         lambda: _index(2, ["a", "b"], ["a", "b"]),
         lambda: _index(1, ["a", "b"], ["a", "c"]),
         lambda: _index(1, ["a", "b"], ["b", "a"]),
+        _overlap,
         _bad_digest,
         _not_a_tree,
     ],
-    ids=["size", "dir-size", "dir-files", "level", "first-name", "order", "digest", "encoding"],
+    ids=["size", "dir-size", "dir-files", "level", "first-name", "order", "overlap", "digest", "encoding"],
 )
 def test_a_parent_that_lies_is_refused(
     registry: Registry, objects: Callable[[], list[tuple[ObjectKey, bytes]]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from artfs.client.remote.registry import RemoteRegistry
-from artfs.errors import StorageFailed
+from artfs.errors import DamagedObject, StorageFailed
 from artfs.model.digest import ObjectKey
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.fsck import check, check_registry, sqlite_checks
@@ -20,6 +20,7 @@ from artfs.registry.resources import Verify
 from artfs.store.encrypted import EncryptedPackStore
 from artfs.store.encryption_keys import EncryptionKeys
 from artfs.store.packs import LocalPackStore, PackName, place_of
+from artfs.wire.deletions import Removal
 from tests.contract.uploading import Clock, commit, content_of, fetch
 from tests.network.served import admin_token, served
 from tests.registries import migrated_database, open_postgres_registry
@@ -107,6 +108,46 @@ def test_a_missing_pack_is_named_and_repaired_to_what_is_left(stored: Stored) ->
     report = repair(stored.root, store=stored.opened.store, clock=stored.clock)
     assert report.affected == ("vision/bikes:v1",)
     assert stored.codes() == ["object-lost"]
+
+
+class MisreadStore(LocalPackStore):
+    """A store that reads what it holds as `misread` says: a bad cable, or a bucket that is wrong for a moment."""
+
+    misread: Callable[[bytes], bytes] = staticmethod(bytes)
+
+    def read(self, name: PackName, offset: int, length: int) -> bytes:
+        return self.misread(super().read(name, offset, length))
+
+
+@pytest.mark.parametrize(
+    "misread", [lambda data: _flipped(data, len(data) // 2), lambda data: data[:-1]], ids=["flipped", "short"]
+)
+def test_a_pack_that_is_misread_when_it_is_to_be_rewritten_stays_as_it_is(
+    tmp_path: Path, misread: Callable[[bytes], bytes]
+) -> None:
+    both = content_of({"a": {"goes": NOISE[:4000]}, "b": {"stays": NOISE[4000:8000]}})
+    kept = content_of({"stays": NOISE[4000:8000]})
+    store = MisreadStore(tmp_path / "packs")
+    with closing(EmbeddedRegistry(tmp_path / "registry", store=store)) as registry:
+        registry.projects.create("vision")
+        commit(registry, "vision", "both", both)
+        commit(registry, "vision", "kept", kept)
+        store.misread = misread
+        registry.versions.delete("vision", "both", [0], delete_aliases=True)
+        store.misread = bytes
+        assert [fetch(registry, "vision", key) for key in kept.objects] == list(kept.objects.values())
+        before = sum(store.size_bytes(file.name) for file in store.files() if file.name is not None)
+        registry.versions.remove("vision", Removal())
+        assert sum(store.size_bytes(file.name) for file in store.files() if file.name is not None) < before
+        assert [fetch(registry, "vision", key) for key in kept.objects] == list(kept.objects.values())
+
+
+def test_a_damaged_tree_is_not_sent_to_anybody(stored: Stored) -> None:
+    assert stored.registry.objects.read("vision", FIRST.root_key) == FIRST.objects[FIRST.root_key]
+    with stored.registry.resources.database.write() as tx:
+        tx.run("UPDATE objects SET start = start - 1 WHERE digest = ?", (bytes(FIRST.root),))  # other bytes, as many
+    with pytest.raises(DamagedObject):
+        stored.registry.objects.read("vision", FIRST.root_key)
 
 
 def test_a_damaged_pack_is_named_set_aside_and_its_good_objects_are_kept(stored: Stored) -> None:

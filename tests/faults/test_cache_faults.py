@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from artfs.cache.object_cache import ObjectCache
+from artfs.cache.writer import segment_bytes_for
 from artfs.errors import Busy, StorageFailed
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 
@@ -189,6 +190,32 @@ def test_a_full_disk_fails_nobody_and_replaces_what_is_old(tmpfs: Path, caplog: 
         assert held(cache, chunks(59)) == 10
 
 
+def test_a_full_disk_costs_nothing_that_is_pinned(tmpfs: Path) -> None:
+    pinned = chunks(0)
+    with ObjectCache(tmpfs / "cache", 64 << 20) as cache:
+        cache.pin("keep", "p", pinned)
+        for seed in range(4):  # in one segment with what is pinned
+            cache.put("p", chunks(seed))
+    fill_up(tmpfs / "other")
+    with ObjectCache(tmpfs / "cache", 64 << 20) as cache:
+        for seed in range(4, 60):
+            objects = chunks(seed)
+            cache.get("p", list(objects))
+            cache.put("p", objects)
+        assert held(cache, pinned) == len(pinned)
+
+
+def test_the_last_twentieth_of_a_disk_is_left_to_others(tmpfs: Path) -> None:
+    with ObjectCache(tmpfs / "cache", 64 << 20) as cache:
+        cache.info()  # which opens it
+        segment, disk = segment_bytes_for(64 << 20), os.statvfs(tmpfs)
+        left = segment + disk.f_blocks * disk.f_frsize // 30
+        with (tmpfs / "other").open("wb") as other:
+            os.posix_fallocate(other.fileno(), 0, disk.f_bavail * disk.f_frsize - left)
+        cache.put("p", chunks(1))
+        assert held(cache, chunks(1)) == 0
+
+
 def test_a_disk_filled_by_others_stops_caching_but_not_reading(tmpfs: Path, caplog: pytest.LogCaptureFixture) -> None:
     with ObjectCache(tmpfs / "cache", 64 << 20) as cache:
         cache.put("p", chunks(1))
@@ -249,6 +276,20 @@ def test_links_in_the_place_of_directories_are_not_followed(tmp_path: Path) -> N
             cache.put("p", chunks(1))
             assert held(cache, chunks(1)) == 0
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["lock", "index.tmp", "counts", "segments/1"])
+def test_a_link_in_the_place_of_a_file_is_not_followed(root: Path, tmp_path: Path, name: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    link = root / "v1" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(victim)
+    for _ in range(2):
+        with ObjectCache(root, LIMIT) as cache:
+            cache.put("p", chunks(1))
+            held(cache, chunks(1))
+    assert victim.read_bytes() == b"precious"
 
 
 def test_a_link_in_the_place_of_the_index_is_not_followed(root: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from artfs.client.remote.packs import HttpPacks
 from artfs.client.remote.registry import RemoteRegistry
 from artfs.client.remote.transport import Outside
 from artfs.errors import RegistryUnavailable
@@ -66,6 +67,19 @@ def test_an_answer_that_was_changed_is_asked_for_again_and_never_believed(tmp_pa
     with scripted(CHANGED) as server:
         with pytest.raises(RegistryUnavailable, match="changed on the way"):
             remote_at(server.url, tmp_path).transport.get("/v1", Hello)
+
+
+def test_an_answer_that_is_cut_is_asked_for_again(tmp_path: Path) -> None:
+    cut = answer(200, HELLO[:-5], content_length=str(len(HELLO)))  # of a server that tells no digest
+    with scripted(lambda connection: connection.sendall(cut), answer(200, HELLO)) as server:
+        assert remote_at(server.url, tmp_path).identity == "abc"
+        assert len(server.seen) == 2
+
+
+def test_more_than_the_end_that_was_asked_for_is_not_content(tmp_path: Path) -> None:
+    with scripted(answer(200, bytes(100), "x/y")) as server:
+        with pytest.raises(RegistryUnavailable):
+            HttpPacks(remote_at(server.url, tmp_path).transport).read_end("/pack", 30)
 
 
 @pytest.mark.parametrize("told", ["", "sha-512=:abc:", content_digest(b"x")])

@@ -114,6 +114,14 @@ def test_what_may_do_harm_is_not_repeated_once_it_was_sent() -> None:
         assert len(server.seen) == 1
 
 
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+def test_what_may_do_harm_is_not_repeated_after_an_answer_that_does_not_say_what_was_done(status: int) -> None:
+    with scripted(answer(status), record({})) as server:
+        with pytest.raises(RegistryUnavailable):
+            transport_to(server).send("POST", "/v1/users", {"name": "x"}, again=False)
+        assert len(server.seen) == 1
+
+
 def test_a_request_that_was_refused_for_its_number_is_repeated_whatever_it_is() -> None:
     refused = record({"code": "too-many-requests", "message": "slow down"}, 429)
     with scripted(refused, HELLO) as server:
@@ -304,6 +312,9 @@ def test_a_range_is_exactly_what_was_asked_for() -> None:
     "reply",
     [
         answer(206, bytes(20), "x/y", content_range="bytes 11-30/100"),
+        answer(206, bytes(19), "x/y", content_range="bytes 11-29/100"),
+        answer(206, bytes(15), "x/y", content_range="bytes 10-24/100"),
+        answer(206, bytes(25), "x/y", content_range="bytes 10-34/100"),
         answer(206, bytes(20), "x/y", content_range="bytes */100"),
         answer(206, bytes(20), "x/y"),
         answer(206, bytes(19), "x/y", content_range="bytes 10-29/100"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from artfs.errors import DraftNotFound
+from artfs.errors import Busy, DraftNotFound
 from artfs.registry.embedded import EmbeddedRegistry
 from artfs.registry.postgres import MAINTENANCE_LOCK
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.store.packs import LocalPackStore, PackName
 from artfs.wire.deletions import Removal
-from tests.contract.uploading import Content, commit, content_of, fetch, send
+from artfs.wire.records import SealRequest
+from tests.contract.uploading import Content, commit, content_of, fetch, send, write_pack
 from tests.registries import OWN_REGISTRIES, administer, migrated_database, open_postgres_registry
 
-pytestmark = [pytest.mark.falsifies("cache-limit")]
+pytestmark = [pytest.mark.falsifies("deletion", "whole")]
 
 WAIT_S = 60
 
@@ -156,6 +158,18 @@ def test_a_pack_that_another_deleted_meanwhile_is_made_again(scene: Scene) -> No
     assert scene.stored_packs() == 1, "a file that no row speaks of was left"
 
 
+def test_what_is_deleted_while_its_pack_is_rewritten_does_not_stay_in_the_new_one(scene: Scene) -> None:
+    one_pack_of_two(scene.one)
+
+    def delete_the_rest(name: PackName) -> None:
+        scene.stores[0].after_ingest = _ignore
+        scene.two.versions.remove("vision", Removal({"kept": [0]}, delete_aliases=True), clean=False)
+
+    scene.stores[0].after_ingest = delete_the_rest
+    scene.one.versions.remove("vision", DELETE_BOTH)
+    assert scene.stored_packs() == 0
+
+
 def test_a_pack_that_is_stored_while_it_is_deleted_leaves_no_file(scene: Scene) -> None:
     """Its upload is ended by another process, which looks for the file before it is there."""
     content = content_of({"file": b"x" * 4000})
@@ -183,3 +197,56 @@ def test_a_pack_that_is_stored_while_it_is_deleted_leaves_no_file(scene: Scene) 
         thread.join(WAIT_S)
         assert not thread.is_alive()
     assert scene.stored_packs() == 0
+
+
+def test_a_pack_on_its_way_out_is_not_taken_for_stored(scene: Scene) -> None:
+    """A client that sends a pack again for another upload may meet the first, which was of no use and is being deleted."""
+    content = content_of({"file": b"x" * 4000})
+    commit(scene.one, "vision", "first", content)
+    mine, others = scene.one.drafts.open("vision"), scene.two.drafts.open("vision")
+    pack = write_pack(scene.one, mine.project_uid, content.objects.items())
+    again = pack.with_suffix(".again")
+    shutil.copyfile(pack, again)
+    one_is_done, two_deletes = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def use_and_give_up(name: PackName) -> None:
+        scene.stores[0].before_ingest = _ignore
+        with scene.one.resources.maintenance_lock(wait=True):
+            scene.two.drafts.put_pack(others.id, again)
+        scene.two.versions.remove("vision", Removal({"first": [0]}, delete_aliases=True), clean=False)
+        threads.append(in_background(lambda: scene.two.drafts.abandon(others.id)))
+        assert two_deletes.wait(WAIT_S)
+
+    def wait_for_one(name: PackName) -> None:
+        two_deletes.set()
+        one_is_done.wait(WAIT_S)
+
+    scene.stores[0].before_ingest = use_and_give_up
+    scene.stores[1].before_delete = wait_for_one
+    try:
+        with pytest.raises(Busy):
+            scene.one.drafts.put_pack(mine.id, pack)
+    finally:
+        one_is_done.set()
+        for thread in threads:
+            thread.join(WAIT_S)
+            assert not thread.is_alive()
+    send(scene.one, mine, content)
+    scene.one.drafts.seal(mine.id, SealRequest("second", content.root))
+    assert has_all(scene.one, content)
+    assert scene.stored_packs() == 1
+
+
+def test_a_pack_that_is_in_use_stays_when_an_upload_ends_that_sends_it_again(scene: Scene) -> None:
+    content = content_of({"file": b"x" * 4000})
+    mine, others = scene.one.drafts.open("vision"), scene.one.drafts.open("vision")
+    pack = write_pack(scene.one, mine.project_uid, content.objects.items())
+    again = pack.with_suffix(".again")
+    shutil.copyfile(pack, again)
+    scene.one.drafts.put_pack(mine.id, pack)
+    scene.one.drafts.seal(mine.id, SealRequest("bikes", content.root))
+    scene.stores[0].before_ingest = lambda name: scene.two.drafts.abandon(others.id)
+    with pytest.raises(DraftNotFound):
+        scene.one.drafts.put_pack(others.id, again)
+    assert has_all(scene.one, content)

@@ -17,14 +17,17 @@ from typing import NamedTuple
 
 import pytest
 
+from artfs.errors import StillAliased
 from artfs.model.digest import ObjectKey
 from artfs.model.pack import HEADER_BYTES, encode_tail
+from artfs.registry.deletion import AT_ONCE, Deletions
 from artfs.registry.fsck import check_registry
+from artfs.registry.maintenance import Maintenance
 from artfs.registry.sql_registry import SqlRegistry
 from artfs.store.pack_file import PackReader
 from artfs.wire.deletions import Removal
 from artfs.wire.records import SealRequest
-from tests.contract.uploading import Content, children_of, content_of, fetch_again, send
+from tests.contract.uploading import Content, children_of, commit, content_of, fetch, fetch_again, send
 from tests.registries import OWN_REGISTRIES, own_registry
 
 pytestmark = [pytest.mark.falsifies("deletion")]
@@ -193,3 +196,23 @@ def test_ten_thousand_versions_are_deleted_within_a_minute(registry: SqlRegistry
     _log.info("10,000 versions in %.1f s, the longest commit meanwhile took %.2f s", elapsed_s, commit_s)
     assert elapsed_s < DEEP_S_MAX
     assert commit_s < COMMIT_S_MAX
+
+
+def test_a_version_that_gets_a_name_while_others_are_deleted_stays(tmp_path: Path) -> None:
+    with own_registry("sqlite", tmp_path / "registry") as registry:
+        registry.projects.create("vision")
+        contents = [content_of({"a": b"%d" % i}) for i in range(3 * AT_ONCE)]
+        for content in contents:
+            commit(registry, "vision", "bikes", content)
+        last = 2 * AT_ONCE + 1
+
+        def name_it(_: float) -> None:
+            registry.aliases.move("vision", "bikes", "rescued", last)
+
+        deletions = Deletions(
+            registry.resources, Maintenance(registry.resources), registry.projects, now_s=lambda: 0.0, pause=name_it
+        )
+        with pytest.raises(StillAliased, match="rescued"):
+            deletions.delete("vision", Removal({"bikes": list(range(len(contents) - 1))}))
+        assert registry.versions.resolve("vision", "bikes", "rescued").number == last
+        assert all(fetch(registry, "vision", key) == data for key, data in contents[last].objects.items())

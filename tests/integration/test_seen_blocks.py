@@ -11,7 +11,7 @@ import pytest
 from artfs.client.references.seen import SeenBlocks
 from artfs.model.digest import Digest
 
-pytestmark = [pytest.mark.falsifies("bounded")]
+pytestmark = [pytest.mark.falsifies("bounded", "references")]
 
 ROWS_MAX = 100
 HOUR_S = 3601
@@ -68,6 +68,20 @@ def _digests(name: str) -> dict[int, Digest]:
 
 def _of_all(digests: dict[int, Digest]) -> Digest:
     return Digest.of(b"".join(digests[number] for number in sorted(digests)))
+
+
+def test_of_two_processes_that_read_first_one_settles_what_is_read(tmp_path: Path) -> None:
+    """Both had looked, and neither had found anything."""
+    one, two = (SeenBlocks(tmp_path / "db", lambda: 1.0) for _ in range(2))
+    mine, theirs = Digest.of(b"one"), Digest.of(b"two")
+    assert [seen.validator(_name(1)) for seen in (one, two)] == [None, None]
+    assert [one.settle(_name(1), "one"), two.settle(_name(1), "two")] == ["one", "one"]
+    assert [one.validator(_name(1)), two.validator(_name(1))] == ["one", "one"]
+    assert one.keep(_name(1), {0: mine}) == {0: mine}
+    assert two.keep(_name(1), {0: theirs, 1: theirs}) == {0: mine, 1: theirs}
+    assert one.digests(_name(1), 0, 9) == {0: mine, 1: theirs}
+    one.close()
+    two.close()
 
 
 def test_that_all_is_verified_is_remembered_of_the_blocks_that_were(tmp_path: Path) -> None:

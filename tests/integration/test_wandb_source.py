@@ -121,7 +121,7 @@ def test_after_a_while_it_is_asked_for_again() -> None:
 def test_a_url_that_expired_is_renewed_once(status: int) -> None:
     with asking(moved(), part(), answer(status), moved("/renewed"), part(20, 29)) as ask:
         assert ask.read() + ask.read((20, 10)) == BODY[10:30]
-        assert ask.lines[-1] == "GET /renewed"
+        assert ask.lines[2:] == [f"GET {SIGNED}", ask.lines[0], "GET /renewed"]
     with asking(moved(), answer(status), moved(), answer(status)) as ask:
         with pytest.raises(ReferenceUnavailable, match=rf"a\.bin .* {status} twice"):
             ask.read()

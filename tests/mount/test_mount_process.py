@@ -17,7 +17,7 @@ from artfs.errors import Busy, NotFound
 from artfs.fuse import mount_points
 from artfs.fuse.mount import unmount
 from artfs.fuse.mount_points import MountState, look_at, mounted_at
-from tests.mount.mounting import Machine, MountFailed, end, wait_until
+from tests.mount.mounting import WAIT_S, Machine, MountFailed, end, wait_until
 
 pytestmark = [pytest.mark.falsifies("bounded"), pytest.mark.serial]
 
@@ -70,6 +70,23 @@ def test_a_signal_ends_a_mount_in_use_within_its_bound(machine: Machine) -> None
         wait_until(lambda: not mount.is_serving(), "the process ends", 20)
         with suppress(OSError):  # ENOTCONN, but closed all the same
             os.close(fd)
+
+
+def test_a_signal_to_a_mount_that_was_detached_leaves_the_one_in_its_place(machine: Machine) -> None:
+    machine.put("vision/bikes", {"file": b"content"})
+    with machine.mount() as first:
+        held = os.open(first / "vision/bikes/latest/file", os.O_RDONLY)
+        try:
+            mount_points.unmount_now(first.path, lazy=True)
+            with machine.mount() as second:
+                assert first.is_serving()
+                os.kill(first.pid, signal.SIGTERM)
+                wait_until(lambda: not first.is_serving(), "the process ends", 3 * WAIT_S)
+                assert (second / "vision/bikes/latest/file").read_bytes() == b"content"
+                assert second.is_serving()
+        finally:
+            with suppress(OSError):
+                os.close(held)
 
 
 def test_a_mount_in_use_is_not_unmounted_unless_lazily(machine: Machine) -> None:

@@ -114,6 +114,22 @@ def test_an_index_that_lies_is_refused(tmp_path: Path, lie: str) -> None:
     tried("indexes that lie")
 
 
+@pytest.mark.parametrize("where", ["before the index", "behind the index"])
+def test_a_pack_with_bytes_that_are_in_no_object_is_refused(tmp_path: Path, where: str) -> None:
+    """Else a registry stores, and hands out, what nobody verified."""
+    one, hidden = PackedObject(CHUNK, 5, 0, HEADER_BYTES, 5), b"hidden"
+    path = tmp_path / "pack"
+    if where == "before the index":
+        tail = encode_tail(HEADER, [one._replace(offset=HEADER_BYTES + len(hidden))])
+        path.write_bytes(encode_header(HEADER) + b"bytes" + hidden + tail)
+    else:
+        tail = encode_tail(HEADER, [one])
+        path.write_bytes(encode_header(HEADER) + b"bytes" + tail[:-FOOTER_BYTES] + hidden + tail[-FOOTER_BYTES:])
+    with pytest.raises(DamagedPack):
+        examine(path, Verify.ALL)
+    tried("indexes that lie")
+
+
 def test_objects_never_overlap_since_an_index_has_lengths_and_no_offsets(tmp_path: Path) -> None:
     objects = [PackedObject(CHUNK, 5, 0, 0, 5), PackedObject(CHUNK, 5, 0, 0, 5)]
     tail = encode_tail(HEADER, [objects[0], objects[1]._replace(offset=HEADER_BYTES + 5)])

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from artfs.cache.object_cache import ObjectCache
+from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from tests.mount.mounting import Machine
 from tests.reliability.trials import tried
 
@@ -96,3 +98,14 @@ def test_a_draft_that_is_open_to_all_is_still_committed_by_its_owner_only(machin
         assert as_nobody("mv", "-T", draft, artifact / "best") != 0
         assert not (artifact / "best").exists()
         assert os.stat(draft / "theirs").st_uid == 65534
+
+
+@pytest.mark.parametrize("name", [".", "v1", "v1/segments", "v1/pins"])
+def test_a_cache_that_belongs_to_another_user_is_not_used(tmp_path: Path, name: str) -> None:
+    root, key = tmp_path / "cache", ObjectKey(ObjectKind.CHUNK, Digest.of(b"content"))
+    for owner, found in ((os.geteuid(), {key: b"content"}), (65534, {})):
+        with ObjectCache(root, 4 << 20) as cache:
+            cache.put("p", {key: b"content"})
+            assert cache.get("p", [key]) == found
+            assert owner == (root / name).stat().st_uid
+        os.chown(root / name, 65534, -1)

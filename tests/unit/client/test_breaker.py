@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from artfs.client.remote.answers import tells_of_absence
 from artfs.client.remote.breaker import FIRST_PAUSE_S, PAUSE_S_MAX, Breaker
+from artfs.client.remote.connections import Answer
 
 pytestmark = [pytest.mark.falsifies("no-hang")]
 
@@ -55,3 +57,20 @@ def test_a_call_that_fails_late_is_no_news_when_another_has_succeeded_since() ->
     breaker.failed("no answer in time", began_s)
     assert breaker.enter() is True
     assert breaker.reason == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_gone"),
+    [
+        (502, b"<html>", True),
+        (503, b'{"code": "registry-unavailable", "message": "no database"}', True),
+        (503, b'{"code": "storage-failed", "message": "one bucket"}', False),  # names and lists are there all the same
+        (500, b"<html>", False),
+        (404, b"<html>", False),
+    ],
+)
+def test_a_server_counts_as_gone_if_it_says_nothing_or_that_nothing_can_be_had(
+    status: int, body: bytes, *, is_gone: bool
+) -> None:
+    kind = "application/json" if body.startswith(b"{") else "text/html"
+    assert tells_of_absence(Answer(status, {"Content-Type": kind}, body)) == is_gone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from artfs.client.references.http_source import followed
 from artfs.client.references.policy import Policy, is_public
 from artfs.errors import InvalidValue, ReferenceForbidden, ReferenceUnavailable
 
@@ -157,3 +158,13 @@ def test_unusual_hosts_are_hosts(url: str) -> None:
 @pytest.mark.parametrize("address", ["fec0::1", "64:ff9b:1::7f00:1"])
 def test_addresses_of_one_site_are_not_public(address: str) -> None:
     assert not is_public(address)
+
+
+def test_a_redirect_leads_on_but_not_to_where_everybody_on_the_way_could_change_the_bytes() -> None:
+    start = "https://example.org/a/f"
+    assert followed(start, start, "../b/g#part") == "https://example.org/b/g"
+    assert followed(start, start, "https://other.example.org:444/f") == "https://other.example.org:444/f"
+    assert followed("http://example.org/f", "http://example.org/f", "https://example.org/f") == "https://example.org/f"
+    for location in ("http://example.org/a/f", "ftp://example.org/f", "file:///etc/passwd", "https://user:x@host/f"):
+        with pytest.raises(ReferenceUnavailable):
+            followed(start, start, location)

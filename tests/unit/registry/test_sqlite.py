@@ -16,6 +16,8 @@ from artfs.registry.database import allocate
 from artfs.registry.migrations import migrate, statements
 from artfs.registry.sqlite import SqliteDatabase
 
+pytestmark = [pytest.mark.falsifies("durable")]
+
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
@@ -35,6 +37,15 @@ def test_the_stamp_changes_with_every_commit_and_only_then(database: SqliteDatab
     other.close()
     assert stamps[0::2] == stamps[1::2]
     assert len(set(stamps)) == 3
+
+
+def test_a_commit_is_on_disk_unless_losing_it_would_do_no_harm(database: SqliteDatabase) -> None:
+    asked = [True, False, True, False, True]
+    found = []
+    for durable in asked:
+        with database.write(durable=durable) as tx:
+            found.append(tx.row("PRAGMA synchronous"))
+    assert found == [(2,) if durable else (1,) for durable in asked]  # FULL, of which WAL needs every bit, or NORMAL
 
 
 def test_an_interrupt_while_a_transaction_begins_leaves_the_database_usable(database: SqliteDatabase) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import trio.testing
 
 from artfs.client.objects import ObjectReader
 from artfs.client.upload import Uploads
-from artfs.errors import Busy, InvalidName, ObjectMissing, StorageFull, TypeMismatch, UnsupportedFile
+from artfs.errors import Busy, DraftNotFound, InvalidName, ObjectMissing, StorageFull, TypeMismatch, UnsupportedFile
 from artfs.model.content import FileContent
 from artfs.model.digest import Digest, ObjectKey, ObjectKind
 from artfs.registry.embedded import EmbeddedRegistry
@@ -22,18 +23,28 @@ from artfs.vfs.door import Door
 from artfs.vfs.ports import DatedPage, UploadSession
 from artfs.vfs.staging.area import Staging
 from artfs.wire.records import SealRequest, SealResult
+from artfs.wire.runs import NewRun
 from tests.unit.staging.driver import ARTIFACT, CALLER, PROJECT, Drive, Machine
 
 pytestmark = [pytest.mark.falsifies("draft-kept", "once", "refused")]
 
 
 class FailingUploads:
-    """Uploads that fail when told to: `fail_at` names the call. Counts the files that were sent."""
+    """Uploads that fail when told to: `fail_at` names the call. Counts the files that were sent.
+
+    Attributes:
+        expires: the next upload to be sealed is found to have expired.
+        may_send: what is sent waits for this.
+    """
 
     def __init__(self, registry: EmbeddedRegistry) -> None:
+        self._registry = registry
         self._real = Uploads(registry)
         self.fail_at = ""
         self.sent: list[str] = []
+        self.expires = False
+        self.may_send = threading.Event()
+        self.may_send.set()
 
     def open(self, project: str) -> UploadSession:
         self.check("open")
@@ -47,6 +58,13 @@ class FailingUploads:
         if call == self.fail_at:
             raise StorageFull(f"no room to {call}")
 
+    def expire(self) -> None:
+        self.expires = False
+        with self._registry.resources.database.read() as tx:
+            tokens = tx.rows("SELECT token FROM drafts WHERE state = 'open'")
+        for (token,) in tokens:
+            self._registry.drafts.abandon(token)
+
 
 class _FailingSession:
     def __init__(self, owner: FailingUploads, real: UploadSession) -> None:
@@ -56,7 +74,9 @@ class _FailingSession:
     def add_file(self, source: Path) -> FileContent:
         self._owner.check("add_file")
         self._owner.sent.append(source.name)
-        return self._real.add_file(source)
+        content = self._real.add_file(source)
+        assert self._owner.may_send.wait(10)
+        return content
 
     def hold_tree(self, root: Digest) -> bool:
         self._owner.check("hold_tree")
@@ -75,6 +95,9 @@ class _FailingSession:
 
     def seal(self, request: SealRequest) -> SealResult:
         self._owner.check("seal")
+        if self._owner.expires:
+            self._real.flush()
+            self._owner.expire()
         return self._real.seal(request)
 
     def renew(self) -> None:
@@ -342,6 +365,84 @@ async def test_what_was_sent_before_a_restart_is_leased_and_not_sent_again(machi
     await staging.close()
 
 
+async def test_a_file_that_changed_on_disk_unheard_of_is_sent_again(machine: Machine) -> None:
+    """A power cut may keep the bytes that a program wrote and lose the row that says so."""
+    uploads, staging = failing(machine)
+    draft = machine.found(staging=staging)
+    await staging.drafts.make(draft.place, 0o755, CALLER)
+    await draft.write("f", b"before")
+    uploads.fail_at = "seal"
+    with pytest.raises(StorageFull):
+        await draft.commit()
+    await staging.close()
+    machine.put({"f": b"before"})  # so that nothing else makes it be sent again
+    (data,) = (machine.layout.directory(draft.place) / "data").rglob("[0-9a-f]*/*")
+    data.write_bytes(b"after!")
+    again, staging = failing(machine)
+    result = await machine.found(staging=staging).commit()
+    assert machine.tree(result.version.digest) == {"f": b"after!"}
+    assert len(again.sent) == 1
+    await staging.close()
+
+
+async def test_a_commit_whose_upload_expired_is_repeated_with_another(machine: Machine) -> None:
+    uploads, staging = failing(machine)
+    draft = machine.found(staging=staging)
+    await staging.drafts.make(draft.place, 0o755, CALLER)
+    await draft.write("f", b"x")
+    uploads.expires = True
+    with pytest.raises(DraftNotFound):
+        await draft.commit()
+    assert machine.tree((await draft.commit()).version.digest) == {"f": b"x"}
+    await staging.close()
+
+
+async def test_what_is_written_while_the_file_is_sent_is_committed(machine: Machine) -> None:
+    uploads, staging = failing(machine)
+    draft = machine.found(staging=staging)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(staging.run)
+        await staging.drafts.make(draft.place, 0o755, CALLER)
+        uploads.may_send.clear()
+        await draft.write("f", b"before")
+        with trio.fail_after(10):
+            await uploads.sent_all(1)
+        handle = await draft.open("f", os.O_WRONLY)
+        uploads.may_send.set()
+        await draft.write("other", b"other")
+        with trio.fail_after(10):
+            await uploads.sent_all(2)  # and so the first is done
+        await staging.handles.write(handle, 0, b"after!")
+        await staging.handles.release(handle)
+        nursery.cancel_scope.cancel()
+    result = await draft.commit()
+    assert machine.tree(result.version.digest) == {"f": b"after!", "other": b"other"}
+    await staging.close()
+
+
+async def test_the_upload_of_a_draft_that_rests_is_renewed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("artfs.vfs.staging.ingest.HEARTBEAT_S", 0.05)
+    version = machine.put({"f": b"x"})
+    draft = machine.draft_of(version)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(draft.staging.run)
+        await draft.walk()
+        await _is_leased(machine, ObjectKey(ObjectKind.TREE, version.digest))
+        held_until_ns = _latest_expiry(machine)
+        with trio.fail_after(10):
+            while _latest_expiry(machine) <= held_until_ns:  # noqa: ASYNC110 (the registry has no event to wait for)
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_commit_of_a_run_is_noted_as_logged_by_it(machine: Machine, draft: Drive) -> None:
+    run = machine.registry.runs.start(PROJECT, NewRun()).ref
+    await draft.write("f", b"x")
+    version = (await draft.staging.drafts.commit(draft.place, ARTIFACT, "best", run)).version
+    logged = machine.registry.lineage.of_run(PROJECT, run.id).logged
+    assert [(one.artifact, one.number) for one in logged] == [(ARTIFACT, version.number)]
+
+
 async def test_a_draft_whose_version_was_deleted_says_so_and_stays(machine: Machine) -> None:
     version = machine.put({"f": b"only here"})
     draft = await machine.draft()
@@ -358,13 +459,20 @@ async def test_a_draft_whose_version_was_deleted_says_so_and_stays(machine: Mach
 
 async def test_settings_of_the_root_go_into_the_version(draft: Drive) -> None:
     root = await draft.inode("")
-    for name, value in {"description": b"d", "metadata": b'{"k": [1]}', "type": b"model", "aliases": b"x, y"}.items():
+    for name, value in {
+        "description": b"d",
+        "metadata": b'{"k": [1]}',
+        "type": b"model",
+        "aliases": b"x, y",
+        "ttl": b"30d",
+    }.items():
         await draft.staging.xattrs.set(root, f"user.artfs.{name}", value, CALLER)
     with pytest.raises(InvalidName):
         await draft.staging.xattrs.set(root, "user.artfs.aliases", b"v7", CALLER)
     version = (await draft.commit("best")).version
     assert (version.description, version.metadata, version.type) == ("d", {"k": [1]}, "model")
     assert set(version.aliases) == {"best", "x", "y", "latest"}
+    assert version.expires_at_ns == version.created_at_ns + 30 * 86_400 * 10**9
 
 
 async def test_a_type_that_differs_is_refused_and_can_be_mended(machine: Machine) -> None:
@@ -413,6 +521,13 @@ async def test_a_draft_holds_what_its_version_held_when_that_is_deleted(machine:
         "sub/also": b"a" * 5000,
         "new": b"n",
     }
+
+
+def _latest_expiry(machine: Machine) -> int:
+    with machine.registry.resources.database.read() as tx:
+        row = tx.row("SELECT max(expires_at) FROM drafts WHERE state = 'open'")
+    assert row is not None
+    return int(row[0])
 
 
 async def _is_leased(machine: Machine, key: ObjectKey) -> None:

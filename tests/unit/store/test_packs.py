@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -110,6 +111,7 @@ def test_a_name_is_taken_once(store: LocalPackStore, pack: Path, tmp_path: Path)
 
 
 def test_packs_are_for_their_owner_only(store: LocalPackStore, pack: Path) -> None:
+    pack.chmod(0o644)
     store.ingest(NAME, pack)
     path = store.path(NAME)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -127,9 +129,25 @@ def test_a_pack_across_file_systems_is_copied(store: LocalPackStore, tmp_path: P
         store.ingest(NAME, source)
         store.ingest(NAME, source)
         assert store.read(NAME, 0, 1 << 20) == source.read_bytes()
+        assert stat.S_IMODE(store.path(NAME).stat().st_mode) == 0o600
         assert [path.name for path in store.path(NAME).parent.iterdir()] == [store.path(NAME).name]
     finally:
         source.unlink(missing_ok=True)
+
+
+def test_a_copy_does_not_take_the_place_of_a_pack_that_came_meanwhile(
+    store: LocalPackStore, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = PackWriter(tmp_path / "other", HEADER).finish()
+
+    def too_late(source: Path, target: Path) -> None:
+        shutil.copyfile(other, target)
+        raise OSError(errno.EXDEV, "another file system")
+
+    monkeypatch.setattr(os, "link", too_late)
+    with pytest.raises(AlreadyExists):
+        store.ingest(NAME, pack)
+    assert store.read(NAME, 0, 1 << 20) == other.read_bytes()
 
 
 def test_deleting_is_repeatable_and_reading_then_says_not_found(store: LocalPackStore, pack: Path) -> None:
