@@ -25,18 +25,19 @@ BUSY_TIMEOUT_S = 120
 IDLE_CONNECTIONS_MAX = 8
 CACHE_KIB = 32 << 10
 POLL_S = 0.002  # much shorter than the pause of a large deletion, so that other processes get their turn
+_SPOILING = (apsw.ReadOnlyError, apsw.CorruptError, apsw.NotADBError, DamagedDatabase, UnicodeDecodeError)
 
 
 class _Connection:
     """One SQLite connection, as a `Transaction` while one is open.
 
     Attributes:
-        is_read_only: SQLite could not open the database or its log for writing, for want of a descriptor say, and opened it
-            for reading; that is how the connection stays.
+        is_spoilt: what went wrong stays with the connection. Where SQLite could not open the database or its log for writing, for
+            want of a descriptor say, it opened it for reading; and a damaged page that it has read it does not read again.
     """
 
     def __init__(self, path: Path, timeout_s: float) -> None:
-        self.is_read_only = False
+        self.is_spoilt = False
         self.raw = apsw.Connection(str(path))
         self.raw.set_busy_handler(lambda count: _wait(count, timeout_s))
         use_write_ahead_log(self.raw, timeout_s=timeout_s)
@@ -48,7 +49,7 @@ class _Connection:
     @property
     def is_fit(self) -> bool:
         """Whether others may use it: an interrupted ROLLBACK would be everybody's trouble."""
-        return not self.is_read_only and not self.raw.in_transaction
+        return not self.is_spoilt and not self.raw.in_transaction
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         return self.raw.execute(sql, tuple(parameters)).fetchall()
@@ -123,9 +124,15 @@ class SqliteDatabase:
         if self._pid != os.getpid():
             self._after_fork()
         with self._pool_lock, _translated(self.path):
-            if self._watch is None:
-                self._watch = _Connection(self.path, self._timeout_s).raw
-            return self._watch.pragma("data_version")
+            watch = self._watch or _Connection(self.path, self._timeout_s).raw
+            self._watch = None
+            try:
+                stamp = watch.pragma("data_version")
+            except apsw.Error:
+                watch.close()
+                raise
+            self._watch = watch
+            return stamp
 
     def close(self) -> None:
         """Close what is idle; connections in use are closed when their transaction ends."""
@@ -190,7 +197,7 @@ def _transaction(connection: _Connection, begin: str) -> Iterator[None]:
         yield
         raw.execute("COMMIT")
     except BaseException as error:
-        connection.is_read_only = isinstance(error, apsw.ReadOnlyError)
+        connection.is_spoilt = isinstance(error, _SPOILING)
         if raw.in_transaction:
             with suppress(apsw.Error):  # the first error is the one that says why
                 raw.execute("ROLLBACK")

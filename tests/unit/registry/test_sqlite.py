@@ -18,6 +18,8 @@ from artfs.registry.sqlite import SqliteDatabase
 
 pytestmark = [pytest.mark.falsifies("durable")]
 
+PAGE_BYTES = 4096
+
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
@@ -37,6 +39,25 @@ def test_the_stamp_changes_with_every_commit_and_only_then(database: SqliteDatab
     other.close()
     assert stamps[0::2] == stamps[1::2]
     assert len(set(stamps)) == 3
+
+
+def test_what_was_damaged_for_a_moment_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    made = SqliteDatabase(path)
+    with made.write() as tx:
+        tx.script("CREATE TABLE t (x)")
+        tx.run_many("INSERT INTO t VALUES (?)", [("x" * 3000,)] * 20)
+    made.close()
+    sound = path.read_bytes()
+    database = SqliteDatabase(path)
+    path.write_bytes(sound[:PAGE_BYTES] + bytes(len(sound) - PAGE_BYTES))
+    for _ in range(2):
+        with pytest.raises(DamagedDatabase), database.read() as tx:
+            tx.rows("SELECT x FROM t")
+    path.write_bytes(sound)
+    with database.read() as tx:
+        assert tx.row("SELECT count(*) FROM t WHERE length(x) = 3000") == (20,)
+    database.close()
 
 
 def test_a_commit_is_on_disk_unless_losing_it_would_do_no_harm(database: SqliteDatabase) -> None:
