@@ -148,6 +148,10 @@ MOSTLY_IN_PLACE = (*KINDS, *IN_PLACE * 4)
 """What leaves most files where they are, so that many faults find something to damage."""
 
 
+class NothingLeft(Exception):
+    """Nothing is there that could be damaged."""
+
+
 class Vandal:
     """Damages the files that `find` names, one fault at a time.
 
@@ -174,7 +178,7 @@ class Vandal:
     def strike(self) -> str:
         """One fault more, in a file chosen by chance, large files more often. Returns what was done to which.
 
-        Raises RuntimeError if nothing can be damaged any more.
+        Raises NothingLeft.
         """
         for _ in range(TRIES):
             files = [(path, size) for path in self._find() if (size := _size(path)) is not None]
@@ -186,7 +190,7 @@ class Vandal:
                 if KINDS[kind](Choice(path, [one for one, _ in files], self._older_of(path), self.rng)):
                     self.done[kind] += 1
                     return f"{path.name}: {kind}"
-        raise RuntimeError("nothing is left that could be damaged")
+        raise NothingLeft
 
     def _older_of(self, path: Path) -> Path | None:
         return None if self._older is None or self._root is None else self._older / path.relative_to(self._root)

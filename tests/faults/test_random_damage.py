@@ -23,7 +23,7 @@ from artfs.errors import ArtfsError
 from artfs.registry.embedded import EmbeddedRegistry
 from tests.acceptance.team import Member, Team
 from tests.acceptance.user import User, wait_until
-from tests.faults.damage import IN_PLACE, MOSTLY_IN_PLACE, Vandal, files_below, restore
+from tests.faults.damage import IN_PLACE, MOSTLY_IN_PLACE, NothingLeft, Vandal, files_below, restore
 from tests.faults.registry_damage import damaged_packs, unnamed
 from tests.mount.readers import Found, ReaderProcess, contents
 from tests.reliability.trials import tried
@@ -126,8 +126,16 @@ def four_readers(mount: Path, data: Data, stop: Path) -> Iterator[Found]:
 
 def damage(vandal: Vandal, faults: int) -> None:
     for _ in range(faults):
-        vandal.strike()
+        wait_until(lambda: is_struck(vandal), "something is there to be damaged", 60)  # a cache that fills again
         time.sleep(STRIKE_S)
+
+
+def is_struck(vandal: Vandal) -> bool:
+    try:
+        vandal.strike()
+    except NothingLeft:
+        return False
+    return True
 
 
 NAMES = ("v0", "v1", "best", "latest")
