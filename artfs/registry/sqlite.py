@@ -31,16 +31,24 @@ _SPOILING = (apsw.ReadOnlyError, apsw.CorruptError, apsw.NotADBError, DamagedDat
 class _Connection:
     """One SQLite connection, as a `Transaction` while one is open.
 
+    Args:
+        is_first: of this process: the database may be new, and is put into WAL mode. What is not in that mode later on was
+            damaged: a file that was truncated would become an empty database.
+
     Attributes:
         is_spoilt: what went wrong stays with the connection. Where SQLite could not open the database or its log for writing, for
             want of a descriptor say, it opened it for reading; and a damaged page that it has read it does not read again.
     """
 
-    def __init__(self, path: Path, timeout_s: float) -> None:
+    def __init__(self, path: Path, timeout_s: float, *, is_first: bool = False) -> None:
         self.is_spoilt = False
         self.raw = apsw.Connection(str(path))
         self.raw.set_busy_handler(lambda count: _wait(count, timeout_s))
-        use_write_ahead_log(self.raw, timeout_s=timeout_s)
+        if is_first:
+            use_write_ahead_log(self.raw, timeout_s=timeout_s)
+        elif self.raw.pragma("journal_mode") != "wal":
+            self.raw.close()
+            raise DamagedDatabase(f"{path} is damaged: it is not what it was when it was opened", hint="run artfs fsck")
         self.raw.pragma("synchronous", "full")
         self.raw.pragma("foreign_keys", True)
         self.raw.pragma("temp_store", "memory")
@@ -96,7 +104,8 @@ class SqliteDatabase:
         self._watch: apsw.Connection | None = None
         with reported("create the database", path):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
-        self._give(self._take())
+        with _translated(path):
+            self._give(_Connection(path, timeout_s, is_first=True))
 
     @contextmanager
     def read(self) -> Iterator[_Connection]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -41,7 +41,17 @@ def test_the_stamp_changes_with_every_commit_and_only_then(database: SqliteDatab
     assert len(set(stamps)) == 3
 
 
-def test_what_was_damaged_for_a_moment_is_read_again(tmp_path: Path) -> None:
+def _of_zeros(sound: bytes) -> bytes:
+    return sound[:PAGE_BYTES] + bytes(len(sound) - PAGE_BYTES)
+
+
+def _empty(sound: bytes) -> bytes:
+    return b""
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("damaged", [_of_zeros, _empty])
+def test_what_was_damaged_for_a_moment_is_read_again(tmp_path: Path, damaged: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "registry.db"
     made = SqliteDatabase(path)
     with made.write() as tx:
@@ -50,8 +60,8 @@ def test_what_was_damaged_for_a_moment_is_read_again(tmp_path: Path) -> None:
     made.close()
     sound = path.read_bytes()
     database = SqliteDatabase(path)
-    path.write_bytes(sound[:PAGE_BYTES] + bytes(len(sound) - PAGE_BYTES))
-    for _ in range(2):
+    path.write_bytes(damaged(sound))
+    for _ in range(3):
         with pytest.raises(DamagedDatabase), database.read() as tx:
             tx.rows("SELECT x FROM t")
     path.write_bytes(sound)
