@@ -178,6 +178,16 @@ def test_an_answer_that_is_not_the_registrys_is_an_unavailable_registry(reply: b
             hello(transport_to(server))
 
 
+@pytest.mark.parametrize("reply", [HTML, answer(200, HELLO, "application/json"), answer(200, b"")])
+def test_success_that_somebody_else_tells_is_none(reply: bytes, tmp_path: Path) -> None:
+    (tmp_path / "pack").write_bytes(b"data")
+    with scripted(reply, reply) as server:
+        with pytest.raises(RegistryUnavailable, match="not as an artfs server does"):
+            transport_to(server).send("PUT", "/v1/x")
+        with pytest.raises(RegistryUnavailable, match="not as an artfs server does"):
+            transport_to(server).send_file("/v1/pack", tmp_path / "pack")
+
+
 def test_errors_are_those_that_the_server_tells() -> None:
     told = {"code": "already-exists", "message": "the project 'a' exists", "hint": "use it"}
     with scripted(record(told, 409)) as server:

@@ -170,7 +170,10 @@ class Transport:
             method, self.url + path, headers, data, again, READ_TIMEOUT_S + wait_s, self._call_s + wait_s, self._call_s
         )
         answer = self._answered(call)
-        return self._decoded(answer, type_) if type_ is not None else None  # type: ignore[return-value]  # as asked for
+        if type_ is not None:
+            return self._decoded(answer, type_)
+        self._check_done(answer)
+        return None  # type: ignore[return-value]  # as asked for
 
     def send_file(self, path: str, source: Path) -> None:
         """PUT a file, as a stream."""
@@ -179,9 +182,8 @@ class Transport:
             call_s = STORING_S + self._call_s + size_bytes / BODY_BYTES_PER_S_MIN
             retry_s = self._call_s + size_bytes / BODY_BYTES_PER_S
             headers = {"Content-Type": "application/octet-stream"}
-            self._answered(
-                _Call("PUT", self.url + path, headers, source, read_s=STORING_S, call_s=call_s, retry_s=retry_s)
-            )
+            call = _Call("PUT", self.url + path, headers, source, read_s=STORING_S, call_s=call_s, retry_s=retry_s)
+            self._check_done(self._answered(call))
 
     def read_range(self, url: str, offset: int | None, length: int) -> bytes | bytearray:
         """Exactly `length` bytes of `url` (relative to the server's or absolute), from `offset`; None: the last ones.
@@ -247,6 +249,11 @@ class Transport:
         if not 200 <= answer.status < 300:
             raise error_of(answer, self.url)
         return answer
+
+    def _check_done(self, answer: Answer) -> None:
+        """Of what is answered by no record: a page that says 200 is of somebody else, who did nothing."""
+        if answer.status != 204:
+            raise strange(answer, self.url)
 
     def _decoded(self, answer: Answer, type_: type[_T]) -> _T:
         if not is_json(answer):
