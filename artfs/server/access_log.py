@@ -20,13 +20,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from artfs.errors import Unavailable, UsageError
 from artfs.server import metrics
 from artfs.server.errors import error_response, failure_response
-from artfs.wire.http import REQUEST_ID
+from artfs.wire.http import EXCHANGE_ID, REQUEST_ID
 
 ACCESS_LOG = "artfs.access"
 ALWAYS_ANSWERED = {"/healthz", "/readyz", "/metrics"}
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _ID_HEADER = REQUEST_ID.lower().encode()
+_EXCHANGE_HEADER = EXCHANGE_ID.lower().encode()
 _TOKEN = re.compile(r"artfs_[0-9a-zA-Z]+_\w+")
 _SLOT = "request_slot"
 _CLOSE = (b"connection", b"close")
@@ -110,7 +111,10 @@ class _Seen:
         self._status = 0
         self._sent = self._received = 0
         self._awaited = _has_body(scope)  # whether there is more of a body, which then would be taken for a request
-        given = dict(scope["headers"]).get(_ID_HEADER, b"")
+        headers = dict(scope["headers"])
+        exchange = headers.get(_EXCHANGE_HEADER, b"")
+        self._said_again = [(_EXCHANGE_HEADER, exchange)] if _ID.fullmatch(exchange) else []
+        given = headers.get(_ID_HEADER, b"")
         self.id = given if _ID.fullmatch(given) and not _TOKEN.search(given.decode()) else os.urandom(8).hex().encode()
         scope.setdefault("state", {})["request_id"] = self.id.decode()
 
@@ -131,7 +135,7 @@ class _Seen:
         async def wrapped(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._status = message["status"]
-                more = [(_ID_HEADER, self.id), *([_CLOSE] if self._awaited else [])]
+                more = [(_ID_HEADER, self.id), *self._said_again, *([_CLOSE] if self._awaited else [])]
                 message["headers"] = [*message.get("headers", []), *more]
             self._sent += len(message.get("body", b""))
             await send(message)

@@ -21,6 +21,11 @@ TOKEN_SCHEME = "Bearer"
 PAGE_MAX = 1000  # items of a list in one answer
 WAIT_S_MAX = 30.0  # of a long poll
 REQUEST_ID = "X-Request-Id"
+EXCHANGE_ID = "Artfs-Exchange"
+"""Chosen by a client for what it sends, and said again with the answer, which tells it from the answer to another request.
+
+Proxies make request ids of their own.
+"""
 
 _T = TypeVar("_T")
 _NAME = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"

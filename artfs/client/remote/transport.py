@@ -19,6 +19,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from artfs import __version__
 from artfs.client.remote.answers import (
+    check_asked,
     error_of,
     is_json,
     may_help_later,
@@ -33,7 +34,7 @@ from artfs.client.remote.ranges import RangeRequest, check_range
 from artfs.errors import InvalidValue, PathNotFound, RegistryUnavailable
 from artfs.store.durable import reported
 from artfs.wire import json
-from artfs.wire.http import TOKEN_SCHEME
+from artfs.wire.http import EXCHANGE_ID, TOKEN_SCHEME
 from artfs.wire.integrity import CONTENT_DIGEST, content_digest, is_intact
 
 CALL_S = 30.0
@@ -165,11 +166,13 @@ class Transport:
             wait_s: how long the server may work before it answers, beyond the usual.
         """
         data = None if body is None else _encoded(body)
-        headers = {} if data is None else {"Content-Type": "application/json", CONTENT_DIGEST: content_digest(data)}
+        headers = {EXCHANGE_ID: _random_id()}
+        if data is not None:
+            headers |= {"Content-Type": "application/json", CONTENT_DIGEST: content_digest(data)}
         call = _Call(
             method, self.url + path, headers, data, again, READ_TIMEOUT_S + wait_s, self._call_s + wait_s, self._call_s
         )
-        answer = self._answered(call)
+        answer = self._asked(call)
         if type_ is not None:
             return self._decoded(answer, type_)
         self._check_done(answer)
@@ -181,9 +184,9 @@ class Transport:
             size_bytes = source.stat().st_size
             call_s = STORING_S + self._call_s + size_bytes / BODY_BYTES_PER_S_MIN
             retry_s = self._call_s + size_bytes / BODY_BYTES_PER_S
-            headers = {"Content-Type": "application/octet-stream"}
+            headers = {"Content-Type": "application/octet-stream", EXCHANGE_ID: _random_id()}
             call = _Call("PUT", self.url + path, headers, source, read_s=STORING_S, call_s=call_s, retry_s=retry_s)
-            self._check_done(self._answered(call))
+            self._check_done(self._asked(call))
 
     def read_range(self, url: str, offset: int | None, length: int) -> bytes | bytearray:
         """Exactly `length` bytes of `url` (relative to the server's or absolute), from `offset`; None: the last ones.
@@ -250,8 +253,14 @@ class Transport:
             raise error_of(answer, self.url)
         return answer
 
+    def _asked(self, call: _Call) -> Answer:
+        """The answer to what changes something, and to no other request. Older servers do not say which it is to."""
+        answer = self._answered(call)
+        check_asked(answer.headers.get(EXCHANGE_ID, call.headers[EXCHANGE_ID]) == call.headers[EXCHANGE_ID], self.url)
+        return answer
+
     def _check_done(self, answer: Answer) -> None:
-        """Of what is answered by no record: a page that says 200 is of somebody else, who did nothing."""
+        """Of what is answered by no record: a page that says 200 is somebody else's, who did nothing."""
         if answer.status != 204:
             raise strange(answer, self.url)
 
@@ -354,6 +363,10 @@ def _intact(answer: Answer) -> Answer:
     if not answer.filled_bytes and not is_intact(answer.body, answer.headers.get(CONTENT_DIGEST, "")):
         raise Unreachable("its answer was changed on the way")
     return answer
+
+
+def _random_id() -> str:
+    return os.urandom(8).hex()
 
 
 def _encoded(body: Any) -> bytes:
