@@ -43,13 +43,18 @@ def process_started_ticks(pid: int) -> int | None:
     return None if found is None else found.started_ticks
 
 
+def read_status(path: Path) -> dict[str, str]:
+    """What the kernel tells of a process or thread in its `status`, by name. Raises OSError if it is gone."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
 def is_dying(pid: int) -> bool:
     """Whether process `pid` was killed, or its main thread has ended, and not all of its threads have."""
     try:
-        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+        facts = read_status(Path(f"/proc/{pid}/status"))
     except OSError:
         return False
-    facts = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     pending = int(facts["SigPnd"], 16) | int(facts["ShdPnd"], 16)
     return facts["State"].split()[0] in "ZX" or bool(pending & 1 << (signal.SIGKILL - 1))
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from artfs.fuse.process_records import read_status
+
 TICK_S = 1.0
 LOOK_S = 3.0
 LOOKS_MAX = 10  # half a minute
@@ -45,7 +47,6 @@ class Stillness:
 
 def look_at_thread(thread_id: int) -> ThreadLook:
     """A thread of this process. Raises OSError if it is gone."""
-    lines = Path(f"/proc/self/task/{thread_id}/status").read_text(encoding="utf-8", errors="replace").splitlines()
-    facts = dict(line.split(":", 1) for line in lines if ":" in line)
+    facts = read_status(Path(f"/proc/self/task/{thread_id}/status"))
     switches = sum(int(facts[kind]) for kind in ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"))
     return ThreadLook(facts["State"].split()[0], switches)

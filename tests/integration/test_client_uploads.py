@@ -216,29 +216,12 @@ def test_ensure_names_what_must_be_added_again_and_holds_the_rest(client: Client
     assert _seal(second, {"f": stored})
 
 
-def test_a_session_goes_on_after_its_draft_expired(tmp_path: Path) -> None:
+@pytest.mark.parametrize("knows", [True, False], ids=["by both clocks", "by the registry's alone"])
+def test_a_session_goes_on_after_its_draft_expired(tmp_path: Path, *, knows: bool) -> None:
     clock = Clock()
     registry = EmbeddedRegistry(tmp_path / "registry", clock=clock)
     registry.projects.create("vision")
-    uploads = Uploads(registry, clock)
-    session = uploads.open("vision")
-    early = session.add_file(_file(tmp_path / "early", b"early"))
-    session.flush()
-    clock.advance_s(3 * 24 * 3600)
-    registry.drafts.open("vision")  # sweeps what expired
-    late = session.add_file(_file(tmp_path / "late", b"late"))
-    assert session.ensure([early, late]) == [early]
-    assert session.add_file(tmp_path / "early") == early
-    _seal(session, {"early": early, "late": late})
-    uploads.close()
-    registry.close()
-
-
-def test_a_session_goes_on_after_its_draft_expired_by_the_registrys_clock_alone(tmp_path: Path) -> None:
-    clock = Clock()
-    registry = EmbeddedRegistry(tmp_path / "registry", clock=clock)
-    registry.projects.create("vision")
-    uploads = Uploads(registry, Clock())  # which is days behind by then
+    uploads = Uploads(registry, clock if knows else Clock())  # which is days behind by then
     session = uploads.open("vision")
     early = session.add_file(_file(tmp_path / "early", b"early"))
     session.flush()

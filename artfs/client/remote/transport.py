@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -166,9 +166,7 @@ class Transport:
             wait_s: how long the server may work before it answers, beyond the usual.
         """
         data = None if body is None else _encoded(body)
-        headers = {EXCHANGE_ID: _random_id()}
-        if data is not None:
-            headers |= {"Content-Type": "application/json", CONTENT_DIGEST: content_digest(data)}
+        headers = {} if data is None else {"Content-Type": "application/json", CONTENT_DIGEST: content_digest(data)}
         call = _Call(
             method, self.url + path, headers, data, again, READ_TIMEOUT_S + wait_s, self._call_s + wait_s, self._call_s
         )
@@ -184,7 +182,7 @@ class Transport:
             size_bytes = source.stat().st_size
             call_s = STORING_S + self._call_s + size_bytes / BODY_BYTES_PER_S_MIN
             retry_s = self._call_s + size_bytes / BODY_BYTES_PER_S
-            headers = {"Content-Type": "application/octet-stream", EXCHANGE_ID: _random_id()}
+            headers = {"Content-Type": "application/octet-stream"}
             call = _Call("PUT", self.url + path, headers, source, read_s=STORING_S, call_s=call_s, retry_s=retry_s)
             self._check_done(self._asked(call))
 
@@ -255,8 +253,9 @@ class Transport:
 
     def _asked(self, call: _Call) -> Answer:
         """The answer to what changes something, and to no other request. Older servers do not say which it is to."""
-        answer = self._answered(call)
-        check_asked(answer.headers.get(EXCHANGE_ID, call.headers[EXCHANGE_ID]) == call.headers[EXCHANGE_ID], self.url)
+        exchange = os.urandom(8).hex()
+        answer = self._answered(replace(call, headers={**call.headers, EXCHANGE_ID: exchange}))
+        check_asked(answer.headers.get(EXCHANGE_ID, exchange) == exchange, self.url)
         return answer
 
     def _check_done(self, answer: Answer) -> None:
@@ -363,10 +362,6 @@ def _intact(answer: Answer) -> Answer:
     if not answer.filled_bytes and not is_intact(answer.body, answer.headers.get(CONTENT_DIGEST, "")):
         raise Unreachable("its answer was changed on the way")
     return answer
-
-
-def _random_id() -> str:
-    return os.urandom(8).hex()
 
 
 def _encoded(body: Any) -> bytes:
