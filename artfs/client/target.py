@@ -128,10 +128,9 @@ class Target:
         with self._placing(name):
             fd = self._open_nameless(mode)
             if fd is None:
-                with self._made() as (workshop, made):
+                with self._replacing(name) as (workshop, made):
                     with open(os.open(made, _NEW, mode, dir_fd=workshop), "wb", buffering=0) as file:
                         _fill(file.fileno(), pieces, mtime_ns)
-                    os.rename(made, name, src_dir_fd=workshop, dst_dir_fd=self._fd)
                 return
             with open(fd, "wb", buffering=0):
                 _fill(fd, pieces, mtime_ns)
@@ -143,9 +142,8 @@ class Target:
             try:
                 os.symlink(target, name, dir_fd=self._fd)
             except FileExistsError:
-                with self._made() as (workshop, made):
+                with self._replacing(name) as (workshop, made):
                     os.symlink(target, made, dir_fd=workshop)
-                    os.rename(made, name, src_dir_fd=workshop, dst_dir_fd=self._fd)
 
     def _link(self, fd: int, name: str) -> None:
         """Give an open file without a name this one."""
@@ -153,9 +151,8 @@ class Target:
         try:
             os.link(file, name, dst_dir_fd=self._fd, follow_symlinks=True)
         except FileExistsError:
-            with self._made() as (workshop, made):
+            with self._replacing(name) as (workshop, made):
                 os.link(file, made, dst_dir_fd=workshop, follow_symlinks=True)
-                os.rename(made, name, src_dir_fd=workshop, dst_dir_fd=self._fd)
 
     def _open_nameless(self, mode: int) -> int | None:
         """A new file without a name, on the file system of the directory; None if that has none."""
@@ -169,18 +166,19 @@ class Target:
         return None
 
     @contextmanager
-    def _made(self) -> Iterator[tuple[int, str]]:
-        """A directory and a free name in it; what a block that fails has made there is removed."""
+    def _replacing(self, name: str) -> Iterator[tuple[int, str]]:
+        """A directory and a free name in it: what the block makes there comes to be `name`, or is removed if that fails."""
         with self._lock:
             if self._workshop is None:
                 self._workshop = OwnedDirectory(self._fd)
             workshop = self._workshop.fd
-        name = os.urandom(8).hex()
+        made = os.urandom(8).hex()
         try:
-            yield workshop, name
+            yield workshop, made
+            os.rename(made, name, src_dir_fd=workshop, dst_dir_fd=self._fd)
         except BaseException:
             with suppress(OSError):
-                os.unlink(name, dir_fd=workshop)
+                os.unlink(made, dir_fd=workshop)
             raise
 
     @contextmanager
